@@ -1,0 +1,25 @@
+"""What the callbacks ask of a LightningModule."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from weakshot_seg.metrics import SegmentationReport
+from weakshot_seg.structures import ClassSplit
+
+
+class EvaluatedModule(Protocol):
+    """A module that is measured in ``validation_step``.
+
+    Attributes:
+        class_split: Class names and which of them are novel.
+        report: The latest result, made in ``on_validation_epoch_end``; None before the first.
+        report_step: Optimiser steps done when it was measured.
+        recipe: Plain configuration of the run, of which ``name``, ``split``, ``seed``, ``data.supervision`` and
+            ``data.label_scope`` are used where they are given.
+    """
+
+    class_split: ClassSplit
+    report: SegmentationReport | None
+    report_step: int
+    recipe: dict[str, Any]

@@ -1,0 +1,104 @@
+"""Where the configuration lies, and how the entry points speak of its errors."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from weakshot_seg.errors import UserError
+
+R = TypeVar("R")
+
+
+def conf_dir() -> Path:
+    """The absolute folder of the YAML files: inside the package of a wheel, beside ``src`` in a working copy.
+
+    Raises:
+        FileNotFoundError: the installation has no configuration.
+    """
+    package = Path(__file__).resolve().parent
+    places = (package / "conf", package.parents[1] / "conf")
+    for place in places:
+        if (place / "train.yaml").is_file():
+            return place
+    raise FileNotFoundError(f"no train.yaml in {places[0]} or {places[1]}: install weakshot-seg again")
+
+
+def plain(config: Any) -> Any:
+    """A configuration node as plain dicts and lists with everything resolved (safe to store in a checkpoint)."""
+    return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def run_folder(parent: str, name: str, resume: bool) -> str:
+    """Resolver ``${run_folder:PARENT,NAME,RESUME}``: the folder within ``parent`` for a run that is about to start.
+
+    A new run never touches an earlier one: while ``name`` holds checkpoints or metrics, ``name-2``, ``name-3``, ... are
+    tried. With ``resume`` it is the newest run of that row. Hydra asks before it writes its first file.
+    """
+    latest, number = name, 1
+    while _holds_run(Path(parent, place := name if number == 1 else f"{name}-{number}")):
+        latest, number = place, number + 1
+    return latest if resume else place
+
+
+def entry_point(task: Callable[..., R]) -> Callable[..., R]:
+    """Decorator under ``@hydra.main``: what the user can mend is one line on stderr and exit code 2, not a traceback.
+
+    That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built) and wrong
+    settings found by Hydra and OmegaConf. Everything else is a bug and keeps its traceback, and so does everything with
+    ``HYDRA_FULL_ERROR=1``.
+    """
+
+    @functools.wraps(task)
+    def guarded(*args: Any, **kwargs: Any) -> R:
+        try:
+            return task(*args, **kwargs)
+        except Exception as error:
+            message = _mendable(error)
+            if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+                raise
+            print(f"error: {message}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+    return guarded
+
+
+def _holds_run(folder: Path) -> bool:
+    return (folder / "metrics.json").exists() or any(folder.glob("checkpoints/*.ckpt"))
+
+
+def _mendable(error: BaseException) -> str | None:
+    """The message of an error the user can mend, else None."""
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, UserError):
+            return _one_line(cause)
+    # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
+    if isinstance(error, OmegaConfBaseException):
+        return _one_line(error)
+    if isinstance(error, HydraException) and all(
+        isinstance(c, HydraException | TypeError | ImportError) for c in chain
+    ):
+        return _one_line(error)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)

@@ -1,0 +1,268 @@
+"""From two sources of labelled images to training and validation batches."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
+from weakshot_seg.data.folder import FolderImages
+from weakshot_seg.data.pairing import PairSampler
+from weakshot_seg.data.source import LabelledImages, Selection
+from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
+from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
+from weakshot_seg.errors import DataError
+from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, WeakBatch, WeakSample
+
+log = logging.getLogger(__name__)
+
+
+class WeakShotDataModule(pl.LightningDataModule):
+    """Weak-shot training batches and evaluation batches of one data set and one split of its classes.
+
+    Training is a single pass of ``max_steps * accumulate`` batches (see
+    :class:`~weakshot_seg.data.pairing.PairSampler`), so that a resumed run goes on exactly where it stopped: set
+    ``use_distributed_sampler=False`` on a trainer with several devices.
+
+    Args:
+        train: Makes the training images when they are needed.
+        val: Makes the validation images when they are needed.
+        train_transform: See :class:`~weakshot_seg.data.transforms.TrainTransform`.
+        val_transform: See :class:`~weakshot_seg.data.transforms.EvalTransform`.
+        split: Number of the split.
+        novel_ratio: Share of novel classes in a random split.
+        split_seed: Seed of a random split; None: the number of the split.
+        novel_classes: Names of the novel classes, instead of a split.
+        split_file: JSON file of splits, instead of random ones; see :func:`~weakshot_seg.data.splits.make_split`.
+        published: Data set whose published splits are used.
+        label_scope: Novel labels of the whole image, or of the crop (needs masks).
+        supervision: "weakshot", "base_only" (lower bound) or "full" (upper bound).
+        pairing: Follow every anchor image by a reference image (needed by the pixel-similarity losses).
+        batch_size: Images of a training batch on each device, references included.
+        val_batch_size: Images of a validation batch on each device.
+        num_workers: Processes that load data; None: one fewer than there are CPUs, at most 4.
+        max_steps: Optimiser steps of the whole training.
+        accumulate: Batches per optimiser step.
+        seed: Of the order of images, the pairing and the augmentation.
+        drop_unlabelled: Leave out training images without any label that training may know.
+
+    Raises:
+        DataError: the images, names and split do not fit together (from :meth:`setup`).
+    """
+
+    def __init__(
+        self,
+        train: Callable[[], LabelledImages],
+        val: Callable[[], LabelledImages],
+        train_transform: Augmentation,
+        val_transform: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+        split: int,
+        novel_ratio: float = DEFAULT_RATIO,
+        split_seed: int | None = None,
+        novel_classes: Sequence[str] | None = None,
+        split_file: str | None = None,
+        published: str | None = None,
+        label_scope: LabelScope = "image",
+        supervision: Supervision = "weakshot",
+        pairing: bool = True,
+        batch_size: int = 8,
+        val_batch_size: int = 8,
+        num_workers: int | None = None,
+        max_steps: int = 1000,
+        accumulate: int = 1,
+        seed: int = 0,
+        drop_unlabelled: bool = True,
+    ) -> None:
+        super().__init__()
+        self._make_train = train
+        self._make_val = val
+        self._train_transform = train_transform
+        self._val_transform = val_transform
+        self._make_split = partial(
+            make_split,
+            split=split,
+            novel_ratio=novel_ratio,
+            seed=split_seed,
+            novel_classes=novel_classes,
+            split_file=split_file,
+            published=published,
+        )
+        self._label_scope = label_scope
+        self._supervision = supervision
+        self._pairing = pairing
+        self._batch_size = batch_size
+        self._val_batch_size = val_batch_size
+        self._num_workers = min(4, _num_cpus() - 1) if num_workers is None else num_workers
+        self._num_batches = max_steps * accumulate
+        self._accumulate = accumulate
+        self._seed = seed
+        self._drop_unlabelled = drop_unlabelled
+        self._train: WeakShotDataset | None = None
+        self._val: LabelledImages | None = None
+        self._class_split: ClassSplit | None = None
+
+    @classmethod
+    def from_folders(
+        cls,
+        root: str | Path,
+        *,
+        train_images: str = "images/training",
+        train_annotations: str = "annotations/training",
+        val_images: str = "images/validation",
+        val_annotations: str = "annotations/validation",
+        class_names: Sequence[str] | str | Path | None = None,
+        label_offset: int = 0,
+        ignore_label: int = IGNORE,
+        verify: bool = True,
+        **settings: Any,
+    ) -> WeakShotDataModule:
+        """The data module of photos and masks in folders.
+
+        Args:
+            root: Folder of the data set.
+            train_images: Folder of the training images, relative to ``root``; likewise the next three.
+            train_annotations: Their masks.
+            val_images: Validation images.
+            val_annotations: Their masks.
+            class_names: See :class:`~weakshot_seg.data.folder.FolderImages`; likewise the next three.
+            label_offset: Subtracted from the ids in the masks.
+            ignore_label: Id of unlabelled pixels in the masks.
+            verify: Decode every image once before training.
+            **settings: All other arguments of :class:`WeakShotDataModule`.
+        """
+        folder = partial(
+            FolderImages,
+            root,
+            class_names=class_names,
+            label_offset=label_offset,
+            ignore_label=ignore_label,
+            verify=verify,
+        )
+        train = partial(folder, images=train_images, annotations=train_annotations)
+        return cls(train, partial(folder, images=val_images, annotations=val_annotations), **settings)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Makes what ``stage`` needs, once: "fit" (also None) both parts, anything else the validation images only."""
+        if stage in ("fit", None) and self._train is None:
+            source = self._make_train()
+            self._use_classes_of(source)
+            dataset = self._weak(source)
+            kept = np.flatnonzero(dataset.known.any(1))
+            if self._drop_unlabelled and len(kept) < len(source):
+                log.warning(
+                    "%d of %d training images have no label and are left out", len(source) - len(kept), len(source)
+                )
+                if not len(kept):
+                    raise DataError("no training image has a label: check the masks and the split")
+                dataset = self._weak(Selection(source, kept))
+            self._train = dataset
+        if self._val is None:
+            source = self._make_val()
+            self._use_classes_of(source)
+            self._val = source
+
+    def _use_classes_of(self, source: LabelledImages) -> None:
+        if self._class_split is None:
+            self._class_split = self._make_split(source.class_names)
+        elif self._class_split.names != tuple(source.class_names):
+            pairs = zip(self._class_split.names, source.class_names, strict=False)
+            differ = next((f"'{a}' and '{b}'" for a, b in pairs if a != b), "their number")
+            raise DataError(
+                f"training and validation images have different class names ({differ}): give both the same list"
+            )
+
+    def _weak(self, source: LabelledImages) -> WeakShotDataset:
+        return WeakShotDataset(source, self.class_split, self._train_transform, self._label_scope, self._supervision)
+
+    @property
+    def class_split(self) -> ClassSplit:
+        """Base and novel classes, after :meth:`setup`."""
+        if self._class_split is None:
+            raise RuntimeError("call setup() before class_split")
+        return self._class_split
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """``K`` class names, after :meth:`setup`."""
+        return self.class_split.names
+
+    @property
+    def train_dataset(self) -> WeakShotDataset:
+        """The training images as training sees them, after ``setup("fit")``."""
+        if self._train is None:
+            raise RuntimeError('call setup("fit") before using the training images')
+        return self._train
+
+    @property
+    def max_classes_per_image(self) -> int:
+        """Most classes with a label in one training image: the model needs at least as many queries."""
+        return int(self.train_dataset.known.sum(1).max())
+
+    def train_dataloader(self) -> DataLoader[WeakSample]:
+        """All batches of the run, or those left of it when it is resumed (``WeakBatch``)."""
+        dataset = self.train_dataset
+        # The trainer has read its checkpoint by now. It does not skip the batches of the interrupted pass itself, and
+        # warns that a loader without state cannot be resumed; ours needs no state.
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+        sampler = PairSampler(
+            dataset.known,
+            dataset.split,
+            self._batch_size,
+            self._num_batches,
+            self._seed,
+            start_batch=self.trainer.global_step * self._accumulate if self.trainer else 0,
+            rank=self._rank,
+            world_size=self._world_size,
+            paired=self._pairing,
+        )
+        collate = partial(WeakBatch.collate, novel=dataset.split.is_novel(), paired=self._pairing)
+        return self._loader(dataset, batch_sampler=sampler, collate_fn=collate)
+
+    def val_dataloader(self) -> DataLoader[EvalSample]:
+        """All validation images in order, every ``world_size``-th on each process (``EvalBatch``)."""
+        if self._val is None:
+            raise RuntimeError("call setup() before val_dataloader()")
+        dataset = EvalDataset(self._val, self._val_transform, self._world_size)
+        sampler: DistributedSampler[EvalSample] = DistributedSampler(
+            dataset, self._world_size, self._rank, shuffle=False
+        )
+        return self._loader(dataset, batch_size=self._val_batch_size, sampler=sampler, collate_fn=collate_eval)
+
+    def transfer_batch_to_device(
+        self, batch: WeakBatch | EvalBatch, device: torch.device, dataloader_idx: int
+    ) -> WeakBatch | EvalBatch:
+        """Moves the tensors of a batch; the true maps of an evaluation batch stay where they are."""
+        return batch.to(device, non_blocking=True)
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            num_workers=self._num_workers,
+            persistent_workers=self._num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+
+def _num_cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

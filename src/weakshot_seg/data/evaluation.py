@@ -1,0 +1,70 @@
+"""Images for evaluation: whole, with their true maps at the original size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from weakshot_seg.data.source import LabelledImages
+from weakshot_seg.data.transforms import PADDING_VALUE
+from weakshot_seg.structures import IGNORE, EvalBatch
+
+MULTIPLE = 32
+"""Batches are padded to a multiple of the largest stride of the backbone."""
+
+
+@dataclass(frozen=True)
+class EvalSample:
+    """One image uint8 ``[3, H, W]``, resized for the model, and its true map uint8 ``[h, w]`` at the original size."""
+
+    image: Tensor
+    truth: Tensor
+    name: str
+
+
+class EvalDataset(Dataset[EvalSample]):
+    """All images of a source, for evaluation.
+
+    Args:
+        source: Images with all labels.
+        transform: Resizes an image uint8 ``[h, w, 3]``.
+        world_size: The length is rounded up to a multiple of this, so that all processes get as many images. The
+            surplus images have empty maps and count for nothing.
+    """
+
+    def __init__(
+        self,
+        source: LabelledImages,
+        transform: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+        world_size: int = 1,
+    ) -> None:
+        self._source = source
+        self._transform = transform
+        self._length = -(-len(source) // world_size) * world_size
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> EvalSample:
+        original = index % len(self._source)
+        image, truth = self._source.load(original)
+        if index != original:
+            truth = np.full_like(truth, IGNORE)
+        pixels = np.ascontiguousarray(self._transform(image).transpose(2, 0, 1))
+        return EvalSample(torch.from_numpy(pixels), torch.from_numpy(truth), self._source.name(original))
+
+
+def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
+    """Pads images at the bottom and right to one size, a multiple of :data:`MULTIPLE`."""
+    sizes = tuple((sample.image.shape[1], sample.image.shape[2]) for sample in samples)
+    height, width = (-(-max(size) // MULTIPLE) * MULTIPLE for size in zip(*sizes, strict=True))
+    images = torch.full((len(samples), 3, height, width), PADDING_VALUE, dtype=torch.uint8)
+    for canvas, sample, (h, w) in zip(images, samples, sizes, strict=True):
+        canvas[:, :h, :w] = sample.image
+    return EvalBatch(images, sizes, tuple(s.truth for s in samples), tuple(s.name for s in samples))

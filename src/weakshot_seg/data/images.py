@@ -1,0 +1,91 @@
+"""Reading image and label files, with errors a user can act on."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from weakshot_seg.errors import DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+"""What Pillow raises for broken files."""
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """Reads an image file of any mode as RGB, turned upright as its EXIF data say.
+
+    Returns:
+        uint8 ``[h, w, 3]``. Transparency is dropped; 16-bit grey is reduced to 8 bits.
+
+    Raises:
+        DataError: the file is missing, broken, or of a mode that has no agreed way to RGB.
+    """
+    try:
+        with Image.open(path) as file:
+            upright = ImageOps.exif_transpose(file)
+            if upright.mode in ("I", "F"):
+                raise DataError(
+                    f"image {path} has 32-bit pixels (mode {upright.mode}): save it with 8 bits per channel"
+                )
+            if upright.mode.startswith("I;16"):
+                grey = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
+                return np.repeat(grey[:, :, None], 3, axis=2)
+            return np.array(upright.convert("RGB"))
+    except DataError:
+        raise
+    except UNREADABLE as error:
+        raise DataError(f"cannot read image {path} ({_reason(error)}): replace or remove it and its mask") from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image turned upright, from its header alone.
+
+    Raises:
+        DataError: the file is missing or no image.
+    """
+    try:
+        with Image.open(path) as file:
+            width, height = file.size
+            turned = file.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the axes
+            return (width, height) if turned else (height, width)
+    except UNREADABLE as error:
+        raise DataError(f"cannot read image {path} ({_reason(error)}): replace or remove it and its mask") from error
+
+
+def read_mask(path: Path) -> NDArray[np.uint8]:
+    """Reads a label file: one channel of ids, a palette is ignored.
+
+    Returns:
+        uint8 ``[h, w]`` of the ids as stored.
+
+    Raises:
+        DataError: the file is missing, broken, has colours instead of ids, or ids above 255.
+    """
+    try:
+        with Image.open(path) as file:
+            if file.mode in ("L", "P", "1"):
+                return np.array(file, dtype=np.uint8)
+            if file.mode == "I" or file.mode.startswith("I;16"):
+                ids = np.asarray(file)
+                if not 0 <= ids.min() <= ids.max() <= 255:
+                    raise DataError(f"mask {path} has the id {ids.max()}: ids must be 0 to 255, 255 for unlabelled")
+                return ids.astype(np.uint8)
+            raise DataError(
+                f"mask {path} is a colour picture (mode {file.mode}): save it with one channel of class ids "
+                "0..K-1, 255 for unlabelled"
+            )
+    except DataError:
+        raise
+    except UNREADABLE as error:
+        raise DataError(
+            f"cannot read mask {path} ({_reason(error)}): replace it, or remove it and its image"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).splitlines()[0].split(" <")[0] or type(error).__name__

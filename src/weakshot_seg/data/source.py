@@ -1,0 +1,63 @@
+"""What a dataset reader is, and a view on some of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class LabelledImages(Protocol):
+    """Images with complete label maps. Raw dataset ids end here: inside there are only 0..K-1 and ``IGNORE`` = 255.
+
+    ``load`` gives the masks of *all* classes, novel ones included. Only
+    :class:`~weakshot_seg.data.weak_labels.WeakShotDataset` (which hides them) and the evaluation (which needs them)
+    may call it.
+    """
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """``K`` names; the position is the class id."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def name(self, index: int) -> str:
+        """A short name for logs, errors and file names."""
+        ...
+
+    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The RGB image uint8 ``[h, w, 3]`` and the label map uint8 ``[h, w]`` of ids 0..K-1 and ``IGNORE``."""
+        ...
+
+    def presence(self) -> NDArray[np.bool_]:
+        """Which classes each image shows: bool ``[len, K]``."""
+        ...
+
+
+class Selection:
+    """The images ``indices`` of another source, in that order; implements :class:`LabelledImages`."""
+
+    def __init__(self, source: LabelledImages, indices: Sequence[int] | NDArray[np.integer]) -> None:
+        self.class_names = source.class_names
+        self._source = source
+        self._indices = np.asarray(indices, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def name(self, index: int) -> str:
+        """See :class:`LabelledImages`."""
+        return self._source.name(int(self._indices[index]))
+
+    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """See :class:`LabelledImages`."""
+        return self._source.load(int(self._indices[index]))
+
+    def presence(self) -> NDArray[np.bool_]:
+        """See :class:`LabelledImages`."""
+        return self._source.presence()[self._indices]

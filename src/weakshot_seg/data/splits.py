@@ -1,0 +1,131 @@
+"""Which classes are novel: by name, from a file, as published with the paper, or at random."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import random
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from weakshot_seg.errors import DataError
+from weakshot_seg.structures import ClassSplit
+
+DEFAULT_RATIO = 0.25
+"""Share of the novel classes in the paper: base to novel is 3:1."""
+
+
+def make_split(
+    class_names: Sequence[str],
+    split: int,
+    *,
+    novel_ratio: float = DEFAULT_RATIO,
+    seed: int | None = None,
+    novel_classes: Sequence[str] | None = None,
+    split_file: str | Path | None = None,
+    published: str | None = None,
+) -> ClassSplit:
+    """Chooses the novel classes, by the first of these that is given.
+
+    1. ``novel_classes``: exactly these names (``[]`` = none, fully supervised).
+    2. ``split_file``: JSON ``{"1": [ids], ...}`` or ``{"split1": {"novel": [ids]}, ...}``.
+    3. ``published``: the lists of the paper, unless ``seed`` or a ``novel_ratio`` other than the default asks for
+       others.
+    4. At random: ``round(K * novel_ratio)`` classes, at least 1 and at most K - 1, from ``random.Random(seed)``;
+       without a seed the number of the split is the seed.
+
+    Args:
+        class_names: ``K`` names; the position is the class id.
+        split: Number of the split.
+        novel_ratio: Share of novel classes in a random split, within (0, 1).
+        seed: Of the random split.
+        novel_classes: Names of the novel classes.
+        split_file: Path of a JSON file of splits.
+        published: Name of a data set whose splits come with the package: see :func:`published_names`.
+
+    Raises:
+        DataError: an unknown class name, split or data set, an unreadable file, ids that do not fit the classes.
+    """
+    names = tuple(class_names)
+    if novel_classes is not None:
+        return _checked(names, [_id_of(name, names) for name in novel_classes], "novel_classes")
+    if split_file is not None:
+        return _checked(names, _choose(_read_split_file(Path(split_file)), split, str(split_file)), str(split_file))
+    if published is not None and seed is None and novel_ratio == DEFAULT_RATIO:
+        lists = _published(published)
+        if len(lists["class_names"]) != len(names):
+            raise DataError(
+                f"the published splits of {published} are for {len(lists['class_names'])} classes, but the data has "
+                f"{len(names)}: mend the class names, or set data.published=null for random splits"
+            )
+        novel = _choose({int(k): v for k, v in lists["splits"].items()}, split, f"the published splits of {published}")
+        return _checked(names, novel, published)
+    if not 0 < novel_ratio < 1:
+        raise DataError(f"novel_ratio is {novel_ratio}: use a share between 0 and 1, such as {DEFAULT_RATIO}")
+    if len(names) < 2:
+        raise DataError(f"{len(names)} class cannot be split into base and novel: at least 2 are needed")
+    count = min(max(round(len(names) * novel_ratio), 1), len(names) - 1)
+    return _checked(names, random.Random(split if seed is None else seed).sample(range(len(names)), count), "random")
+
+
+def published_names() -> tuple[str, ...]:
+    """Data sets whose class names and splits come with the package."""
+    files = (resources.files(__package__) / "published").iterdir()
+    return tuple(sorted(file.name.removesuffix(".json") for file in files if file.name.endswith(".json")))
+
+
+def published_class_names(name: str) -> tuple[str, ...]:
+    """Class names of a data set that comes with the package, by id (see :func:`published_names`)."""
+    return tuple(_published(name)["class_names"])
+
+
+def _published(name: str) -> dict[str, Any]:
+    if name not in published_names():
+        raise DataError(f"no published splits for '{name}': use one of {', '.join(published_names())}, or null")
+    content: dict[str, Any] = json.loads(
+        (resources.files(__package__) / "published" / f"{name}.json").read_text("utf8")
+    )
+    return content
+
+
+def _id_of(name: str, names: tuple[str, ...]) -> int:
+    if name in names:
+        return names.index(name)
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else f"the classes are {', '.join(names)}"
+    raise DataError(f"unknown novel class '{name}': {hint}")
+
+
+def _choose(splits: dict[int, list[int]], split: int, origin: str) -> list[int]:
+    if split not in splits:
+        raise DataError(f"no split {split} in {origin}: use one of {', '.join(map(str, sorted(splits)))}")
+    return splits[split]
+
+
+def _read_split_file(path: Path) -> dict[int, list[int]]:
+    remedy = 'write {"1": [novel class ids], "2": ...} or {"split1": {"novel": [ids]}, ...}'
+    try:
+        content = json.loads(path.read_text("utf8"))
+    except OSError as error:
+        raise DataError(f"cannot read the split file {path} ({error.strerror}): check data.split_file") from error
+    except ValueError as error:
+        raise DataError(f"the split file {path} is not JSON ({error}): {remedy}") from error
+    try:
+        splits = {
+            int(str(k).removeprefix("split")): v["novel"] if isinstance(v, dict) else v for k, v in content.items()
+        }
+    except (AttributeError, KeyError, ValueError) as error:
+        raise DataError(f"the split file {path} has another layout: {remedy}") from error
+    for number, ids in splits.items():
+        if not isinstance(ids, list) or not all(type(i) is int for i in ids):
+            raise DataError(f"split {number} of {path} is not a list of class ids: {remedy}")
+    return splits
+
+
+def _checked(names: tuple[str, ...], novel: Sequence[int], origin: str) -> ClassSplit:
+    try:
+        return ClassSplit(names, tuple(novel))
+    except ValueError as error:
+        raise DataError(f"split ({origin}): {error}") from error

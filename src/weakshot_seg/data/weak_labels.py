@@ -1,0 +1,108 @@
+"""The leak rule: what training may know of an image (method, section 1).
+
+The masks of novel classes end in this file. :class:`WeakShotDataset` sends every label map through one look-up table
+that turns novel ids into ``IGNORE``; what it hands on - and all that pairing, losses and loggers ever see - are masks
+of base classes and image-level labels of novel ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from weakshot_seg.data.source import LabelledImages
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.structures import IGNORE, ClassSplit, Draw, WeakSample
+
+Image = NDArray[np.uint8]
+Augmentation = Callable[[Image, Image, int], tuple[Image, Image, NDArray[np.bool_]]]
+"""(image ``[h, w, 3]``, label map ``[h, w]``, seed) -> image, label map and padding mask, all of one size."""
+
+LabelScope = Literal["image", "crop"]
+"""Novel labels are those of the whole image (tags), or those left in the augmented crop (needs novel masks)."""
+
+Supervision = Literal["weakshot", "base_only", "full"]
+"""Masks of base and tags of novel classes; masks of base classes alone (lower bound); all masks (upper bound)."""
+
+
+class WeakShotDataset(Dataset[WeakSample]):
+    """Augmented training images with the novel pixels hidden.
+
+    With ``label_scope="image"`` the map is hidden before the augmentation sees it, so that not even the choice of a
+    crop can depend on novel pixels. ``"crop"`` must look at the augmented map for its labels and hides it then: what
+    the authors' code does, and not possible with tags alone.
+
+    Args:
+        source: Images with all labels.
+        split: Base and novel classes.
+        transform: The augmentation.
+        label_scope: See :data:`LabelScope`.
+        supervision: See :data:`Supervision`.
+
+    Attributes:
+        split: The split as training sees it: without novel classes when ``supervision="full"``.
+        known: bool ``[len, K]``, the image-level labels that training may know; pairing works on them.
+    """
+
+    def __init__(
+        self,
+        source: LabelledImages,
+        split: ClassSplit,
+        transform: Augmentation,
+        label_scope: LabelScope = "image",
+        supervision: Supervision = "weakshot",
+    ) -> None:
+        for name, value, allowed in (
+            ("label_scope", label_scope, get_args(LabelScope)),
+            ("supervision", supervision, get_args(Supervision)),
+        ):
+            if value not in allowed:
+                raise ConfigError(f"unknown {name} '{value}': use one of {', '.join(allowed)}")
+        self.split = ClassSplit(split.names, ()) if supervision == "full" else split
+        self._source = source
+        self._transform = transform
+        self._label_scope = label_scope
+
+        novel = list(self.split.novel)
+        self._visible = np.arange(IGNORE + 1, dtype=np.uint8)
+        self._visible[novel] = IGNORE
+        is_novel = self.split.is_novel().numpy()
+        self._taggable = is_novel & (supervision == "weakshot")
+        self.known = source.presence() & (~is_novel | self._taggable)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, draw: Draw) -> WeakSample:
+        """Loads, hides and augments one image.
+
+        Args:
+            draw: The image and the seed of its augmentation; the sample is a pure function of both.
+        """
+        image, label_map = self._source.load(draw.index)
+        if self._label_scope == "image":
+            tags = self.known[draw.index] & self._taggable
+            image, label_map, padding = self._transform(image, self._visible[label_map], draw.seed)
+        else:
+            image, label_map, padding = self._transform(image, label_map, draw.seed)
+            tags = _present(label_map, len(self._taggable)) & self._taggable
+            label_map = self._visible[label_map]
+        return WeakSample(
+            image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            label_map=torch.from_numpy(np.ascontiguousarray(label_map)),
+            padding=torch.from_numpy(np.ascontiguousarray(padding)),
+            tags=torch.from_numpy(tags),
+            name=self._source.name(draw.index),
+        )
+
+
+def _present(label_map: Image, num_classes: int) -> NDArray[np.bool_]:
+    """Which classes a map shows: bool ``[num_classes]``."""
+    present = np.zeros(IGNORE + 1, dtype=bool)
+    present[label_map] = True
+    return present[:num_classes]

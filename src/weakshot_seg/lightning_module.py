@@ -1,0 +1,91 @@
+"""Training and validation steps, optimiser, and what a checkpoint says of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor, nn
+
+from weakshot_seg.inference.semantic import predict_maps
+from weakshot_seg.losses.criterion import Criterion
+from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
+from weakshot_seg.optim import PolyAdamW
+from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch
+
+
+class WeakShotModule(pl.LightningModule):
+    """Trains a proposal network on weak-shot batches and measures base and novel IoU.
+
+    Args:
+        model: images ``[B, 3, H, W]`` -> :class:`SegOutput`.
+        criterion: (output, targets) -> :class:`Losses`.
+        optimizer: builds optimiser and schedule.
+        class_split: class names and which are novel.
+        recipe: plain configuration to rebuild the module from; stored in checkpoints.
+
+    Attributes:
+        report: the latest validation result.
+        report_step: optimiser steps done when it was measured.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        optimizer: PolyAdamW,
+        class_split: ClassSplit,
+        recipe: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.criterion = criterion
+        self.optimizer = optimizer
+        self.class_split = class_split
+        self.recipe = recipe or {}
+        self.metrics = SegmentationMetrics(class_split)
+        self.report: SegmentationReport | None = None
+        self.report_step = -1
+
+    def training_step(self, batch: WeakBatch, batch_idx: int) -> Tensor:
+        """One step; logs every part unweighted as ``train/<term>/<part>`` and the weighted sum as ``train/loss``."""
+        losses = self.criterion(self.model(batch.images), batch.targets)
+        self.log("train/loss", losses.total.detach(), prog_bar=True, batch_size=len(batch.images))
+        for name, value in losses.parts.items():
+            self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=len(batch.images))
+        return losses.total
+
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
+        """Predicts label maps at the original sizes and counts them; callbacks get ``predictions`` and ``batch``."""
+        predictions = self.predict_batch(batch)
+        for prediction, truth in zip(predictions, batch.truths, strict=True):
+            self.metrics.update(prediction, truth.to(prediction.device))
+        return {"predictions": predictions, "batch": batch}
+
+    def predict_batch(self, batch: EvalBatch) -> list[Tensor]:
+        """uint8 label maps ``[h_i, w_i]`` at the original sizes."""
+        sizes = [(truth.shape[0], truth.shape[1]) for truth in batch.truths]
+        height, width = batch.images.shape[-2:]
+        return predict_maps(self.model(batch.images), (height, width), batch.sizes, sizes)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs ``val/base_iou``, ``val/novel_iou``, ... in percent."""
+        self.report = self.metrics.report()
+        self.metrics.reset()
+        self.report_step = self.global_step
+        for name, value in self.report.summary().items():
+            if value is not None:
+                self.log(f"val/{name}", value, prog_bar=name in ("base_iou", "novel_iou"), rank_zero_only=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW and its per-step poly schedule over the whole run."""
+        optimizer, schedule = self.optimizer.build(self, int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is needed to use the weights elsewhere: recipe, class names and split."""
+        checkpoint["weakshot_seg"] = {
+            "recipe": self.recipe,
+            "class_names": list(self.class_split.names),
+            "novel": list(self.class_split.novel),
+        }

@@ -1,0 +1,56 @@
+"""Complement loss: base, novel and ignored regions together are the whole image (SimFormer; method section 4.3)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from weakshot_seg.losses.functional import mask_losses
+from weakshot_seg.losses.lattice import PixelLattice
+from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
+from weakshot_seg.utils.distributed import mean_over_ranks
+
+IGNORE_LOGIT = -2.9444
+"""Logit of the constant "ignore" plane: probability 0.05."""
+
+
+class ComplementLoss(LossTerm):
+    """The union of the novel masks (and a faint ignore plane) is supervised with the complement of the base masks.
+
+    Args:
+        weight: weight of the term (0.15 COCO-Stuff-10K, 0.2 ADE20K).
+        focal_weight: weight of the focal part.
+        dice_weight: weight of the dice part.
+        layers: decoder layers.
+        stride: take every n-th row and column, from a random start; 1 = all pixels, as the paper.
+    """
+
+    def __init__(
+        self,
+        weight: float = 0.2,
+        focal_weight: float = 20.0,
+        dice_weight: float = 1.0,
+        layers: Literal["all", "last"] = "all",
+        stride: int = 1,
+    ) -> None:
+        super().__init__(weight, layers, {"focal": focal_weight, "dice": dice_weight})
+        self.stride = stride
+
+    def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
+        """Mean over the images that have classes known by tag only; 0 when there are none."""
+        slots = targets.tag_slots  # [B, S]
+        queries = assignment.queries.gather(2, slots.clamp(min=0).expand(len(assignment.queries), -1, -1))  # [L, B, S]
+        image = torch.arange(len(slots), device=slots.device).repeat_interleave(slots.shape[1])
+        lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
+        logits = lattice.upsample(output, image, queries.flatten(1)).unflatten(1, slots.shape)  # [L, B, S, H', W']
+        logits = logits.masked_fill((slots < 0)[..., None, None], IGNORE_LOGIT)
+        union = F.pad(logits, (0, 0, 0, 0, 0, 1), value=IGNORE_LOGIT).amax(2)  # the plane is one more mask
+        complement = lattice.pick((targets.label_map == IGNORE) & ~targets.padding)
+        focal, dice = mask_losses(union, complement)
+        has_tags = targets.tagged.any(1).float()
+        count = mean_over_ranks(has_tags.sum()) + 1e-5
+        return {"focal": (focal * has_tags).sum() / count, "dice": (dice * has_tags).sum() / count}

@@ -1,0 +1,54 @@
+"""The criterion: assigns proposals once, then sums the loss terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.structures import SegOutput, WeakTargets
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of a step.
+
+    Attributes:
+        total: scalar to minimise.
+        parts: unweighted scalar of each part, by ``term/part``.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+class Criterion(nn.Module):
+    """Composes an assignment and loss terms (method sections 3 and 4).
+
+    Args:
+        assignment: module (output, targets) -> :class:`Assignment`.
+        terms: loss terms by name.
+    """
+
+    def __init__(self, assignment: nn.Module, terms: Mapping[str, LossTerm]) -> None:
+        super().__init__()
+        self.assignment = assignment
+        self.terms = nn.ModuleDict(terms)
+
+    def forward(self, output: SegOutput, targets: WeakTargets) -> Losses:
+        """Sum over terms of weight * sum over parts of part weight * part, in float32."""
+        with torch.autocast(output.mask_logits.device.type, enabled=False):
+            output = output.float()
+            assignment = self.assignment(output, targets)
+            total = output.mask_logits.new_zeros(())
+            parts = {}
+            for name, term in self.terms.items():
+                last = term.layers == "last"
+                values = term(output.last() if last else output, targets, assignment.last() if last else assignment)
+                for part, value in values.items():
+                    parts[f"{name}/{part}"] = value
+                    total = total + term.weight * term.part_weights[part] * value
+        return Losses(total, parts)

@@ -1,0 +1,62 @@
+"""On which pixels mask losses are taken: all of them, or every n-th row and column from a random start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from weakshot_seg.structures import SegOutput
+
+
+@dataclass(frozen=True)
+class PixelLattice:
+    """Rows and columns of the full-resolution image.
+
+    Attributes:
+        size: (H, W) of the image.
+        rows: slice over the H rows.
+        columns: slice over the W columns.
+    """
+
+    size: tuple[int, int]
+    rows: slice
+    columns: slice
+
+    @classmethod
+    def draw(cls, size: Sequence[int], stride: int) -> PixelLattice:
+        """Every ``stride``-th row and column; over the steps all pixels come up equally often."""
+        top, left = torch.randint(stride, (2,)).tolist() if stride > 1 else (0, 0)
+        return cls((size[0], size[1]), slice(top, None, stride), slice(left, None, stride))
+
+    def pick(self, maps: Tensor) -> Tensor:
+        """``[..., H, W]`` -> ``[..., H', W']``."""
+        return maps[..., self.rows, self.columns]
+
+    def upsample(self, output: SegOutput, image: Tensor, queries: Tensor) -> Tensor:
+        """Mask logits of chosen proposals, bilinearly upsampled (align_corners=False) to the lattice's pixels.
+
+        Bilinear upsampling is separable: two small matrix products, and only the pixels asked for are computed.
+
+        Args:
+            output: network output.
+            image: int64 ``[M]``.
+            queries: int64 ``[L, M]``, proposals of those images.
+
+        Returns:
+            float ``[L, M, H', W']``.
+        """
+        layer = torch.arange(len(queries), device=queries.device)[:, None]
+        logits = output.mask_logits[layer, image, queries]  # [L, M, h, w]
+        vertical = _bilinear(logits.shape[-2], self.size[0], logits)[self.rows]  # [H', h]
+        horizontal = _bilinear(logits.shape[-1], self.size[1], logits)[self.columns]  # [W', w]
+        return vertical @ (logits @ horizontal.T)
+
+
+def _bilinear(source: int, target: int, like: Tensor) -> Tensor:
+    """Matrix ``[target, source]`` of one-dimensional bilinear resizing."""
+    identity = torch.eye(source, device=like.device, dtype=like.dtype)
+    return F.interpolate(identity[None], target, mode="linear", align_corners=False)[0].T

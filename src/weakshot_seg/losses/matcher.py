@@ -1,0 +1,77 @@
+"""Hungarian assignment of proposals to the classes of an image (method section 3). The only file that knows scipy."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.losses.functional import pairwise_mask_cost
+from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
+
+
+class HungarianMatcher(nn.Module):
+    """cost = -p(class) + [class has a mask] * (20 focal + 1 dice), per image and decoder layer.
+
+    Base and novel classes are matched together; novel ones by the class term only. A base class whose mask vanishes at
+    the logits' resolution counts as having no mask there.
+
+    Args:
+        class_weight: weight of -p(class).
+        focal_weight: weight of the focal part.
+        dice_weight: weight of the dice part.
+    """
+
+    def __init__(self, class_weight: float = 1.0, focal_weight: float = 20.0, dice_weight: float = 1.0) -> None:
+        super().__init__()
+        self.class_weight = class_weight
+        self.focal_weight = focal_weight
+        self.dice_weight = dice_weight
+
+    @torch.no_grad()
+    def forward(self, output: SegOutput, targets: WeakTargets) -> Assignment:
+        """Assigns a proposal to every target.
+
+        Raises:
+            ConfigError: an image has more targets than there are queries.
+            FloatingPointError: the network's outputs are not finite.
+        """
+        queries = output.class_logits.shape[2]
+        if max(targets.counts, default=0) > queries:
+            raise ConfigError(
+                f"an image has {max(targets.counts)} classes but the model only {queries} queries; "
+                f"set model.num_queries={max(targets.counts)} or more"
+            )
+        cost = self.cost(output, targets)
+        host = cost.cpu()  # the one copy to the host of a training step
+        if not host.isfinite().all():
+            raise FloatingPointError(
+                "the network's outputs hold NaN or infinity; lower optim.lr or use trainer.precision=32"
+            )
+        assigned = torch.zeros(cost.shape[0], cost.shape[1], cost.shape[3], dtype=torch.int64)
+        for layer, layer_cost in enumerate(host.numpy()):
+            for image, count in enumerate(targets.counts):
+                rows, columns = linear_sum_assignment(layer_cost[image, :, :count])
+                assigned[layer, image, torch.from_numpy(columns)] = torch.from_numpy(rows)
+        return Assignment(assigned.to(cost.device, non_blocking=True))
+
+    def cost(self, output: SegOutput, targets: WeakTargets) -> Tensor:
+        """Cost ``[L, B, Q, N]`` of every proposal for every target slot; arbitrary in padding slots."""
+        layers, _, queries, height, width = output.mask_logits.shape
+        classes = targets.classes.clamp(min=0)  # [B, N]
+        probability = output.class_logits.softmax(-1)
+        index = classes[None, :, None].expand(layers, -1, queries, -1)
+        cost = -self.class_weight * probability.gather(-1, index)  # [L, B, Q, N]
+        masks = self._masks(targets, height, width)  # [B, hw, N]
+        mask_cost = pairwise_mask_cost(output.mask_logits.flatten(3), masks, self.focal_weight, self.dice_weight)
+        has_mask = masks.any(dim=1)[:, None]  # [B, 1, N]
+        return cost + mask_cost * has_mask
+
+    def _masks(self, targets: WeakTargets, height: int, width: int) -> Tensor:
+        """Float 0/1 ``[B, hw, N]``: nearest-downsampled masks; empty for tags and padding slots."""
+        small = F.interpolate(targets.label_map[:, None].float(), (height, width), mode="nearest").flatten(
+            2
+        )  # [B, 1, hw]
+        return (small.transpose(1, 2) == targets.classes[:, None]).float()

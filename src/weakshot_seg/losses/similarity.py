@@ -1,0 +1,185 @@
+"""Pixel similarity, learned on base pixels and distilled into novel ones (SimFormer; method section 4.4)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.losses.sampling import choose_class, sample_points, take_points
+from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
+from weakshot_seg.utils.distributed import mean_over_ranks
+
+
+class PixelSimilarityLoss(LossTerm):
+    """SimLoss trains SimNet on cross-image pixel pairs of base classes; DistLoss hands its judgement to novel pixels.
+
+    Args:
+        simnet: pair network, see :class:`weakshot_seg.models.simnet.SimNet`.
+        weight: weight of the term.
+        base_weight: weight of SimLoss.
+        novel_weight: weight of DistLoss (0.1 COCO-Stuff-10K, 0.5 ADE20K).
+        num_points: pixels ``J`` sampled per image.
+        inside_share: share of the SimLoss pixels drawn from the chosen base class.
+        distillation: ``ce``, ``cce`` (centred) or ``b0.5``.
+        student_pairs: ``cross`` = the teacher's cross-image pairs; ``within`` = pairs of one image, as the authors.
+        history: steps over which positives and negatives are counted for the class balance.
+        layers: decoder layers.
+    """
+
+    def __init__(
+        self,
+        simnet: nn.Module,
+        weight: float = 1.0,
+        base_weight: float = 1.0,
+        novel_weight: float = 0.1,
+        num_points: int = 100,
+        inside_share: float = 0.8,
+        distillation: Literal["ce", "cce", "b0.5"] = "cce",
+        student_pairs: Literal["cross", "within"] = "cross",
+        history: int = 25,
+        layers: Literal["last"] = "last",
+    ) -> None:
+        super().__init__(weight, layers, {"base": base_weight, "novel": novel_weight})
+        if distillation not in DISTILLATION:
+            raise ConfigError(
+                f"loss.terms.similarity.distillation={distillation!r}: choose from {sorted(DISTILLATION)}"
+            )
+        if student_pairs not in ("cross", "within"):
+            raise ConfigError(f"loss.terms.similarity.student_pairs={student_pairs!r}: choose 'cross' or 'within'")
+        self.simnet = simnet
+        self.balance = BalanceWeights(history)
+        self.num_points = num_points
+        self.inside_share = inside_share
+        self.distillation = distillation
+        self.student_pairs = student_pairs
+
+    def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
+        """SimLoss and DistLoss over all pairs of the batch. SimNet always runs, so that DDP ranks stay in step."""
+        images = len(targets.label_map) // 2 * 2 if targets.paired else 0
+        if images == 0:
+            zero = output.mask_logits.sum() * 0
+            return {"base": zero, "novel": zero}
+        partner = torch.arange(images, device=output.mask_logits.device).view(-1, 2).flip(1).flatten()
+        size = output.mask_logits.shape[-2:]
+        labels = _shrink(targets.label_map[:images], size)  # [B, hw]
+        padding = _shrink(targets.padding[:images], size).bool()
+        embeddings = output.pixel_embeddings[:images].flatten(2).detach()  # [B, C, hw]
+        return {
+            "base": self._base(embeddings, labels, padding, targets.with_mask[:images], partner),
+            "novel": self._novel(
+                output, embeddings, (labels == IGNORE) & ~padding, targets.tagged[:images], targets.novel, partner
+            ),
+        }
+
+    def _base(self, embeddings: Tensor, labels: Tensor, padding: Tensor, with_mask: Tensor, partner: Tensor) -> Tensor:
+        """SimLoss. A pair counts if at least one pixel is base: then equality is known without novel masks."""
+        common = choose_class((with_mask & with_mask[partner])[::2]).repeat_interleave(2)[:, None]  # [B, 1]
+        inside = torch.where(common >= 0, labels == common, labels != IGNORE)
+        count_inside = round(self.num_points * self.inside_share)
+        points = torch.cat(
+            [sample_points(inside, count_inside), sample_points(~inside & ~padding, self.num_points - count_inside)],
+            dim=1,
+        )
+        features = take_points(embeddings, points)  # [B, J, C]
+        point_labels = labels.gather(1, points)
+        same = point_labels[:, :, None] == point_labels[partner][:, None]  # [B, J, J]
+        is_base = point_labels != IGNORE
+        counted = is_base[:, :, None] | is_base[partner][:, None]
+        return pair_loss(self.simnet(features, features[partner]), same, counted, self.balance(same))
+
+    def _novel(
+        self,
+        output: SegOutput,
+        embeddings: Tensor,
+        region: Tensor,
+        tagged: Tensor,
+        novel: Tensor,
+        partner: Tensor,
+    ) -> Tensor:
+        """DistLoss, over the image pairs that share a novel class."""
+        shared = (tagged & tagged[partner]).any(1).float()  # [B]
+        points = sample_points(region, self.num_points)
+        features = take_points(embeddings, points)
+        with torch.no_grad():
+            teacher = self.simnet(features, features[partner]).softmax(-1)[..., 1]  # [B, J, J]
+        images = len(points)
+        masks = take_points(output.mask_logits[-1, :images].flatten(2), points).sigmoid()  # [B, J, Q]
+        classes = output.class_logits[-1, :images].softmax(-1)[..., :-1] * novel  # [B, Q, K], zero for base
+        scores = masks @ classes  # [B, J, K]
+        other = scores if self.student_pairs == "within" else scores[partner]
+        student = cosine(scores, other).relu()
+        per_image = DISTILLATION[self.distillation](teacher, student).mean((1, 2))
+        return (per_image * shared).sum() / mean_over_ranks(shared.sum()).clamp(min=1)
+
+
+class BalanceWeights(nn.Module):
+    """Class-balancing weights from a running count of similar and dissimilar pairs over the last steps.
+
+    Args:
+        history: number of steps remembered.
+    """
+
+    counts: Tensor
+
+    def __init__(self, history: int = 25) -> None:
+        super().__init__()
+        counts = torch.zeros(history, 2)
+        counts[-1] = 1.0  # before the first step: one pair of each kind
+        self.register_buffer("counts", counts)
+
+    @torch.no_grad()
+    def forward(self, same: Tensor) -> Tensor:
+        """Bool pairs of any shape -> float ``[2]``: weights of (dissimilar, similar) = share of the other kind."""
+        positives = same.sum()
+        step = mean_over_ranks(torch.stack([same.numel() - positives, positives]).float())
+        self.counts.copy_(torch.cat([self.counts[1:], step[None]]))
+        total = self.counts.sum(0)
+        return total.flip(0) / total.sum()
+
+
+def pair_loss(logits: Tensor, same: Tensor, counted: Tensor, weights: Tensor) -> Tensor:
+    """Balanced binary cross-entropy, mean over counted pairs.
+
+    Args:
+        logits: float ``[..., 2]`` for (different, same).
+        same: bool ``[...]`` target.
+        counted: bool ``[...]``.
+        weights: float ``[2]`` of (dissimilar, similar) pairs.
+    """
+    negative_log = -logits.log_softmax(-1)
+    loss = torch.where(same, weights[1] * negative_log[..., 1], weights[0] * negative_log[..., 0])
+    return (loss * counted).sum() / mean_over_ranks(counted.sum().float()).clamp(min=1e-5)
+
+
+def cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Cosine of all pairs: ``[B, P, K]``, ``[B, R, K]`` -> ``[B, P, R]``."""
+    return F.normalize(first, dim=-1) @ F.normalize(second, dim=-1).transpose(1, 2)
+
+
+def distill_ce(teacher: Tensor, student: Tensor) -> Tensor:
+    """Cross-entropy of teacher and student similarity, both clamped to [0.01, 0.99]."""
+    teacher, student = teacher.clamp(0.01, 0.99), student.clamp(0.01, 0.99)
+    return -teacher * student.log() - (1 - teacher) * (1 - student).log()
+
+
+def distill_cce(teacher: Tensor, student: Tensor) -> Tensor:
+    """Centred cross-entropy: only the side of 0.5 on which the teacher stands pulls; at most 0."""
+    return -(teacher - 0.5).relu() * student.log1p() - (0.5 - teacher).relu() * (2 - student).log()
+
+
+def distill_linear(teacher: Tensor, student: Tensor) -> Tensor:
+    """-(teacher - 0.5) * student."""
+    return (0.5 - teacher) * student
+
+
+DISTILLATION = {"ce": distill_ce, "cce": distill_cce, "b0.5": distill_linear}
+
+
+def _shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Nearest-downsampled ``[B, H, W]`` -> int64 ``[B, hw]``."""
+    return F.interpolate(maps[:, None].float(), size, mode="nearest").flatten(1).long()

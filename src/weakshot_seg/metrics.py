@@ -1,0 +1,221 @@
+"""Segmentation quality from one confusion matrix: base, novel and all classes (method section 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric
+
+from weakshot_seg.errors import DataError
+from weakshot_seg.structures import IGNORE, ClassSplit
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SegmentationReport:
+    """What a confusion matrix says of a model; all numbers are percentages, None where there is no ground truth.
+
+    A class without ground truth has no IoU and no accuracy and takes part in no mean, even if it was predicted.
+
+    Attributes:
+        split: The classes and which of them are novel.
+        iou: IoU of each of the ``K`` classes.
+        accuracy: Share of each class's pixels that got its label (recall).
+        pixels: Each class's share of the evaluated pixels.
+        base_iou: Mean IoU of the base classes.
+        novel_iou: Mean IoU of the novel classes.
+        miou: Mean IoU of all classes.
+        harmonic_iou: Harmonic mean of ``base_iou`` and ``novel_iou``.
+        base_accuracy: Mean accuracy of the base classes.
+        novel_accuracy: Mean accuracy of the novel classes.
+        mean_accuracy: Mean accuracy of all classes.
+        pixel_accuracy: Share of all evaluated pixels that got their label.
+        frequency_weighted_iou: IoU weighted by the classes' shares of the pixels.
+        miou_strict: Mean IoU in which a class that was predicted but has no ground truth counts as 0; this is what
+            other tools (Detectron2) call mIoU.
+    """
+
+    split: ClassSplit
+    iou: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+    pixels: tuple[float | None, ...]
+    base_iou: float | None
+    novel_iou: float | None
+    miou: float | None
+    harmonic_iou: float | None
+    base_accuracy: float | None
+    novel_accuracy: float | None
+    mean_accuracy: float | None
+    pixel_accuracy: float | None
+    frequency_weighted_iou: float | None
+    miou_strict: float | None
+
+    @classmethod
+    def from_confusion(cls, confusion: Tensor, split: ClassSplit) -> SegmentationReport:
+        """Computes the report.
+
+        Args:
+            confusion: integer ``[K, K]``, row = true class, column = predicted class, ignored pixels left out.
+            split: The ``K`` classes.
+
+        Raises:
+            ValueError: the matrix does not fit the number of classes.
+        """
+        if confusion.shape != (split.num_classes, split.num_classes):
+            raise ValueError(f"confusion matrix {list(confusion.shape)} does not fit {split.num_classes} classes")
+        counts = confusion.cpu().numpy().astype(np.float64)
+        hit, true, predicted = np.diag(counts), counts.sum(1), counts.sum(0)
+        with np.errstate(invalid="ignore"):  # 0 / 0 = NaN marks what has no ground truth
+            iou = 100 * hit / np.where(true > 0, true + predicted - hit, 0)
+            accuracy = 100 * hit / true
+            pixels = 100 * true / true.sum()
+        base, novel = list(split.base), list(split.novel)
+        base_iou, novel_iou = _mean(iou[base]), _mean(iou[novel])
+        return cls(
+            split=split,
+            iou=_optional(iou),
+            accuracy=_optional(accuracy),
+            pixels=_optional(pixels),
+            base_iou=base_iou,
+            novel_iou=novel_iou,
+            miou=_mean(iou),
+            harmonic_iou=_harmonic(base_iou, novel_iou),
+            base_accuracy=_mean(accuracy[base]),
+            novel_accuracy=_mean(accuracy[novel]),
+            mean_accuracy=_mean(accuracy),
+            pixel_accuracy=float(100 * hit.sum() / true.sum()) if true.any() else None,
+            frequency_weighted_iou=float(np.nansum(pixels * iou) / 100) if true.any() else None,
+            miou_strict=_mean(np.nan_to_num(iou)[(true > 0) | (predicted > 0)]),
+        )
+
+    def summary(self) -> dict[str, float | None]:
+        """The means, by name, for loggers."""
+        return {
+            "base_iou": self.base_iou,
+            "novel_iou": self.novel_iou,
+            "miou": self.miou,
+            "harmonic_iou": self.harmonic_iou,
+            "base_accuracy": self.base_accuracy,
+            "novel_accuracy": self.novel_accuracy,
+            "mean_accuracy": self.mean_accuracy,
+            "pixel_accuracy": self.pixel_accuracy,
+            "frequency_weighted_iou": self.frequency_weighted_iou,
+            "miou_strict": self.miou_strict,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain Python, ready for JSON: the means and ``classes``, a list with one entry per class."""
+        classes = [
+            {
+                "id": index,
+                "name": name,
+                "novel": index in self.split.novel,
+                "iou": self.iou[index],
+                "accuracy": self.accuracy[index],
+                "pixels": self.pixels[index],
+            }
+            for index, name in enumerate(self.split.names)
+        ]
+        return {**self.summary(), "classes": classes}
+
+    def table(self) -> str:
+        """Two aligned plain text tables: the means of base, novel and all classes, then every class (novel: ``*``)."""
+        split = self.split
+        means = [
+            ("", "IoU", "accuracy", "classes"),
+            ("base", _text(self.base_iou), _text(self.base_accuracy), str(len(split.base))),
+            ("novel *", _text(self.novel_iou), _text(self.novel_accuracy), str(len(split.novel))),
+            ("all", _text(self.miou), _text(self.mean_accuracy), str(split.num_classes)),
+            ("harmonic", _text(self.harmonic_iou), "", ""),
+            ("per pixel", _text(self.frequency_weighted_iou), _text(self.pixel_accuracy), ""),
+        ]
+        classes = [("id", "class", "kind", "IoU", "accuracy", "pixels")]
+        for index, name in enumerate(split.names):
+            name, kind = (f"{name} *", "novel") if index in split.novel else (name, "base")
+            iou, accuracy, pixels = (_text(values[index]) for values in (self.iou, self.accuracy, self.pixels))
+            classes.append((str(index), name, kind, iou, accuracy, pixels))
+        return _align(means, "<>>>") + "\n\n" + _align(classes, "><<>>>")
+
+
+class SegmentationMetrics(Metric):
+    """Counts predicted against true classes over a validation set; summed over processes under DDP.
+
+    Args:
+        split: The ``K`` classes.
+
+    Attributes:
+        confusion: int64 ``[K, K]``, row = true class, column = predicted class.
+    """
+
+    full_state_update = False
+    confusion: Tensor
+
+    def __init__(self, split: ClassSplit) -> None:
+        super().__init__()
+        self.split = split
+        counts = torch.zeros(split.num_classes, split.num_classes, dtype=torch.int64)
+        self.add_state("confusion", counts, dist_reduce_fx="sum")
+
+    def update(self, prediction: Tensor, truth: Tensor) -> None:
+        """Counts the pixels of one label map, or of several stacked ones.
+
+        Args:
+            prediction: integer class ids 0..K-1, any shape.
+            truth: integer class ids 0..K-1 or :data:`IGNORE` (not counted), the same shape.
+
+        Raises:
+            DataError: the shapes differ, or an id is out of range.
+        """
+        if prediction.shape != truth.shape:
+            raise DataError(f"the predicted map is {list(prediction.shape)}, but the true one {list(truth.shape)}")
+        counted = truth != IGNORE
+        true, predicted = truth[counted].long(), prediction[counted].long()
+        num_classes = self.split.num_classes
+        for ids, what in ((true, "true"), (predicted, "predicted")):
+            if len(ids) and not 0 <= ids.min() <= ids.max() < num_classes:
+                raise DataError(
+                    f"a {what} map holds class id {ids.max()}, but ids are 0..{num_classes - 1} or {IGNORE}"
+                )
+        counts = torch.bincount(true * num_classes + predicted, minlength=num_classes**2)
+        self.confusion += counts.view(num_classes, num_classes)
+
+    def compute(self) -> Tensor:
+        """The confusion matrix int64 ``[K, K]``, summed over processes."""
+        return self.confusion
+
+    def report(self) -> SegmentationReport:
+        """What was counted since the last reset; under DDP every process must call it, and each gets the same."""
+        return SegmentationReport.from_confusion(self.compute(), self.split)
+
+
+def _optional(values: FloatArray) -> tuple[float | None, ...]:
+    return tuple(None if np.isnan(value) else float(value) for value in values)
+
+
+def _mean(values: FloatArray) -> float | None:
+    """Mean over the classes that have a value."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else None
+
+
+def _harmonic(a: float | None, b: float | None) -> float | None:
+    if a is None or b is None:
+        return None
+    return 2 * a * b / (a + b) if a + b > 0 else 0.0
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _align(rows: Sequence[tuple[str, ...]], sides: str) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)

@@ -1,0 +1,172 @@
+"""Any timm backbone as features at strides 4, 8, 16 and 32. The only file that knows timm."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import timm
+import torch.nn.functional as F
+from timm.models import load_checkpoint
+from torch import Tensor, nn
+
+from weakshot_seg.errors import ConfigError
+
+STRIDES = (4, 8, 16, 32)
+
+
+class TimmBackbone(nn.Module):
+    """A timm network (CNN, Swin, ConvNeXt, plain ViT, ...) giving a feature pyramid.
+
+    Args:
+        name: timm model name, e.g. ``resnet50``.
+        pretrained: download the timm weights.
+        checkpoint: local weights (``.safetensors``, ``.pth``) of the same timm model, instead of a download.
+        freeze_norm: fix statistics and affine parameters of BatchNorm, as the paper does (section 8 of the method).
+        **timm_options: passed on to ``timm.create_model`` (``drop_path_rate``, ``output_stride``, ...).
+
+    Attributes:
+        channels: channels of the four levels.
+        mean, std: normalisation the weights expect, for images in 0..1.
+
+    Raises:
+        ConfigError: unknown name, weights that do not fit, or a download that failed.
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet50",
+        pretrained: bool = False,
+        checkpoint: str | None = None,
+        freeze_norm: bool = False,
+        **timm_options: object,
+    ) -> None:
+        super().__init__()
+        if not timm.is_model(name.split(".")[0]):
+            close = difflib.get_close_matches(name, timm.list_models(), n=3)
+            raise ConfigError(
+                f"model.backbone.name={name!r} is no timm model" + (f"; did you mean {close}?" if close else "")
+            )
+        self.net = _create(name, pretrained and checkpoint is None, **timm_options)
+        reductions = self.net.feature_info.reduction()
+        channels = self.net.feature_info.channels()
+        if set(STRIDES) <= set(reductions):
+            # the last output of a stride is the deepest one
+            self.levels = [len(reductions) - 1 - reductions[::-1].index(s) for s in STRIDES]
+            self.channels = tuple(channels[i] for i in self.levels)
+            self.pyramid: nn.Module | None = None
+        else:
+            self.levels = [len(reductions) - 1]
+            self.pyramid = SimpleFeaturePyramid(channels[-1])
+            self.channels = self.pyramid.channels
+        config = getattr(self.net, "pretrained_cfg", None) or {}
+        self.mean = tuple(config.get("mean", (0.485, 0.456, 0.406)))
+        self.std = tuple(config.get("std", (0.229, 0.224, 0.225)))
+        if checkpoint is not None:
+            self._load(checkpoint)
+        self.freeze_norm = freeze_norm
+        if freeze_norm:
+            for module in self._batch_norms():
+                module.requires_grad_(False)
+            self.train(self.training)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Normalised images ``[B, 3, H, W]`` -> four levels ``[B, C_s, ~H/s, ~W/s]`` for s = 4, 8, 16, 32."""
+        features = self.net(images)
+        levels = [_to_nchw(features[i], c) for i, c in zip(self.levels, self._raw_channels(), strict=True)]
+        return levels if self.pyramid is None else self.pyramid(levels[0], images.shape[-2:])
+
+    def train(self, mode: bool = True) -> TimmBackbone:
+        """Frozen BatchNorm stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_norm:
+            for module in self._batch_norms():
+                module.eval()
+        return self
+
+    def _raw_channels(self) -> list[int]:
+        channels = self.net.feature_info.channels()
+        return [channels[i] for i in self.levels]
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+    def _load(self, checkpoint: str) -> None:
+        path = Path(checkpoint).expanduser()
+        if not path.is_file():
+            raise ConfigError(f"model.backbone.checkpoint={checkpoint}: no such file")
+        try:
+            mismatch = load_checkpoint(self.net, str(path), use_ema=False, strict=False, weights_only=True)
+        except Exception as error:  # timm raises whatever the file format's reader raises
+            raise ConfigError(f"model.backbone.checkpoint={checkpoint} does not fit this backbone: {error}") from error
+        if mismatch.missing_keys:
+            missing = ", ".join(mismatch.missing_keys[:3])
+            raise ConfigError(
+                f"model.backbone.checkpoint={checkpoint} lacks {len(mismatch.missing_keys)} tensors of this backbone "
+                f"({missing}, ...); give the weights of the same timm model"
+            )
+
+
+class SimpleFeaturePyramid(nn.Module):
+    """Strides 4, 8, 16 and 32 from the single level of a plain ViT (after ViTDet, arXiv 2203.16527).
+
+    Args:
+        dim: channels of the level.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        up = lambda inner, outer: nn.ConvTranspose2d(inner, outer, 2, stride=2)  # noqa: E731
+        self.channels = (dim // 4, dim // 2, dim, dim)
+        self.branches = nn.ModuleList(
+            [
+                nn.Sequential(up(dim, dim // 2), nn.GroupNorm(1, dim // 2), nn.GELU(), up(dim // 2, dim // 4)),
+                up(dim, dim // 2),
+                nn.Identity(),
+                nn.MaxPool2d(2, ceil_mode=True),
+            ]
+        )
+
+    def forward(self, feature: Tensor, image_size: Sequence[int]) -> list[Tensor]:
+        """``[B, dim, h, w]`` of any stride -> four levels of exactly ceil(size / stride)."""
+        height, width = image_size
+        levels = []
+        for branch, stride in zip(self.branches, STRIDES, strict=True):
+            size = (-(-height // stride), -(-width // stride))
+            level = branch(feature)
+            levels.append(level if level.shape[-2:] == size else F.interpolate(level, size, mode="bilinear"))
+        return levels
+
+
+def _create(name: str, pretrained: bool, **options: object) -> nn.Module:
+    """Creates the network; transformers are told to take any image size."""
+    flexible: list[dict[str, object]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
+    for size_options in flexible:
+        try:
+            return timm.create_model(name, pretrained=pretrained, features_only=True, **size_options, **options)
+        except TypeError:  # this family does not know the option
+            continue
+        except Exception as error:
+            if not pretrained:
+                raise
+            raise ConfigError(
+                f"the weights of {name} could not be downloaded ({type(error).__name__}); "
+                "give a local file with model.backbone.checkpoint=FILE or set model.backbone.pretrained=false"
+            ) from error
+    raise ConfigError(f"timm cannot make {name} with the options {options}")
+
+
+def _to_nchw(feature: Tensor, channels: int) -> Tensor:
+    """Swin and others give ``[B, h, w, C]``."""
+    if feature.shape[1] != channels and feature.shape[-1] == channels:
+        feature = feature.permute(0, 3, 1, 2)
+    return feature
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images 0..255 (uint8 or float) ``[B, 3, H, W]`` -> float, by ``mean`` and ``std`` ``[3, 1, 1]`` in 0..1."""
+    return (images.to(mean.dtype) / 255 - mean) / std
+
+
+__all__ = ["STRIDES", "SimpleFeaturePyramid", "TimmBackbone", "normalise"]

@@ -1,0 +1,47 @@
+"""The FPN pixel decoder of MaskFormer (arXiv 2107.06278, section 3.3; method section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class FPNPixelDecoder(nn.Module):
+    """Feature pyramid -> per-pixel embeddings at stride 4.
+
+    Args:
+        in_channels: channels of the levels at strides 4, 8, 16, 32.
+        dim: inner channels.
+        embedding_dim: channels ``C`` of the pixel embeddings.
+        groups: groups of GroupNorm.
+    """
+
+    def __init__(self, in_channels: Sequence[int], dim: int = 256, embedding_dim: int = 256, groups: int = 32) -> None:
+        super().__init__()
+        self.dim = dim
+        self.top = _conv_norm(in_channels[-1], dim, 3, groups)
+        self.laterals = nn.ModuleList(_conv_norm(c, dim, 1, groups) for c in in_channels[:-1])
+        self.outputs = nn.ModuleList(_conv_norm(dim, dim, 3, groups) for _ in in_channels[:-1])
+        self.embed = nn.Conv2d(dim, embedding_dim, 3, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, a=1)
+        nn.init.zeros_(self.embed.bias)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Levels 4, 8, 16, 32 -> (pixel embeddings ``[B, C, h, w]``, decoded levels ``[B, dim, ., .]``, same order)."""
+        levels = [F.relu(self.top(features[-1]))]
+        for i in reversed(range(len(self.laterals))):
+            lateral = self.laterals[i](features[i])
+            top_down = F.interpolate(levels[0], size=lateral.shape[-2:], mode="nearest")
+            levels.insert(0, F.relu(self.outputs[i](lateral + top_down)))
+        return self.embed(levels[0]), levels
+
+
+def _conv_norm(in_dim: int, dim: int, kernel: int, groups: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_dim, dim, kernel, padding=kernel // 2, bias=False),
+        nn.GroupNorm(groups, dim),
+    )

@@ -1,0 +1,84 @@
+"""SimFormer's network (arXiv 2210.02270): MaskFormer (arXiv 2107.06278) assembled from its four parts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.models.backbone import STRIDES, TimmBackbone, normalise
+from weakshot_seg.models.heads import ProposalHead
+from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
+from weakshot_seg.models.query_decoder import QueryDecoder
+from weakshot_seg.structures import SegOutput
+
+
+class SimFormer(nn.Module):
+    """Proposals with a class and a mask each, the mask being proposal-pixel similarity.
+
+    Args:
+        num_classes: ``K``.
+        backbone: gives strides 4, 8, 16, 32.
+        num_queries: ``Q``; None = one per class.
+        dim: width of the transformer decoder.
+        pixel_dim: width of the pixel decoder.
+        embedding_dim: channels ``C`` of pixel and mask embeddings.
+        num_layers: decoder layers ``L``.
+        num_heads: attention heads.
+        ffn_dim: width of the decoder's feed-forward part.
+        dropout: dropout in the decoder.
+        memory_stride: stride of the feature the queries attend to: 32 as in the paper, 16 or 8 for small images.
+        memory: whose feature that is: the backbone's, as in the paper, or the pixel decoder's (deep at every stride).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: TimmBackbone,
+        num_queries: int | None = 100,
+        dim: int = 256,
+        pixel_dim: int = 256,
+        embedding_dim: int = 256,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        ffn_dim: int = 2048,
+        dropout: float = 0.1,
+        memory_stride: int = 32,
+        memory: Literal["backbone", "pixel_decoder"] = "backbone",
+    ) -> None:
+        super().__init__()
+        if memory_stride not in STRIDES:
+            raise ConfigError(f"model.memory_stride={memory_stride} must be one of {STRIDES}")
+        self.num_classes = num_classes
+        self.num_queries = num_queries or num_classes
+        self.memory_level = STRIDES.index(memory_stride)
+        self.backbone = backbone
+        self.pixel_decoder = FPNPixelDecoder(backbone.channels, pixel_dim, embedding_dim)
+        self.memory = memory
+        memory_channels = backbone.channels[self.memory_level] if memory == "backbone" else pixel_dim
+        self.query_decoder = QueryDecoder(
+            memory_channels, self.num_queries, dim, num_layers, num_heads, ffn_dim, dropout
+        )
+        self.head = ProposalHead(dim, num_classes, embedding_dim)
+        self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> SegOutput:
+        """RGB images 0..255 ``[B, 3, H, W]`` (uint8 or float) -> outputs of all decoder layers."""
+        features = self.backbone(normalise(images, self.mean, self.std))
+        pixel_embeddings, decoded = self.pixel_decoder(features)
+        memory = features if self.memory == "backbone" else decoded
+        proposals = self.query_decoder(memory[self.memory_level])  # [L, B, Q, dim]
+        class_logits, mask_embeddings = self.head(proposals)
+        batch, channels, height, width = pixel_embeddings.shape
+        layers, _, queries, _ = mask_embeddings.shape
+        # one matrix product per image for all layers: [B, LQ, C] @ [B, C, hw]
+        flat = mask_embeddings.transpose(0, 1).reshape(batch, layers * queries, channels)
+        masks = flat @ pixel_embeddings.flatten(2)
+        mask_logits = masks.view(batch, layers, queries, height, width).transpose(0, 1)
+        return SegOutput(class_logits, mask_logits, pixel_embeddings)

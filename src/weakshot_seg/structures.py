@@ -1,0 +1,274 @@
+"""The typed parts that flow through the library: split -> sample -> batch -> output -> assignment.
+
+One legend of axes, the same letters everywhere: ``B`` images, ``Q`` proposals (queries), ``K`` classes, ``N`` target
+slots of an image, ``M`` targets with a mask in the whole batch, ``L`` decoder layers, ``C`` embedding channels, ``P`` sampled
+pixels, ``H W`` image pixels, ``h w`` pixels of the mask logits (stride 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+IGNORE = 255
+"""Label of every pixel whose class is unknown: unlabelled, padding and, in training, all novel pixels."""
+
+T = TypeVar("T", bound="_Movable")
+
+
+@dataclass(frozen=True)
+class ClassSplit:
+    """Which of the ``K`` classes are novel (image-level labels only); all others are base (pixel masks).
+
+    Attributes:
+        names: ``K`` class names; the position is the class id.
+        novel: Ids of the novel classes, ascending. Empty = fully supervised.
+
+    Raises:
+        ValueError: an id is out of range or named twice, two classes share a name, or no base class is left.
+    """
+
+    names: tuple[str, ...]
+    novel: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        object.__setattr__(self, "novel", tuple(sorted(self.novel)))
+        if not 0 < self.num_classes < IGNORE:
+            raise ValueError(f"{self.num_classes} classes given, but label maps hold 1 to {IGNORE - 1}")
+        doubled = sorted({name for name in self.names if self.names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"class names must be unique, these are given twice: {', '.join(doubled)}")
+        outside = [i for i in self.novel if not 0 <= i < self.num_classes]
+        if outside or len(set(self.novel)) < len(self.novel):
+            raise ValueError(
+                f"novel class ids must be distinct and in 0..{self.num_classes - 1}, got {list(self.novel)}"
+            )
+        if len(self.novel) == self.num_classes:
+            raise ValueError("every class is novel: at least one base class with masks is needed")
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes ``K``."""
+        return len(self.names)
+
+    @property
+    def base(self) -> tuple[int, ...]:
+        """Ids of the base classes, ascending."""
+        return tuple(i for i in range(self.num_classes) if i not in set(self.novel))
+
+    @property
+    def novel_names(self) -> tuple[str, ...]:
+        """Names of the novel classes, by id."""
+        return tuple(self.names[i] for i in self.novel)
+
+    def is_novel(self) -> Tensor:
+        """Bool ``[K]``: True where the class is novel."""
+        mask = torch.zeros(self.num_classes, dtype=torch.bool)
+        mask[list(self.novel)] = True
+        return mask
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One training image to load: which image, and the seed of its augmentation (independent of worker and process)."""
+
+    index: int
+    seed: int
+
+
+class _Movable:
+    """Moves every tensor field of a dataclass, also nested ones; Lightning and the DataLoader call it."""
+
+    def _map(self: T, name: str, *args: object, **kwargs: object) -> T:
+        movable = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        moved = {k: getattr(v, name)(*args, **kwargs) for k, v in movable.items() if isinstance(v, Tensor | _Movable)}
+        return replace(self, **moved)  # type: ignore[type-var]
+
+    def to(self: T, device: torch.device | str, non_blocking: bool = False) -> T:
+        """The same on ``device``."""
+        return self._map("to", device, non_blocking=non_blocking)
+
+    def pin_memory(self: T) -> T:
+        """The same in page-locked memory (for asynchronous copies to a GPU)."""
+        return self._map("pin_memory")
+
+
+@dataclass(frozen=True)
+class WeakSample:
+    """One augmented training image as it leaves the dataset, novel pixels hidden already (leak rule, method section 1).
+
+    Attributes:
+        image: uint8 ``[3, H, W]``, RGB 0..255, padding 128.
+        label_map: uint8 ``[H, W]``, ids of base classes, :data:`IGNORE` elsewhere.
+        padding: bool ``[H, W]``, True where the image was padded.
+        tags: bool ``[K]``, image-level labels of the novel classes.
+        name: Shown in logs and errors.
+    """
+
+    image: Tensor
+    label_map: Tensor
+    padding: Tensor
+    tags: Tensor
+    name: str
+
+
+@dataclass(frozen=True)
+class WeakTargets(_Movable):
+    """What the criterion may know of a batch.
+
+    A *target* is one class of one image. Slots of an image hold first the classes with a mask (ascending id), then the
+    classes known by tag only (ascending id), then padding. Everything whose size depends on the data is made on the host
+    by :meth:`collate`, so that the losses need no device synchronisation.
+
+    Attributes:
+        label_map: uint8 ``[B, H, W]``, ids of classes with masks, :data:`IGNORE` elsewhere.
+        padding: bool ``[B, H, W]``.
+        classes: int64 ``[B, N]``, class id per slot, -1 in padding slots.
+        mask_index: int64 ``[2, M]``, (image, slot) of the targets with a mask.
+        tag_slots: int64 ``[B, S]``, slots of the targets known by tag only, -1 = none.
+        with_mask: bool ``[B, K]``, classes with a mask in the image.
+        tagged: bool ``[B, K]``, classes known by tag only.
+        novel: bool ``[K]``, True for novel classes.
+        counts: targets of each image (without padding slots), on the host.
+        paired: images 2i and 2i+1 are an anchor and its reference (method section 5); an odd last image is alone.
+    """
+
+    label_map: Tensor
+    padding: Tensor
+    classes: Tensor
+    mask_index: Tensor
+    tag_slots: Tensor
+    with_mask: Tensor
+    tagged: Tensor
+    novel: Tensor
+    counts: tuple[int, ...]
+    paired: bool = False
+
+    @classmethod
+    def collate(
+        cls, label_maps: Tensor, padding: Tensor, tags: Tensor, novel: Tensor, paired: bool = False
+    ) -> WeakTargets:
+        """Builds the target slots from label maps and tags, on the host.
+
+        Args:
+            label_maps: uint8 ``[B, H, W]``.
+            padding: bool ``[B, H, W]``.
+            tags: bool ``[B, K]``; a class that has a mask in the image is not doubled by its tag.
+            novel: bool ``[K]``.
+            paired: see the class.
+        """
+        images, num_classes = tags.shape
+        seen = torch.zeros(images, IGNORE + 1, dtype=torch.bool)
+        seen.scatter_(1, label_maps.flatten(1).long(), True)
+        with_mask = seen[:, :num_classes]
+        tagged = tags & ~with_mask
+        masks, weak = _ids(with_mask), _ids(tagged)
+        classes = _pad([torch.cat(pair) for pair in zip(masks, weak, strict=True)])
+        slot = torch.arange(classes.shape[1])
+        return cls(
+            label_map=label_maps,
+            padding=padding,
+            classes=classes,
+            mask_index=(slot < with_mask.sum(1, keepdim=True)).nonzero().T.contiguous(),
+            tag_slots=_pad([len(m) + torch.arange(len(w)) for m, w in zip(masks, weak, strict=True)]),
+            with_mask=with_mask,
+            tagged=tagged,
+            novel=novel,
+            counts=tuple((with_mask | tagged).sum(1).tolist()),
+            paired=paired,
+        )
+
+
+def _ids(table: Tensor) -> list[Tensor]:
+    return [row.nonzero()[:, 0] for row in table]
+
+
+def _pad(rows: list[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
+
+
+@dataclass(frozen=True)
+class WeakBatch(_Movable):
+    """A training batch.
+
+    Attributes:
+        images: uint8 ``[B, 3, H, W]``.
+        targets: see :class:`WeakTargets`.
+        names: ``B`` image names, for messages.
+    """
+
+    images: Tensor
+    targets: WeakTargets
+    names: tuple[str, ...]
+
+    @classmethod
+    def collate(cls, samples: Sequence[WeakSample], novel: Tensor, paired: bool = False) -> WeakBatch:
+        """Stacks samples of one size."""
+        targets = WeakTargets.collate(
+            torch.stack([s.label_map for s in samples]),
+            torch.stack([s.padding for s in samples]),
+            torch.stack([s.tags for s in samples]),
+            novel,
+            paired,
+        )
+        return cls(torch.stack([s.image for s in samples]), targets, tuple(s.name for s in samples))
+
+
+@dataclass(frozen=True)
+class EvalBatch(_Movable):
+    """Validation images, padded at the bottom and right to one size, with their true maps at the original size.
+
+    Attributes:
+        images: uint8 ``[B, 3, H, W]``, resized for the model and padded with 128.
+        sizes: (height, width) of each image's content within ``images``.
+        truths: uint8 maps ``[h_i, w_i]`` at the original size, all classes; :data:`IGNORE` = not evaluated.
+        names: Image names.
+    """
+
+    images: Tensor
+    sizes: tuple[tuple[int, int], ...]
+    truths: tuple[Tensor, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SegOutput:
+    """What the network says of a batch, for all decoder layers (the last layer is the prediction).
+
+    Attributes:
+        class_logits: float ``[L, B, Q, K+1]``, the last class is "no object".
+        mask_logits: float ``[L, B, Q, h, w]`` at stride 4.
+        pixel_embeddings: float ``[B, C, h, w]``.
+    """
+
+    class_logits: Tensor
+    mask_logits: Tensor
+    pixel_embeddings: Tensor
+
+    def last(self) -> SegOutput:
+        """The last decoder layer alone (L = 1)."""
+        return SegOutput(self.class_logits[-1:], self.mask_logits[-1:], self.pixel_embeddings)
+
+    def float(self) -> SegOutput:
+        """The same in float32: losses and matching never run in half precision."""
+        return SegOutput(self.class_logits.float(), self.mask_logits.float(), self.pixel_embeddings.float())
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Which proposal answers for which target.
+
+    Attributes:
+        queries: int64 ``[L, B, N]``, the proposal of each target slot; arbitrary (but valid) in padding slots.
+    """
+
+    queries: Tensor
+
+    def last(self) -> Assignment:
+        """The last decoder layer alone (L = 1)."""
+        return Assignment(self.queries[-1:])

@@ -1,0 +1,84 @@
+"""Trains a model, evaluates it, writes pictures and metrics: ``python -m weakshot_seg.train``.
+
+Settings and examples: ``conf/train.yaml``, ``--help``.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import hydra
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from weakshot_seg.checkpoint import build_module
+from weakshot_seg.config import conf_dir, entry_point, plain
+from weakshot_seg.data.datamodule import WeakShotDataModule
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.lightning_module import WeakShotModule
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+@entry_point
+def main(cfg: DictConfig) -> float | None:
+    """Runs one job; returns novel IoU, which sweepers may optimise."""
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    last = run_dir / "checkpoints" / "last.ckpt"
+    if cfg.resume and not last.is_file():
+        log.info("resume=true, but %s does not exist: starting from the beginning", last)
+    data: WeakShotDataModule = instantiate(cfg.data)
+    data.setup("fit")
+    recipe = plain(cfg)
+    module = build_module(recipe, data.class_split)
+    check_queries(module, data)
+    loggers = list(instantiate(cfg.logger).values())
+    trainer: pl.Trainer = instantiate(
+        cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=loggers or False
+    )
+    if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.num_devices > 1:
+        raise ConfigError("a multirun (-m) with several devices per job would mix up its jobs; use scripts/sweep.sh")
+    log.info(
+        "split %s: %d base classes with masks; novel, by %s-level labels only: %s",
+        cfg.split,
+        len(data.class_split.base),
+        cfg.data.label_scope,
+        ", ".join(data.class_split.novel_names),
+    )
+    try:
+        trainer.fit(module, data, ckpt_path=str(last) if cfg.resume and last.is_file() else None)
+        if module.report_step != trainer.global_step:
+            trainer.validate(module, data, verbose=False)
+    finally:
+        for logger in loggers:
+            if isinstance(logger, pl.loggers.WandbLogger):
+                logger.experiment.finish()  # else the next job of a multirun continues this run
+    assert module.report is not None
+    if trainer.is_global_zero:
+        print(f"\n{module.report.table()}\n\nmetrics:     {run_dir / 'metrics.json'}")
+        print(f"pictures:    {run_dir / 'pictures'}\ncheckpoints: {last.parent}")
+    return module.report.novel_iou
+
+
+def check_queries(module: WeakShotModule, data: WeakShotDataModule) -> None:
+    """Refuses a model with fewer queries than an image has classes, before any step is run.
+
+    Raises:
+        ConfigError: naming both numbers.
+    """
+    queries = module.model.num_queries
+    if data.max_classes_per_image > queries:
+        raise ConfigError(
+            f"a training image has {data.max_classes_per_image} classes but the model only {queries} queries; "
+            f"set model.num_queries={data.max_classes_per_image} or more"
+        )
+
+
+if __name__ == "__main__":
+    main()

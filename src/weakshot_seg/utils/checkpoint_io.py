@@ -1,0 +1,28 @@
+"""Checkpoints that an interruption cannot spoil."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from weakshot_seg.utils.files import replacing
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames; a plugin of the trainer.
+
+    Lightning's own writer goes through the folder for temporary files, and the move from there is a copy, which can be
+    cut off, when that folder lies on another disk.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Saves to the local file ``path``; ``storage_options`` are for remote stores and must be None."""
+        if storage_options is not None:
+            raise TypeError(f"{type(self).__name__} writes local files and takes no storage_options")
+        with replacing(path) as temporary:
+            torch.save(checkpoint, temporary)

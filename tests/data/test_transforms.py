@@ -1,0 +1,193 @@
+"""Augmentation and resizing: image and labels stay aligned, seeds decide everything."""
+
+import colorsys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from weakshot_seg.data.transforms import EvalTransform, TrainTransform, scaled_size, ssd_color_jitter
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.structures import IGNORE
+
+
+def coded(height: int, width: int, classes: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A map of large blocks, and an image whose colour tells the class: 40 * id in all channels."""
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(classes, size=(-(-height // 16), -(-width // 16)), dtype=np.uint8)
+    label_map = np.kron(blocks, np.ones((16, 16), np.uint8))[:height, :width]
+    return np.repeat(label_map[:, :, None] * np.uint8(40), 3, axis=2), label_map
+
+
+@settings(deadline=None, max_examples=50)
+@given(height=st.integers(1, 150), width=st.integers(1, 150), crop=st.integers(1, 100), seed=st.integers(0, 2**63 - 1))
+def test_any_size_gives_a_crop_with_marked_padding(height: int, width: int, crop: int, seed: int) -> None:
+    image, label_map = coded(height, width)
+    out = TrainTransform(crop, (0.25, 2.0), max_size=300)(image, label_map, seed)
+    assert [a.shape for a in out] == [(crop, crop, 3), (crop, crop), (crop, crop)]
+    assert [a.dtype for a in out] == [np.uint8, np.uint8, np.bool_]
+    new_image, new_map, padding = out
+    assert (new_map[padding] == IGNORE).all()
+    assert (new_image[padding] == 128).all()
+    assert (new_map[~padding] < 6).all()
+    # Padding is at the bottom and right only: what is left is a rectangle from the top left corner.
+    rows, columns = (~padding).any(1).sum(), (~padding).any(0).sum()
+    assert not padding[:rows, :columns].any()
+    assert rows * columns == (~padding).sum()
+
+
+@pytest.mark.parametrize("scale", [(0.5, 0.5), (1.0, 1.0), (1.7, 1.7), (0.5, 2.0)])
+def test_image_and_labels_stay_aligned(scale: tuple[float, float]) -> None:
+    image, label_map = coded(64, 96)
+    transform = TrainTransform(64, scale, color_jitter=False)
+    for seed in range(30):
+        new_image, new_map, padding = transform(image, label_map, seed)
+        # Away from the borders of blocks, the colour still tells the class.
+        agree = np.abs(new_image[..., 0].astype(int) - 40 * new_map.astype(int)) <= 4
+        assert agree[~padding].mean() > (0.99 if scale == (1.0, 1.0) else 0.8)
+
+
+def test_seed_decides_everything_and_inputs_stay_untouched() -> None:
+    image, label_map = coded(50, 70)
+    before = image.copy(), label_map.copy()
+    transform = TrainTransform(48)
+    first = [transform(image, label_map, seed) for seed in range(10)]
+    again = [transform(image, label_map, seed) for seed in reversed(range(10))][::-1]
+    for a, b in zip(first, again, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+    assert len({a[0].tobytes() for a in first}) == 10
+    assert np.array_equal(image, before[0])
+    assert np.array_equal(label_map, before[1])
+
+
+def test_scale_range_is_used_evenly() -> None:
+    image, label_map = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
+    transform = TrainTransform(100, (0.5, 2.0), short_edge=40)
+    sides = np.array([(~transform(image, label_map, seed)[2]).any(0).sum() for seed in range(400)])
+    assert sides.min() >= 20
+    assert sides.max() <= 80
+    assert np.histogram(sides, 4, (20, 80))[0].min() > 60
+
+
+def test_flip_is_drawn_with_its_probability() -> None:
+    label_map = np.tile(np.arange(8, dtype=np.uint8), (8, 1))
+    image = np.zeros((8, 8, 3), np.uint8)
+    for flip, low, high in ((0.0, 0, 0), (1.0, 200, 200), (0.5, 70, 130)):
+        transform = TrainTransform(8, (1.0, 1.0), flip=flip, color_jitter=False)
+        flipped = sum(transform(image, label_map, seed)[1][0, 0] == 7 for seed in range(200))
+        assert low <= flipped <= high
+
+
+def test_crops_reach_every_place() -> None:
+    label_map = np.arange(9, dtype=np.uint8).reshape(3, 3).repeat(10, 0).repeat(10, 1)
+    transform = TrainTransform(10, (1.0, 1.0), short_edge=30, color_jitter=False)
+    corners = {int(transform(np.zeros((30, 30, 3), np.uint8), label_map, seed)[1][0, 0]) for seed in range(200)}
+    assert corners == set(range(9))
+
+
+def test_category_limit_avoids_crops_of_one_class() -> None:
+    label_map = np.zeros((100, 100), np.uint8)
+    label_map[:, 60:] = 1
+    image = np.zeros((100, 100, 3), np.uint8)
+
+    def full(limit: float) -> float:
+        transform = TrainTransform(30, (1.0, 1.0), short_edge=100, color_jitter=False, category_max_area=limit)
+        maps = [transform(image, label_map, seed)[1] for seed in range(200)]
+        return float(np.mean([max((m == 0).mean(), (m == 1).mean()) > 0.75 for m in maps]))
+
+    assert full(1.0) > 0.7
+    assert full(0.75) < 0.25  # ten tries, each with a chance of about 0.2
+    unlabelled = np.full((100, 100), IGNORE, np.uint8)
+    assert (TrainTransform(30, category_max_area=0.5)(image, unlabelled, 0)[1] == IGNORE).all()
+
+
+def clip(values: list[float]) -> list[float]:
+    return [min(max(value, 0.0), 255.0) for value in values]
+
+
+class FixedDraws:
+    """A generator whose draws are chosen by the test."""
+
+    def __init__(self, change: list[bool], amount: list[float], contrast_last: bool) -> None:
+        self.change, self.amount, self.contrast_last = change, amount, contrast_last
+
+    def random(self, size: int | None = None) -> Any:
+        return float(not self.contrast_last) if size is None else 1.0 - np.array(self.change)
+
+    def uniform(self, low: float, high: float, size: int) -> Any:
+        return np.array(self.amount)
+
+
+@pytest.mark.parametrize("contrast_last", [False, True])
+@pytest.mark.parametrize("amount", [[0.9, -0.7, 0.6, -0.8], [-1.0, 1.0, -1.0, 1.0], [0.3, 0.2, 0.1, 0.5]])
+def test_colour_jitter_against_a_pixel_by_pixel_version(amount: list[float], contrast_last: bool) -> None:
+    image = np.random.default_rng(0).integers(256, size=(6, 7, 3), dtype=np.uint8)
+    out = ssd_color_jitter(image, FixedDraws([True] * 4, amount, contrast_last))  # type: ignore[arg-type]
+
+    brightness, contrast, saturation, hue = 32 * amount[0], 1 + amount[1] / 2, 1 + amount[2] / 2, 18 * amount[3]
+    for row, column in np.ndindex(6, 7):
+        pixel = clip([float(v) + brightness for v in image[row, column]])
+        if not contrast_last:
+            pixel = clip([v * contrast for v in pixel])
+        h, s, v = colorsys.rgb_to_hsv(*(p / 255 for p in pixel))
+        pixel = [255 * p for p in colorsys.hsv_to_rgb((h + hue / 360) % 1, min(s * saturation, 1.0), v)]
+        if contrast_last:
+            pixel = clip([p * contrast for p in pixel])
+        assert np.abs(out[row, column].astype(float) - pixel).max() < 8  # 8-bit steps of hue and saturation
+
+
+def test_colour_jitter_off_and_on() -> None:
+    image = np.random.default_rng(0).integers(256, size=(16, 16, 3), dtype=np.uint8)
+    unchanged = ssd_color_jitter(image, FixedDraws([False] * 4, [1.0] * 4, True))  # type: ignore[arg-type]
+    assert np.array_equal(unchanged, image)
+    still = TrainTransform(16, (1.0, 1.0), flip=0, color_jitter=False)
+    assert all(np.array_equal(still(image, image[..., 0], seed)[0], image) for seed in range(5))
+    lively = TrainTransform(16, (1.0, 1.0), flip=0)
+    changed = [not np.array_equal(lively(image, image[..., 0], seed)[0], image) for seed in range(200)]
+    assert 0.85 < np.mean(changed) <= 1  # 1 - 0.5 ** 4
+
+
+@pytest.mark.parametrize(
+    ("size", "short_edge", "max_size", "expected"),
+    [
+        ((100, 200), 50, None, (50, 100)),
+        ((200, 100), 50, None, (100, 50)),
+        ((100, 200), 50, 80, (40, 80)),
+        ((100, 1000), 50, 300, (30, 300)),
+        ((3, 4000), 2, 100, (1, 100)),
+    ],
+)
+def test_scaled_size(size: tuple[int, int], short_edge: int, max_size: int | None, expected: tuple[int, int]) -> None:
+    assert scaled_size(*size, short_edge, max_size) == expected
+    assert EvalTransform(short_edge, max_size)(np.zeros((*size, 3), np.uint8)).shape == (*expected, 3)
+
+
+def test_evaluation_keeps_the_size_by_default() -> None:
+    image = coded(31, 47)[0]
+    assert np.array_equal(EvalTransform()(image), image)
+    assert EvalTransform(max_size=20)(image).shape == (13, 20, 3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"crop_size": 0},
+        {"short_edge": 0},
+        {"max_size": -1},
+        {"scale": (0.0, 1.0)},
+        {"scale": (2.0, 1.0)},
+        {"flip": 1.5},
+        {"color_jitter": -1.0},
+        {"category_max_area": 0.0},
+    ],
+)
+def test_settings_out_of_range(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(settings))):
+        TrainTransform(**{"crop_size": 8} | settings)
+
+
+def test_evaluation_settings_out_of_range() -> None:
+    with pytest.raises(ConfigError, match="short_edge"):
+        EvalTransform(0)

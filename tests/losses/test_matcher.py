@@ -1,0 +1,184 @@
+"""Assignment against explicit costs and brute force over all permutations."""
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.losses.class_queries import ClassQueries
+from weakshot_seg.losses.matcher import HungarianMatcher
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
+
+MakeOutput = Callable[..., SegOutput]
+MakeTargets = Callable[..., WeakTargets]
+
+
+def plain_cost(output: SegOutput, targets: WeakTargets, layer: int, image: int) -> np.ndarray:
+    """Method section 3 by loops: [Q, n targets] of one image; targets are base classes, then tags, ascending."""
+    logits = output.class_logits[layer, image].detach().double().numpy()
+    masks = output.mask_logits[layer, image].detach().double().numpy()
+    label_map = targets.label_map[image].numpy()
+    height, width = masks.shape[1:]
+    rows = [y * label_map.shape[0] // height for y in range(height)]
+    columns = [x * label_map.shape[1] // width for x in range(width)]
+    small = label_map[np.ix_(rows, columns)]
+    present = sorted(set(label_map.flatten().tolist()) - {IGNORE})
+    classes = present + [c for c in range(logits.shape[1] - 1) if targets.tagged[image, c]]
+    cost = np.zeros((len(logits), len(classes)))
+    for q in range(len(logits)):
+        probability = np.exp(logits[q]) / np.exp(logits[q]).sum()
+        p = 1 / (1 + np.exp(-masks[q]))
+        for n, c in enumerate(classes):
+            cost[q, n] = -probability[c]
+            y = small == c
+            if y.any():
+                focal = np.where(y, -0.25 * (1 - p) ** 2 * np.log(p), -0.75 * p**2 * np.log(1 - p)).mean()
+                dice = 1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
+                cost[q, n] += 20 * focal + dice
+    return cost
+
+
+def brute_force(cost: np.ndarray) -> tuple[float, tuple[int, ...]]:
+    """Lowest total and the query of each target."""
+    queries, targets = cost.shape
+    return min(
+        (math.fsum(cost[q, n] for n, q in enumerate(chosen)), chosen)
+        for chosen in itertools.permutations(range(queries), targets)
+    )
+
+
+MIXED = {"base": [[0, 2], [1], [], [0, 1, 2], []], "tags": [[3], [3, 4], [4], [], []]}
+
+
+def test_cost_equals_explicit_loops(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    targets = make_targets(**MIXED, size=(9, 13))  # not a multiple of the logits' 4 x 6
+    output = make_output(images=5, queries=6)
+    cost = HungarianMatcher().cost(output, targets)
+    for layer in range(2):
+        for image, count in enumerate(targets.counts):
+            np.testing.assert_allclose(
+                cost[layer, image, :, :count].detach().numpy(),
+                plain_cost(output, targets, layer, image),
+                rtol=1e-4,
+                atol=1e-5,
+            )
+
+
+def test_weights_scale_their_part(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    targets, output = make_targets([[0, 1]], [[3]]), make_output(images=1)
+    parts = [HungarianMatcher(*weights).cost(output, targets) for weights in [(1, 0, 0), (0, 1, 0), (0, 0, 1)]]
+    whole = HungarianMatcher(2, 3, 5).cost(output, targets)
+    torch.testing.assert_close(whole, 2 * parts[0] + 3 * parts[1] + 5 * parts[2])
+
+
+def test_assignment_is_the_best_of_all_permutations(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    targets = make_targets(**MIXED)
+    output = make_output(images=5, queries=5, layers=3)
+    assignment = HungarianMatcher()(output, targets)
+    assert assignment.queries.shape == (3, 5, targets.classes.shape[1])
+    assert assignment.queries.dtype == torch.int64
+    assert 0 <= assignment.queries.min() <= assignment.queries.max() < 5
+    for layer in range(3):
+        for image, count in enumerate(targets.counts):
+            _, best = brute_force(plain_cost(output, targets, layer, image))
+            assert assignment.queries[layer, image, :count].tolist() == list(best)
+
+
+def test_as_many_targets_as_queries(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    targets = make_targets([[0, 1, 2]], [[3, 4]])
+    output = make_output(images=1, queries=5, layers=1)
+    assignment = HungarianMatcher()(output, targets)
+    _, best = brute_force(plain_cost(output, targets, 0, 0))
+    assert assignment.queries[0, 0].tolist() == list(best)
+
+
+def test_a_mask_that_vanishes_at_low_resolution_counts_as_none_and_keeps_its_place(make_output: MakeOutput) -> None:
+    label_map = torch.zeros(1, 16, 24, dtype=torch.uint8)
+    label_map[:, 8:] = 2
+    label_map[0, 5, 5] = 1  # not on the grid of every fourth pixel
+    targets = WeakTargets.collate(
+        label_map,
+        torch.zeros(1, 16, 24, dtype=torch.bool),
+        torch.tensor([[0, 0, 0, 1]]).bool(),
+        torch.tensor([0, 0, 0, 1]).bool(),
+    )
+    assert targets.classes.tolist() == [[0, 1, 2, 3]]
+    output = make_output(images=1, classes=4, queries=4, layers=1, size=(4, 6))
+    # query q says class q; queries 0 and 2 draw the masks of classes 0 and 2, queries 1 and 3 something else
+    class_logits = torch.full((1, 1, 4, 5), -4.0)
+    class_logits[0, 0, range(4), range(4)] = 4.0
+    small = label_map[0, ::4, ::4]
+    mask_logits = torch.randn(1, 1, 4, 4, 6)
+    mask_logits[0, 0, 0] = torch.where(small == 0, 9.0, -9.0)
+    mask_logits[0, 0, 2] = torch.where(small == 2, 9.0, -9.0)
+    output = replace(output, class_logits=class_logits, mask_logits=mask_logits)
+    matcher = HungarianMatcher()
+    probability = class_logits.softmax(-1)
+    torch.testing.assert_close(matcher.cost(output, targets)[0, 0, :, 1], -probability[0, 0, :, 1])
+    assert matcher(output, targets).queries[0, 0].tolist() == [0, 1, 2, 3]
+
+
+def test_more_targets_than_queries_is_an_error_that_names_the_remedy(
+    make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    with pytest.raises(ConfigError, match=r"4 classes .* 3 queries.*num_queries"):
+        HungarianMatcher()(make_output(queries=3), make_targets([[0], [0, 1, 2]], [[3], [4]]))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("field", ["class_logits", "mask_logits"])
+def test_logits_that_are_not_finite_raise(
+    bad: float, field: str, make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    output = make_output()
+    values = getattr(output, field).detach().clone()
+    values[-1, -1, -1] = bad
+    with pytest.raises(FloatingPointError, match=r"NaN|infinity"):
+        HungarianMatcher()(replace(output, **{field: values}), make_targets([[0], [1]], [[3], []]))
+
+
+def test_a_batch_without_any_target(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    assert HungarianMatcher()(make_output(), make_targets([[], []], [[], []])).queries.shape == (2, 2, 0)
+
+
+def test_the_assignment_carries_no_gradient(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    assert not HungarianMatcher()(make_output(), make_targets([[0], [1]], [[], []])).queries.requires_grad
+
+
+def test_permuted_queries_give_the_permuted_assignment(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    output, targets = make_output(queries=7), make_targets([[0, 1], [2]], [[3], [4]])
+    order = torch.randperm(7)
+    shuffled = replace(
+        output, class_logits=output.class_logits[:, :, order], mask_logits=output.mask_logits[:, :, order]
+    )
+    plain, moved = HungarianMatcher()(output, targets), HungarianMatcher()(shuffled, targets)
+    for image, count in enumerate(targets.counts):
+        assert torch.equal(order[moved.queries[:, image, :count]], plain.queries[:, image, :count])
+
+
+class TestClassQueries:
+    def test_query_k_answers_for_class_k(self, make_output: MakeOutput, make_targets: MakeTargets) -> None:
+        targets = make_targets([[0, 2], [1]], [[4], []])
+        assignment = ClassQueries()(make_output(queries=5, layers=3), targets)
+        assert assignment.queries.shape == (3, 2, 3)
+        for layer in range(3):
+            assert assignment.queries[layer, 0].tolist() == [0, 2, 4]
+            assert assignment.queries[layer, 1, 0] == 1
+        assert 0 <= assignment.queries.min() <= assignment.queries.max() < 5
+
+    @pytest.mark.parametrize("queries", [4, 6])
+    def test_any_other_number_of_queries_is_an_error(
+        self, queries: int, make_output: MakeOutput, make_targets: MakeTargets
+    ) -> None:
+        with pytest.raises(ConfigError, match=f"num_queries must be null or 5, not {queries}"):
+            ClassQueries()(make_output(queries=queries), make_targets([[0], [1]], [[], []]))
+
+
+def test_last_layer_of_an_assignment() -> None:
+    queries = torch.arange(12).view(3, 2, 2)
+    assert torch.equal(Assignment(queries).last().queries, queries[2:])

@@ -1,0 +1,378 @@
+"""The pixel similarity loss: its parts against loops, and the whole against explicit pairs of sampled pixels."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.losses import similarity
+from weakshot_seg.losses.similarity import DISTILLATION, BalanceWeights, PixelSimilarityLoss, cosine, pair_loss
+from weakshot_seg.models.simnet import SimNet
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
+
+MakeOutput = Callable[..., SegOutput]
+MakeTargets = Callable[..., WeakTargets]
+NOBODY = Assignment(torch.zeros(1, 1, 0, dtype=torch.int64))
+SIZE = (6, 8)
+
+
+@pytest.fixture
+def build() -> Callable[..., PixelSimilarityLoss]:
+    def make(**options: object) -> PixelSimilarityLoss:
+        simnet = SimNet(embedding_dim=3, hidden_dim=4, num_blocks=2)
+        return PixelSimilarityLoss(simnet, **{"num_points": 10, **options}).eval()
+
+    return make
+
+
+class Spy:
+    """Records regions and points of every draw."""
+
+    def __init__(self) -> None:
+        self.draws: list[tuple[Tensor, Tensor]] = []
+
+    def __call__(self, region: Tensor, count: int) -> Tensor:
+        points = torch.stack([torch.randperm(region.shape[1])[:count] for _ in region])
+        points[:, 0] = region.float().argmax(1)  # at least one from the region, if there is one
+        self.draws.append((region, points))
+        return points
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
+    spy = Spy()
+    monkeypatch.setattr(similarity, "sample_points", spy)
+    return spy
+
+
+class TestPairLoss:
+    def test_equals_balanced_cross_entropy_over_counted_pairs(self) -> None:
+        logits = torch.randn(2, 4, 5, 2, dtype=torch.float64, requires_grad=True)
+        same, counted = torch.rand(2, 4, 5) > 0.5, torch.rand(2, 4, 5) > 0.3
+        weights = torch.tensor([0.2, 0.8], dtype=torch.float64)
+        total, number = 0.0, 0
+        for b, i, j in torch.cartesian_prod(torch.arange(2), torch.arange(4), torch.arange(5)).tolist():
+            if counted[b, i, j]:
+                different, equal = logits[b, i, j].tolist()
+                p = math.exp(equal) / (math.exp(equal) + math.exp(different))
+                total += -0.8 * math.log(p) if same[b, i, j] else -0.2 * math.log(1 - p)
+                number += 1
+        assert pair_loss(logits, same, counted, weights).item() == pytest.approx(total / number)
+        assert torch.autograd.gradcheck(lambda x: pair_loss(x, same, counted, weights), logits)
+
+    def test_nothing_counted_is_zero_with_a_gradient(self) -> None:
+        logits = torch.randn(3, 3, 2, requires_grad=True)
+        nothing = torch.zeros(3, 3, dtype=torch.bool)
+        loss = pair_loss(logits, nothing, nothing, torch.tensor([0.5, 0.5]))
+        loss.backward()
+        assert loss.item() == 0
+        assert logits.grad is not None
+        assert not logits.grad.any()
+
+
+class TestDistillation:
+    @pytest.mark.parametrize(
+        ("kind", "teacher", "student", "expected"),
+        [
+            ("ce", 0.8, 0.3, -0.8 * math.log(0.3) - 0.2 * math.log(0.7)),
+            ("ce", 1.0, 0.0, -0.99 * math.log(0.01) - 0.01 * math.log(0.99)),
+            ("ce", 0.0, 1.0, -0.01 * math.log(0.99) - 0.99 * math.log(0.01)),
+            ("cce", 0.9, 0.5, -0.4 * math.log(1.5)),
+            ("cce", 0.2, 0.5, -0.3 * math.log(1.5)),
+            ("cce", 0.1, 0.0, -0.4 * math.log(2)),
+            ("cce", 0.5, 0.7, 0.0),
+            ("b0.5", 0.9, 0.5, -0.2),
+            ("b0.5", 0.1, 0.5, 0.2),
+        ],
+    )
+    def test_hand_values(self, kind: str, teacher: float, student: float, expected: float) -> None:
+        value = DISTILLATION[kind](
+            torch.tensor(teacher, dtype=torch.float64), torch.tensor(student, dtype=torch.float64)
+        )
+        assert value.item() == pytest.approx(expected, abs=1e-12)
+
+    @pytest.mark.parametrize("kind", sorted(DISTILLATION))
+    def test_gradient_pulls_the_student_to_the_teachers_side(self, kind: str) -> None:
+        teacher = torch.tensor([0.9, 0.1], dtype=torch.float64)
+        student = torch.tensor([0.4, 0.6], dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(lambda s: DISTILLATION[kind](teacher, s), student)
+        DISTILLATION[kind](teacher, student).sum().backward()
+        assert student.grad is not None
+        assert student.grad[0] < 0 < student.grad[1]
+
+    @pytest.mark.parametrize("kind", sorted(DISTILLATION))
+    def test_finite_at_the_ends(self, kind: str) -> None:
+        teacher = torch.tensor([0.0, 0.0, 1.0, 1.0])
+        student = torch.tensor([0.0, 1.0 + 1e-6, 0.0, 1.0 + 1e-6], requires_grad=True)
+        value = DISTILLATION[kind](teacher, student)
+        value.sum().backward()
+        assert value.isfinite().all()
+        assert student.grad is not None
+        assert student.grad.isfinite().all()
+
+
+class TestBalance:
+    def test_weights_are_the_other_kinds_share_of_the_last_steps(self) -> None:
+        balance = BalanceWeights(history=4)
+        pairs = [torch.rand(3, 5, 5) > share for share in (0.9, 0.5, 0.2, 0.7, 0.1, 0.6)]
+        for step, same in enumerate(pairs):
+            weights = balance(same)
+            recent = pairs[max(0, step - 3) : step + 1]
+            initial = 1 if step < 3 else 0  # the entry before the first step is the oldest of four
+            positives = initial + sum(int(p.sum()) for p in recent)
+            negatives = initial + sum(int((~p).sum()) for p in recent)
+            total = positives + negatives
+            assert weights.tolist() == pytest.approx([positives / total, negatives / total])
+
+    def test_only_positives_do_not_divide_by_zero(self) -> None:
+        balance = BalanceWeights(history=1)
+        assert balance(torch.ones(2, 2, dtype=torch.bool)).tolist() == [1.0, 0.0]
+
+    def test_the_history_is_part_of_the_state(self) -> None:
+        first, second = BalanceWeights(3), BalanceWeights(3)
+        first(torch.rand(4, 4) > 0.9)
+        second.load_state_dict(first.state_dict())
+        same = torch.rand(4, 4) > 0.5
+        assert torch.equal(first(same), second(same))
+
+
+def test_cosine_of_all_pairs() -> None:
+    first, second = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
+    got = cosine(first, second)
+    for b, i, j in torch.cartesian_prod(torch.arange(2), torch.arange(3), torch.arange(5)).tolist():
+        torch.testing.assert_close(got[b, i, j], F.cosine_similarity(first[b, i], second[b, j], dim=0))
+
+
+def test_cosine_of_a_zero_vector_has_a_finite_gradient() -> None:
+    first = torch.zeros(1, 2, 3, requires_grad=True)
+    cosine(first, torch.ones(1, 2, 3)).sum().backward()
+    assert first.grad is not None
+    assert first.grad.isfinite().all()
+
+
+def shrink(label_map: Tensor) -> list[int]:
+    height, width = label_map.shape
+    return [int(label_map[y * height // SIZE[0], x * width // SIZE[1]]) for y in range(SIZE[0]) for x in range(SIZE[1])]
+
+
+def explicit(simnet: SimNet, first: Tensor, second: Tensor) -> float:
+    """SimNet on one concatenated pair in numpy, by the formula of the method (fresh BatchNorm in evaluation mode)."""
+
+    def linear(layer: torch.nn.Linear, x: np.ndarray) -> np.ndarray:
+        return layer.weight.detach().numpy() @ x + layer.bias.detach().numpy()
+
+    def relu(x: np.ndarray) -> np.ndarray:
+        return np.maximum(x, 0)
+
+    shrink_by = 1 / math.sqrt(1 + 1e-5)
+    x = np.concatenate([first.detach().numpy(), second.detach().numpy()])
+    for block in simnet.blocks:
+        hidden = relu(shrink_by * linear(block.linear2, relu(shrink_by * linear(block.linear1, x))))
+        x = hidden + (x if block.skip is None else relu(linear(block.skip, x)))
+    different, same = np.exp(linear(simnet.head, x))
+    return float(same / (different + same))
+
+
+def plain_scores(output: SegOutput, image: int, novel: list[int]) -> np.ndarray:
+    """Novel class scores of every pixel: [hw, novel classes]."""
+    classes = output.class_logits[-1, image].detach().softmax(-1).numpy()
+    masks = output.mask_logits[-1, image].detach().flatten(1).sigmoid().numpy()
+    return np.array([[sum(classes[:, c] * masks[:, x]) for c in novel] for x in range(masks.shape[1])])
+
+
+def plain_cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a * b).sum() / math.sqrt((a * a).sum() * (b * b).sum()))
+
+
+@pytest.mark.parametrize("student_pairs", ["cross", "within"])
+@pytest.mark.parametrize("distillation", ["ce", "cce", "b0.5"])
+def test_the_whole_loss_equals_loops_over_sampled_pairs(
+    student_pairs: str,
+    distillation: str,
+    spy: Spy,
+    build: Callable[..., PixelSimilarityLoss],
+    make_output: MakeOutput,
+    make_targets: MakeTargets,
+) -> None:
+    loss = build(num_points=5, student_pairs=student_pairs, distillation=distillation)
+    targets = make_targets(  # pairs: share base 2 and tag 4; share tag 3 only; share a base class only; odd image
+        [[0, 2], [1, 2], [], [1], [0], [0], [0, 1]],
+        [[4], [3, 4], [3], [3], [3], [4], [3, 4]],
+        size=(12, 16),
+        padded_rows=3,
+        paired=True,
+    )
+    output = make_output(images=7, layers=1, size=SIZE)
+    values = loss(output, targets, NOBODY)
+
+    (inside, points_in), (outside, points_out), (region, points_novel) = spy.draws
+    labels = [shrink(m) for m in targets.label_map[:6]]
+    padded = [shrink(p) for p in targets.padding[:6]]
+    common = [2, 2, None, None, 0, 0]
+    for image in range(6):
+        for pixel in range(48):
+            label, pad = labels[image][pixel], bool(padded[image][pixel])
+            chosen = label != IGNORE if common[image] is None else label == common[image]
+            assert inside[image, pixel] == chosen
+            assert outside[image, pixel] == (not chosen and not pad)
+            assert region[image, pixel] == (label == IGNORE and not pad)
+    assert (points_in.shape[1], points_out.shape[1], points_novel.shape[1]) == (4, 1, 5)
+
+    embeddings = output.pixel_embeddings.flatten(2)
+    points = torch.cat([points_in, points_out], dim=1).tolist()
+    entries = []
+    for image in range(6):
+        other = image ^ 1
+        for a in points[image]:
+            for b in points[other]:
+                same = labels[image][a] == labels[other][b]
+                counted = labels[image][a] != IGNORE or labels[other][b] != IGNORE
+                entries.append((same, counted, explicit(loss.simnet, embeddings[image, :, a], embeddings[other, :, b])))
+    positives, negatives = 1 + sum(e[0] for e in entries), 1 + sum(not e[0] for e in entries)
+    weight = {True: negatives / (positives + negatives), False: positives / (positives + negatives)}
+    counted_losses = [-weight[same] * math.log(p if same else 1 - p) for same, counted, p in entries if counted]
+    assert values["base"].item() == pytest.approx(sum(counted_losses) / len(counted_losses), rel=1e-4)
+
+    votes = [plain_scores(output, image, [3, 4]) for image in range(4)]
+    novel_points = points_novel.tolist()
+    total = 0.0
+    for image in range(4):  # the third pair shares no novel class
+        other = image ^ 1
+        for a in novel_points[image]:
+            for j, b in enumerate(novel_points[other]):
+                teacher = explicit(loss.simnet, embeddings[image, :, a], embeddings[other, :, b])
+                of = image if student_pairs == "within" else other
+                student = plain_cosine(votes[image][a], votes[of][novel_points[of][j]])
+                pair = DISTILLATION[distillation](torch.tensor(teacher), torch.tensor(student).relu())
+                total += pair.item() / 25
+    assert values["novel"].item() == pytest.approx(total / 4, rel=1e-4)
+
+
+def test_sim_loss_trains_simnet_alone_and_dist_loss_spares_it(
+    build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    loss, output = build(), make_output(size=SIZE)
+    targets = make_targets([[0], [0]], [[3], [3]], paired=True)
+    values = loss.train()(output, targets, NOBODY)
+    leaves = [output.class_logits, output.mask_logits, output.pixel_embeddings, *loss.simnet.parameters()]
+    base = torch.autograd.grad(values["base"], leaves, allow_unused=True)
+    novel = torch.autograd.grad(values["novel"], leaves, allow_unused=True)
+    assert base[:3] == (None, None, None)
+    assert all(g is not None and g.isfinite().all() for g in base[3:])
+    assert all(g is not None and g.abs().sum() > 0 for g in novel[:2])
+    assert all(g is None for g in novel[2:])
+
+
+@pytest.mark.parametrize(
+    ("base", "tags"),
+    [
+        ([[0], [0]], [[3], [4]]),  # no shared novel class
+        ([[0], [0]], [[], []]),
+        ([[0], [0], [0], [0]], [[3], [4], [4], [3]]),  # shared across pairs, not within
+    ],
+)
+def test_no_distillation_without_a_shared_novel_class(
+    base: list[list[int]],
+    tags: list[list[int]],
+    build: Callable[..., PixelSimilarityLoss],
+    make_output: MakeOutput,
+    make_targets: MakeTargets,
+) -> None:
+    values = build()(make_output(images=len(base), size=SIZE), make_targets(base, tags, paired=True), NOBODY)
+    assert values["novel"].item() == 0
+    assert values["base"].item() > 0
+
+
+def test_pairs_without_a_base_pixel_count_nothing(
+    build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    values = build()(make_output(size=SIZE), make_targets([[], []], [[3], [3]], paired=True), NOBODY)
+    assert values["base"].item() == 0
+    assert values["novel"].item() != 0
+
+
+@pytest.mark.parametrize(("images", "paired"), [(2, False), (1, True), (1, False)])
+def test_zero_without_a_pair(
+    images: int,
+    paired: bool,
+    build: Callable[..., PixelSimilarityLoss],
+    make_output: MakeOutput,
+    make_targets: MakeTargets,
+) -> None:
+    output = make_output(images=images, size=SIZE)
+    values = build()(output, make_targets([[0]] * images, [[3]] * images, paired=paired), NOBODY)
+    assert values["base"].item() == values["novel"].item() == 0
+    (values["base"] + values["novel"]).backward()
+
+
+def test_the_odd_last_image_changes_nothing(
+    spy: Spy, build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    loss, output = build(), make_output(images=3, layers=1, size=SIZE)
+    targets = make_targets([[0, 1], [1], [2]], [[3], [3], [4]], paired=True)
+    state = torch.get_rng_state()
+    values = loss(output, targets, NOBODY)
+    fresh = build()
+    fresh.load_state_dict(loss.state_dict())
+    fresh.balance.counts.zero_()
+    fresh.balance.counts[-1] = 1
+    other = SegOutput(
+        torch.cat([output.class_logits[:, :2], torch.randn(1, 1, 6, 6)], 1),
+        torch.cat([output.mask_logits[:, :2], torch.randn(1, 1, 6, *SIZE)], 1),
+        torch.cat([output.pixel_embeddings[:2], torch.randn(1, 3, *SIZE)]),
+    )
+    torch.set_rng_state(state)
+    again = fresh(other, targets, NOBODY)
+    assert torch.equal(values["base"], again["base"])
+    assert torch.equal(values["novel"], again["novel"])
+
+
+def test_the_common_class_is_drawn_among_all_shared_ones(
+    spy: Spy, build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    loss, output = build(), make_output(size=SIZE)
+    targets = make_targets([[0, 1, 2], [0, 2]], [[], []], size=SIZE, padded_rows=0, paired=True)
+    chosen = set()
+    for _ in range(40):
+        loss(output, targets, NOBODY)
+        inside = spy.draws[-3][0]
+        classes = [set(targets.label_map[i].flatten()[inside[i]].tolist()) for i in range(2)]
+        assert classes[0] == classes[1]  # both images draw from the same class
+        chosen |= {tuple(sorted(classes[0]))}
+    assert chosen == {(0,), (2,)}
+
+
+def test_more_points_than_pixels_are_cut(
+    build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    loss = build(num_points=500)
+    values = loss(make_output(size=SIZE), make_targets([[0], [0]], [[3], [3]], paired=True), NOBODY)
+    assert all(v.isfinite() for v in values.values())
+
+
+@pytest.mark.parametrize("option", [{"distillation": "mse"}, {"student_pairs": "both"}, {"layers": "some"}])
+def test_unknown_options_are_refused(option: dict[str, str], build: Callable[..., PixelSimilarityLoss]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(option))):
+        build(**option)
+
+
+def test_extreme_logits_stay_finite(
+    build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    output = make_output(size=SIZE)
+    output = replace(
+        output,
+        class_logits=(1e3 * output.class_logits.detach()).requires_grad_(),
+        mask_logits=(1e3 * output.mask_logits.detach()).requires_grad_(),
+    )
+    for kind in DISTILLATION:
+        value = build(distillation=kind)(output, make_targets([[0], [0]], [[3], [3]], paired=True), NOBODY)["novel"]
+        gradients = torch.autograd.grad(value, [output.class_logits, output.mask_logits])
+        assert value.isfinite()
+        assert all(g.isfinite().all() for g in gradients)

@@ -1,0 +1,218 @@
+"""Classification, mask, complement and absence loss against naive per-image loops written from the method."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.losses.absence import AbsenceLoss
+from weakshot_seg.losses.classification import ClassificationLoss
+from weakshot_seg.losses.complement import IGNORE_LOGIT, ComplementLoss
+from weakshot_seg.losses.mask import MaskLoss
+from weakshot_seg.losses.matcher import HungarianMatcher
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
+
+MakeOutput = Callable[..., SegOutput]
+MakeTargets = Callable[..., WeakTargets]
+
+MIXED = {"base": [[0, 2], [1], [], [0, 1, 2], []], "tags": [[3], [3, 4], [4], [], []]}
+
+
+def pairs(targets: WeakTargets, assignment: Assignment, layer: int, image: int) -> list[tuple[int, int]]:
+    """(query, class) of the targets of an image, read off label map and tags."""
+    present = sorted(set(targets.label_map[image].flatten().tolist()) - {IGNORE})
+    classes = present + targets.tagged[image].nonzero()[:, 0].tolist()
+    return list(zip(assignment.queries[layer, image].tolist(), classes, strict=False))
+
+
+def plain_losses(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    p, y = logits.sigmoid(), mask.to(logits.dtype)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, y, reduction="none")
+    confidence = p * y + (1 - p) * (1 - y)
+    focal = ((0.25 * y + 0.75 * (1 - y)) * (1 - confidence) ** 2 * cross_entropy).mean()
+    return focal, 1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
+
+
+def upsample(logits: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(logits[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def same_with_gradients(ours: Tensor, plain: Tensor, leaf: Tensor) -> None:
+    torch.testing.assert_close(ours.double(), plain.double(), rtol=1e-5, atol=1e-6)
+    (our_grad,) = torch.autograd.grad(ours, leaf, retain_graph=True)
+    (plain_grad,) = torch.autograd.grad(plain, leaf, retain_graph=True)
+    torch.testing.assert_close(our_grad, plain_grad, rtol=1e-5, atol=1e-7)
+
+
+@pytest.fixture
+def mixed(make_output: MakeOutput, make_targets: MakeTargets) -> tuple[SegOutput, WeakTargets, Assignment]:
+    output = make_output(images=5, queries=6, layers=3, dtype=torch.float64)
+    targets = make_targets(**MIXED, size=(9, 13), padded_rows=2)
+    return output, targets, HungarianMatcher()(output.float(), targets)
+
+
+@pytest.mark.parametrize("no_object", [0.1, 1.0, 0.0])
+def test_classification_is_weighted_cross_entropy(
+    no_object: float, mixed: tuple[SegOutput, WeakTargets, Assignment]
+) -> None:
+    output, targets, assignment = mixed
+    weight = torch.tensor([1.0] * 5 + [no_object], dtype=torch.float64)
+    plain = torch.zeros((), dtype=torch.float64)
+    for layer in range(3):
+        labels = torch.full((5, 6), 5)
+        for image in range(5):
+            for query, label in pairs(targets, assignment, layer, image):
+                labels[image, query] = label
+        plain = plain + F.cross_entropy(output.class_logits[layer].flatten(0, 1), labels.flatten(), weight)
+    ours = ClassificationLoss(no_object=no_object)(output, targets, assignment)
+    assert set(ours) == {"cross_entropy"}
+    same_with_gradients(ours["cross_entropy"], plain, output.class_logits)
+
+
+def test_mask_loss_is_the_mean_over_base_masks(mixed: tuple[SegOutput, WeakTargets, Assignment]) -> None:
+    output, targets, assignment = mixed
+    focal = dice = torch.zeros((), dtype=torch.float64)
+    count = 0
+    for image in range(5):
+        label_map = targets.label_map[image]
+        for layer in range(3):
+            for query, label in pairs(targets, assignment, layer, image):
+                if (label_map == label).any():
+                    f, d = plain_losses(
+                        upsample(output.mask_logits[layer, image, query], label_map.shape), label_map == label
+                    )
+                    focal, dice, count = focal + f, dice + d, count + (layer == 0)
+    assert count == 6
+    ours = MaskLoss()(output, targets, assignment)
+    same_with_gradients(ours["focal"], focal / count, output.mask_logits)
+    same_with_gradients(ours["dice"], dice / count, output.mask_logits)
+
+
+def plain_complement(output: SegOutput, targets: WeakTargets, assignment: Assignment) -> tuple[Tensor, Tensor]:
+    """Method section 4.3, image by image."""
+    focal = dice = torch.zeros((), dtype=torch.float64)
+    with_tags = [i for i in range(len(targets.label_map)) if targets.tagged[i].any()]
+    for layer in range(len(output.mask_logits)):
+        for image in with_tags:
+            label_map = targets.label_map[image]
+            union = torch.full(label_map.shape, math.log(0.05 / 0.95), dtype=torch.float64)
+            for query, label in pairs(targets, assignment, layer, image):
+                if targets.tagged[image, label]:
+                    union = torch.maximum(union, upsample(output.mask_logits[layer, image, query], label_map.shape))
+            region = (label_map == IGNORE) & ~targets.padding[image]
+            f, d = plain_losses(union, region)
+            focal, dice = focal + f, dice + d
+    return focal / max(1, len(with_tags)), dice / max(1, len(with_tags))
+
+
+def test_complement_loss_equals_a_loop_over_images(mixed: tuple[SegOutput, WeakTargets, Assignment]) -> None:
+    output, targets, assignment = mixed
+    ours = ComplementLoss()(output, targets, assignment)
+    focal, dice = plain_complement(output, targets, assignment)
+    torch.testing.assert_close(ours["focal"], focal, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ours["dice"], dice, rtol=1e-4, atol=1e-5)
+    (ours_grad,) = torch.autograd.grad(ours["focal"] + ours["dice"], output.mask_logits)
+    (plain_grad,) = torch.autograd.grad(focal + dice, output.mask_logits)
+    torch.testing.assert_close(ours_grad, plain_grad, rtol=1e-4, atol=1e-6)
+    assert ours_grad[:, 3:].abs().sum() == 0  # images without a tag
+
+
+def test_the_ignore_plane_has_probability_one_twentieth() -> None:
+    assert 1 / (1 + math.exp(-IGNORE_LOGIT)) == pytest.approx(0.05, rel=1e-4)
+
+
+def test_complement_of_an_image_without_base_is_everything_but_padding(
+    make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    targets = make_targets([[]], [[3]], padded_rows=4)  # 8 rows
+    output = make_output(images=1, queries=1, layers=1, size=(8, 12))
+    assignment = Assignment(torch.zeros(1, 1, 1, dtype=torch.int64))
+    right = torch.full((1, 1, 1, 8, 12), -20.0)
+    right[..., :4, :] = 20.0
+    losses = ComplementLoss()(SegOutput(output.class_logits, right, output.pixel_embeddings), targets, assignment)
+    # outside, the ignore plane still claims 5 %
+    assert losses["focal"].item() == pytest.approx(0.5 * 0.75 * 0.05**2 * -math.log(0.95), rel=1e-3)
+    assert losses["dice"].item() == pytest.approx(1 - (2 * 48 + 1) / (48 + 48 * 0.05 + 48 + 1), rel=1e-3)
+
+
+@pytest.mark.parametrize("term", [MaskLoss, ComplementLoss])
+def test_strided_terms_average_to_the_full_one(
+    term: type[MaskLoss | ComplementLoss], make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    targets = make_targets(**MIXED, size=(8, 12))
+    output = make_output(images=5)
+    assignment = HungarianMatcher()(output, targets)
+    full = term()(output, targets, assignment)["focal"]
+    seen = {round(term(stride=2)(output, targets, assignment)["focal"].item(), 6) for _ in range(60)}
+    assert len(seen) == 4  # one value per start of the lattice
+    assert sum(seen) / 4 == pytest.approx(full.item(), rel=1e-4)
+
+
+def test_absence_loss_is_the_focal_loss_of_absent_classes(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    targets = make_targets(**MIXED)
+    output = make_output(images=5, queries=5, dtype=torch.float64)
+    plain = torch.zeros((), dtype=torch.float64)
+    present = [{*base, *tags} for base, tags in zip(MIXED["base"], MIXED["tags"], strict=True)]
+    for layer in range(2):
+        for image in range(5):
+            for absent in set(range(5)) - present[image]:
+                logits = output.mask_logits[layer, image, absent]
+                plain = plain + plain_losses(logits, torch.zeros_like(logits, dtype=torch.bool))[0]
+    ours = AbsenceLoss()(output, targets, Assignment(targets.classes.clamp(min=0).expand(2, -1, -1)))["focal"]
+    same_with_gradients(ours, plain / sum(map(len, present)), output.mask_logits)
+
+
+def test_unknown_layers_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'all' or 'last'"):
+        MaskLoss(layers="first")  # type: ignore[arg-type]
+
+
+class TwoRanks:
+    """Plays all_reduce for two ranks that run one after the other: a first pass records, a second one averages."""
+
+    def __init__(self) -> None:
+        self.recorded: list[list[Tensor]] = [[], []]
+        self.rank, self.call, self.averaging = 0, 0, False
+
+    def __call__(self, value: Tensor) -> Tensor:
+        if not self.averaging:
+            self.recorded[self.rank].append(value.detach().clone())
+            return value.detach().clone()
+        self.call += 1
+        return (self.recorded[0][self.call - 1] + self.recorded[1][self.call - 1]) / 2
+
+    def start(self, rank: int, averaging: bool) -> None:
+        self.rank, self.call, self.averaging = rank, 0, averaging
+
+
+@pytest.mark.parametrize("term", [ClassificationLoss, MaskLoss, ComplementLoss, AbsenceLoss])
+def test_mean_over_ranks_is_the_loss_of_the_union_batch(
+    term: type, make_output: MakeOutput, make_targets: MakeTargets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Uneven ranks: four images with many masks on one, one tag only on the other."""
+    base, tags = [[0, 2], [1], [0, 1, 2], [2], [], [0]], [[3], [3, 4], [], [4], [4], []]
+    whole = make_targets(base, tags)
+    output = make_output(images=6, queries=5)
+    loss = term()
+    assign = HungarianMatcher()
+    expected = loss(output, whole, assign(output, whole))
+    halves = []
+    for part in (slice(0, 3), slice(3, 6)):
+        tag_table = whole.tagged[part]
+        targets = WeakTargets.collate(whole.label_map[part], whole.padding[part], tag_table, whole.novel)
+        half = SegOutput(output.class_logits[:, part], output.mask_logits[:, part], output.pixel_embeddings[part])
+        halves.append((half, targets, assign(half, targets)))
+    ranks = TwoRanks()
+    monkeypatch.setattr(f"{term.__module__}.mean_over_ranks", ranks)
+    results = []
+    for averaging in (False, True):
+        results = []
+        for rank, half in enumerate(halves):
+            ranks.start(rank, averaging)
+            results.append(loss(*half))
+    for part, value in expected.items():
+        torch.testing.assert_close((results[0][part] + results[1][part]) / 2, value, rtol=1e-4, atol=1e-5)

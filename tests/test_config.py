@@ -1,0 +1,127 @@
+"""Where the configuration is found, where runs go, and what a user sees of mistakes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+from weakshot_seg.config import conf_dir, entry_point, plain, run_folder
+from weakshot_seg.errors import ConfigError, DataError
+
+
+def refuse(**settings: int) -> None:
+    raise DataError(f"folder\nis missing {settings}")
+
+
+def stumble() -> None:
+    raise RuntimeError("a bug")
+
+
+def finish_run(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "metrics.json").write_text("{}")
+
+
+def exit_of(task: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> str:
+    """Runs a task that must end with code 2 and one line, and returns the line."""
+    with pytest.raises(SystemExit) as caught:
+        entry_point(task)()
+    assert caught.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_conf_dir_is_absolute_and_holds_the_main_configuration() -> None:
+    assert conf_dir().is_absolute()
+    assert (conf_dir() / "train.yaml").is_file()
+
+
+def test_plain_resolves_to_builtin_types() -> None:
+    node = OmegaConf.create({"a": 1, "b": {"c": "${a}", "d": ["${a}", "x"]}})
+    result = plain(node)
+    assert result == {"a": 1, "b": {"c": 1, "d": [1, "x"]}}
+    assert type(result["b"]) is dict
+    assert type(result["b"]["d"]) is list
+    with pytest.raises(MissingMandatoryValue):
+        plain(OmegaConf.create({"a": "???"}))
+
+
+def test_a_new_run_never_enters_the_folder_of_an_earlier_one(tmp_path: Path) -> None:
+    root, folder = str(tmp_path), tmp_path / "split1"
+    assert run_folder(root, "split1", resume=False) == "split1"
+    (folder / ".hydra").mkdir(parents=True)  # a run that ended before its first checkpoint left nothing worth keeping
+    assert run_folder(root, "split1", resume=False) == "split1"
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.ckpt").touch()
+    assert run_folder(root, "split1", resume=False) == "split1-2"
+    finish_run(tmp_path / "split1-2")
+    assert run_folder(root, "split1", resume=False) == "split1-3"
+
+
+def test_resume_enters_the_newest_run(tmp_path: Path) -> None:
+    assert run_folder(str(tmp_path), "split1", resume=True) == "split1"
+    finish_run(tmp_path / "split1")
+    assert run_folder(str(tmp_path), "split1", resume=True) == "split1"
+    finish_run(tmp_path / "split1-2")
+    assert run_folder(str(tmp_path), "split1", resume=True) == "split1-2"
+
+
+def test_run_folder_is_a_resolver(tmp_path: Path) -> None:
+    cfg = OmegaConf.create({"root": str(tmp_path), "resume": False, "dir": "${run_folder:${root},split1,${resume}}"})
+    assert cfg.dir == "split1"
+    finish_run(tmp_path / "split1")
+    assert cfg.dir == "split1-2"
+
+
+def test_an_error_of_the_user_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_of(refuse, capsys) == "error: folder is missing {}"
+
+
+def test_an_error_of_the_user_within_instantiate_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    node = {"_target_": f"{__name__}.refuse", "size": 3}
+    with pytest.raises(InstantiationException):
+        instantiate(node)
+    assert exit_of(lambda: instantiate(node), capsys) == "error: folder is missing {'size': 3}"
+
+
+@pytest.mark.parametrize(
+    ("task", "culprit"),
+    [
+        (lambda: OmegaConf.create({"ckpt": "???"}).ckpt, "ckpt"),
+        (lambda: OmegaConf.create({"a": "${nothing}"}).a, "nothing"),
+        (lambda: instantiate({"_target_": "weakshot_seg.structures.ClassSplit", "nmes": []}), "nmes"),
+        (lambda: instantiate({"_target_": "weakshot_seg.structures.Nothing"}), "Nothing"),
+    ],
+)
+def test_wrong_settings_are_one_line(
+    task: Callable[[], object], culprit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert culprit in exit_of(task, capsys)
+
+
+def test_bugs_keep_their_traceback() -> None:
+    with pytest.raises(RuntimeError, match="a bug"):
+        entry_point(stumble)()
+    with pytest.raises(InstantiationException, match="a bug"):
+        entry_point(lambda: instantiate({"_target_": f"{__name__}.stumble"}))()
+
+
+def test_hydra_full_error_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(DataError):
+        entry_point(refuse)()
+
+
+def test_entry_point_passes_arguments_and_result() -> None:
+    @entry_point
+    def task(a: int, b: int = 0) -> int:
+        return a + b
+
+    assert task(1, b=2) == 3
+    assert task.__name__ == "task"
+    assert issubclass(ConfigError, ValueError)

@@ -1,0 +1,119 @@
+"""Label pictures: exact ids survive, colours are distinct, novel regions are marked, any size works."""
+
+import io
+from itertools import combinations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.visualize import NOVEL, label_png, labelled_overlay, legend, overlay, palette, panel
+
+NAMES = ("sky", "grass", "cat", "a class with quite a long name")
+
+
+def scene(height: int = 24, width: int = 32) -> tuple[np.ndarray, np.ndarray]:
+    """An image and a map whose left half is class 0, right half class 2, first row unlabelled."""
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    labels = np.zeros((height, width), np.uint8)
+    labels[:, width // 2 :] = 2
+    labels[0] = IGNORE
+    return image, labels
+
+
+def contains(picture: Image.Image | np.ndarray, colour: tuple[int, int, int]) -> bool:
+    return bool((np.asarray(picture) == colour).all(-1).any())
+
+
+@pytest.mark.parametrize("num_classes", [1, 16, 28, 171, 254])
+def test_palette_is_distinct_stable_and_grey_for_unknown(num_classes: int) -> None:
+    colours = palette(num_classes)
+    assert colours.shape == (256, 3)
+    assert colours.dtype == np.uint8
+    assert len({tuple(c) for c in colours[:num_classes].tolist()}) == num_classes
+    assert len(set(colours[IGNORE].tolist())) == 1
+    np.testing.assert_array_equal(colours[:num_classes], palette(254)[:num_classes])
+
+
+def test_the_first_colours_are_far_apart_and_far_from_the_novel_mark() -> None:
+    colours = [np.array(c, float) for c in [*palette(16)[:16].tolist(), NOVEL]]
+    assert min(np.linalg.norm(a - b) for a, b in combinations(colours, 2)) > 35
+
+
+def test_label_png_keeps_ids_and_shows_the_palette() -> None:
+    labels, colours = scene()[1], palette(4)
+    file = io.BytesIO()
+    label_png(labels, colours).save(file, "PNG")
+    with Image.open(file) as again:
+        assert again.mode == "P"
+        np.testing.assert_array_equal(np.asarray(again), labels)
+        np.testing.assert_array_equal(np.asarray(again.convert("RGB")), colours[labels])
+
+
+def test_overlay_paints_labelled_pixels_only() -> None:
+    image, labels = scene()
+    colours = palette(4)
+    solid = overlay(image, labels, colours, alpha=1.0)
+    np.testing.assert_array_equal(solid[0], image[0])
+    np.testing.assert_array_equal(solid[1:], colours[labels[1:]])
+    tinted = overlay(image, labels, colours, alpha=0.0)[1:]
+    assert (tinted.max(-1) == tinted.min(-1)).all()  # only the brightness of the image is left
+
+
+def test_novel_regions_are_outlined_and_hatched_and_others_untouched() -> None:
+    image, labels = scene()
+    colours = palette(4)
+    marked, without = overlay(image, labels, colours, novel=(2,)), overlay(image, labels, colours)
+    assert not contains(without, NOVEL)
+    line = (marked == NOVEL).all(-1)
+    assert line[:, 16:18].sum() > 40  # two pixels wide, along the border
+    assert not line[:, :16].any()
+    np.testing.assert_array_equal(marked[2:, :13], without[2:, :13])
+    inner = (marked != without).any(-1)[4:, 20:]
+    assert 0.1 < inner.mean() < 0.5
+
+
+def test_sizes_that_differ_are_refused() -> None:
+    with pytest.raises(ValueError, match="label map"):
+        overlay(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8), palette(2))
+
+
+@pytest.mark.parametrize(("classes", "novel"), [((0, 1, 2, 3), (2,)), ((), ()), ((3,), (3,))])
+def test_legend_lists_all_classes_and_marks_the_novel_ones(classes: tuple[int, ...], novel: tuple[int, ...]) -> None:
+    colours = palette(4)
+    picture = legend(classes, NAMES, colours, novel, width=300)
+    assert picture.width == 300
+    for index in classes:
+        assert contains(picture, tuple(colours[index].tolist()))
+    assert contains(picture, NOVEL) == bool(novel)
+
+
+def test_a_narrow_legend_takes_more_rows() -> None:
+    colours = palette(4)
+    wide, narrow = (legend(range(4), NAMES, colours, (), width) for width in (2000, 100))
+    assert narrow.height == 4 * wide.height
+
+
+@pytest.mark.parametrize(("size", "view"), [((96, 96), 384), ((160, 120), 240), ((500, 400), 400), ((30, 2000), 640)])
+def test_panel_has_three_views_and_readable_size(size: tuple[int, int], view: int) -> None:
+    image, labels = scene(*size)
+    picture = panel(image, labels, labels[::-1], NAMES, novel=(2,))
+    assert 3 * view < picture.width < 3 * view + 60
+    assert contains(picture, NOVEL)
+    assert not contains(panel(image, labels, labels, NAMES, novel=(1,)), NOVEL)
+
+
+def test_panel_shows_the_image_as_it_is() -> None:
+    image, labels = scene(320, 320)
+    picture = np.asarray(panel(image, labels, labels, NAMES, novel=()))
+    row, column = np.argwhere((picture == image[0, 0]).all(-1))[0]
+    np.testing.assert_array_equal(picture[row : row + 320, column : column + 320], image)
+
+
+def test_labelled_overlay_and_maps_without_any_label() -> None:
+    image, labels = scene()
+    assert contains(labelled_overlay(image, labels, NAMES, (2,)), NOVEL)
+    unknown = np.full_like(labels, IGNORE)
+    assert not contains(labelled_overlay(image, unknown, NAMES, (2,)), NOVEL)
+    assert panel(image, unknown, unknown, NAMES, (2,)).width > 900
