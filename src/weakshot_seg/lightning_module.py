@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from weakshot_seg.inference.semantic import predict_maps
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
+from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.optim import PolyAdamW
 from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch
 
@@ -31,7 +33,7 @@ class WeakShotModule(pl.LightningModule):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: SimFormer,
         criterion: Criterion,
         optimizer: PolyAdamW,
         class_split: ClassSplit,
@@ -77,7 +79,7 @@ class WeakShotModule(pl.LightningModule):
             if value is not None:
                 self.log(f"val/{name}", value, prog_bar=name in ("base_iou", "novel_iou"), rank_zero_only=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW and its per-step poly schedule over the whole run."""
         optimizer, schedule = self.optimizer.build(self, int(self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

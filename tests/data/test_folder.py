@@ -199,7 +199,7 @@ def test_colour_masks(make_folder: MakeFolder) -> None:
         Image.open(mask(root, number)).convert("RGB").save(mask(root, number))
     message = failure(root)
     assert message.startswith(f"mask {mask(root, 0)} is a colour picture (mode RGB): save it with one channel")
-    assert message.endswith("(and 1 more like this)")
+    assert message.endswith("(and 1 more)")
 
 
 def test_size_and_id(make_folder: MakeFolder) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from types import TracebackType
 
 import numpy as np
 import pytest
@@ -220,8 +219,8 @@ WAITS = ("cpu", "item", "tolist", "numpy", "__bool__", "__int__", "__float__", "
 class HostCopies(TorchFunctionMode):
     """Lists the calls that would make the host wait if the criterion's inputs were on an accelerator.
 
-    Tensors that come of the inputs are followed; what ``cpu()`` gives, and what is made on the host (small random numbers),
-    may be read freely.
+    Tensors that come of the inputs are followed; what ``cpu()`` gives, and what is made on the host (small random
+    numbers), may be read freely.
     """
 
     def __init__(self, *device_tensors: Tensor) -> None:
@@ -267,11 +266,6 @@ class ScalarReads(TorchDispatchMode):
             self.calls.append(name)
         return func(*args, **(kwargs or {}))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, value, trace)
-
 
 @pytest.mark.parametrize(("class_queries", "copies", "reads"), [(False, ["cpu"], 1), (True, [], 0)])
 def test_one_copy_to_the_host_for_the_whole_matching_and_no_other_wait(
@@ -290,7 +284,7 @@ def test_one_copy_to_the_host_for_the_whole_matching_and_no_other_wait(
 
 
 def test_the_wait_counter_can_fail() -> None:
-    tensor = torch.randn(3)
+    tensor = torch.rand(3)
     with HostCopies(tensor) as mode:
         doubled = tensor * 2
         doubled[doubled > 0]
@@ -298,6 +292,4 @@ def test_the_wait_counter_can_fail() -> None:
             doubled.max().item()
         host = doubled.cpu()
         host.tolist()
-    assert mode.calls[0] == "__getitem__"
-    assert mode.calls[1] == "__bool__"
-    assert mode.calls[-1] == "cpu"
+    assert mode.calls == ["__getitem__", "__bool__", "item", "cpu"]

@@ -21,9 +21,9 @@ from weakshot_seg.utils.visualize import panel
 class PredictionPanels(pl.Callback):
     """Writes a PNG for each of the first validation images after every validation, over those of the one before.
 
-    The hook: ``validation_step`` returns a dict with ``"predictions"``, a list of uint8 maps ``[h_i, w_i]`` at the sizes
-    of ``batch.truths``; see also :class:`EvaluatedModule`. Under DDP the first process's images are shown. If there is a
-    ``WandbLogger``, it gets the panels as ``val/panels``.
+    The hook: ``validation_step`` returns a dict with ``"predictions"``, a list of uint8 maps ``[h_i, w_i]`` at the
+    sizes of ``batch.truths``; see also :class:`EvaluatedModule`. Under DDP the first process's images are shown. A
+    ``WandbLogger``, if there is one, gets the panels as ``val/panels``.
 
     Args:
         directory: Folder of the PNG files, made when needed.

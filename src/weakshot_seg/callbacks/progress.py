@@ -1,11 +1,11 @@
-"""The progress bar: steps done of all steps, time left, and the loss terms."""
+"""What one sees of a training: the progress bar with loss terms and time left, and the learning rates in the logs."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.callbacks import LearningRateMonitor, TQDMProgressBar
 
 
 class TrainingProgress(TQDMProgressBar):
@@ -33,3 +33,20 @@ class TrainingProgress(TQDMProgressBar):
             name.removeprefix("train/").removeprefix("val/"): f"{value:.3g}" if isinstance(value, float) else value
             for name, value in metrics.items()
         }
+
+
+class LearningRates(LearningRateMonitor):
+    """Logs the learning rate of every parameter group at every step; without a logger it rests (Lightning's fails)."""
+
+    def __init__(self) -> None:
+        super().__init__(logging_interval="step")
+
+    def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Finds the parameter groups."""
+        if trainer.loggers:
+            super().on_train_start(trainer, *args)
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Logs."""
+        if trainer.loggers:
+            super().on_train_batch_start(trainer, *args)

@@ -171,4 +171,4 @@ def _by_name(folder: Path, suffixes: Iterable[str], what: str) -> dict[str, Path
 
 def _first_and_count(problems: list[str]) -> str:
     more = len(problems) - 1
-    return problems[0] + (f" (and {more} more like this)" if more else "")
+    return problems[0] + (f" (and {more} more)" if more else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,8 @@ class Criterion(nn.Module):
             assignment = self.assignment(output, targets)
             total = output.mask_logits.new_zeros(())
             parts = {}
-            for name, term in self.terms.items():
+            for name, module in self.terms.items():
+                term = cast(LossTerm, module)
                 last = term.layers == "last"
                 values = term(output.last() if last else output, targets, assignment.last() if last else assignment)
                 for part, value in values.items():

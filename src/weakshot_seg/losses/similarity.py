@@ -65,7 +65,7 @@ class PixelSimilarityLoss(LossTerm):
             zero = output.mask_logits.sum() * 0
             return {"base": zero, "novel": zero}
         partner = torch.arange(images, device=output.mask_logits.device).view(-1, 2).flip(1).flatten()
-        size = output.mask_logits.shape[-2:]
+        size = list(output.mask_logits.shape[-2:])
         labels = _shrink(targets.label_map[:images], size)  # [B, hw]
         padding = _shrink(targets.padding[:images], size).bool()
         embeddings = output.pixel_embeddings[:images].flatten(2).detach()  # [B, C, hw]
@@ -180,6 +180,6 @@ def distill_linear(teacher: Tensor, student: Tensor) -> Tensor:
 DISTILLATION = {"ce": distill_ce, "cce": distill_cce, "b0.5": distill_linear}
 
 
-def _shrink(maps: Tensor, size: tuple[int, int]) -> Tensor:
+def _shrink(maps: Tensor, size: list[int]) -> Tensor:
     """Nearest-downsampled ``[B, H, W]`` -> int64 ``[B, hw]``."""
     return F.interpolate(maps[:, None].float(), size, mode="nearest").flatten(1).long()

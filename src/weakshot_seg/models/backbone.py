@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import timm
 import torch.nn.functional as F
-from timm.models import load_checkpoint
+from timm.models import FeatureInfo, load_checkpoint
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
@@ -40,7 +41,7 @@ class TimmBackbone(nn.Module):
         pretrained: bool = False,
         checkpoint: str | None = None,
         freeze_norm: bool = False,
-        **timm_options: object,
+        **timm_options: Any,
     ) -> None:
         super().__init__()
         if not timm.is_model(name.split(".")[0]):
@@ -49,17 +50,18 @@ class TimmBackbone(nn.Module):
                 f"model.backbone.name={name!r} is no timm model" + (f"; did you mean {close}?" if close else "")
             )
         self.net = _create(name, pretrained and checkpoint is None, **timm_options)
-        reductions = self.net.feature_info.reduction()
-        channels = self.net.feature_info.channels()
+        info = cast(FeatureInfo, self.net.feature_info)
+        reductions, channels = info.reduction(), info.channels()
         if set(STRIDES) <= set(reductions):
             # the last output of a stride is the deepest one
             self.levels = [len(reductions) - 1 - reductions[::-1].index(s) for s in STRIDES]
             self.channels = tuple(channels[i] for i in self.levels)
-            self.pyramid: nn.Module | None = None
+            self.pyramid: SimpleFeaturePyramid | None = None
         else:
             self.levels = [len(reductions) - 1]
             self.pyramid = SimpleFeaturePyramid(channels[-1])
             self.channels = self.pyramid.channels
+        self._raw_channels = [channels[i] for i in self.levels]
         config = getattr(self.net, "pretrained_cfg", None) or {}
         self.mean = tuple(config.get("mean", (0.485, 0.456, 0.406)))
         self.std = tuple(config.get("std", (0.229, 0.224, 0.225)))
@@ -74,7 +76,7 @@ class TimmBackbone(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images ``[B, 3, H, W]`` -> four levels ``[B, C_s, ~H/s, ~W/s]`` for s = 4, 8, 16, 32."""
         features = self.net(images)
-        levels = [_to_nchw(features[i], c) for i, c in zip(self.levels, self._raw_channels(), strict=True)]
+        levels = [_to_nchw(features[i], c) for i, c in zip(self.levels, self._raw_channels, strict=True)]
         return levels if self.pyramid is None else self.pyramid(levels[0], images.shape[-2:])
 
     def train(self, mode: bool = True) -> TimmBackbone:
@@ -84,10 +86,6 @@ class TimmBackbone(nn.Module):
             for module in self._batch_norms():
                 module.eval()
         return self
-
-    def _raw_channels(self) -> list[int]:
-        channels = self.net.feature_info.channels()
-        return [channels[i] for i in self.levels]
 
     def _batch_norms(self) -> list[nn.Module]:
         return [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -139,9 +137,9 @@ class SimpleFeaturePyramid(nn.Module):
         return levels
 
 
-def _create(name: str, pretrained: bool, **options: object) -> nn.Module:
+def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
     """Creates the network; transformers are told to take any image size."""
-    flexible: list[dict[str, object]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
+    flexible: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
     for size_options in flexible:
         try:
             return timm.create_model(name, pretrained=pretrained, features_only=True, **size_options, **options)

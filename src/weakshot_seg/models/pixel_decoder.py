@@ -28,7 +28,8 @@ class FPNPixelDecoder(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, a=1)
-        nn.init.zeros_(self.embed.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """Levels 4, 8, 16, 32 -> (pixel embeddings ``[B, C, h, w]``, decoded levels ``[B, dim, ., .]``, same order)."""

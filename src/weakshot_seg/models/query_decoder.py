@@ -42,12 +42,11 @@ class QueryDecoder(nn.Module):
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
         nn.init.kaiming_uniform_(self.project.weight, a=1)
-        nn.init.zeros_(self.project.bias)
 
     def forward(self, feature: Tensor) -> Tensor:
         """Memory feature ``[B, in_channels, h, w]`` -> proposal embeddings ``[L, B, Q, dim]``."""
         memory = self.project(feature)
-        position = sine_position_embedding(*memory.shape[-2:], self.dim, memory.device).to(memory.dtype)
+        position = sine_position_embedding(memory.shape[2], memory.shape[3], self.dim, memory.device).to(memory.dtype)
         keys = (memory + position).flatten(2).transpose(1, 2)  # [B, hw, dim]
         values = memory.flatten(2).transpose(1, 2)
         query_position = self.queries.weight.expand(len(memory), -1, -1)  # [B, Q, dim]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,8 +40,9 @@ class SimNet(nn.Module):
         Returns:
             ``[B, P, R, 2]``.
         """
-        hidden = self.blocks[0].forward_pairs(first, second)
-        for block in self.blocks[1:]:
+        pairs, *blocks = self.blocks
+        hidden = cast(SimBlock, pairs).forward_pairs(first, second)
+        for block in blocks:
             hidden = block(hidden)
         return self.head(hidden)
 

@@ -1,0 +1,68 @@
+"""Semantic inference against explicit sums."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from weakshot_seg.inference.semantic import predict_maps, resized_scores, semantic_scores
+from weakshot_seg.structures import SegOutput
+
+MakeOutput = Callable[..., SegOutput]
+
+
+def test_scores_are_votes_of_the_proposals() -> None:
+    class_logits = torch.randn(2, 4, 6, dtype=torch.float64)
+    mask_logits = torch.randn(2, 4, 3, 5, dtype=torch.float64)
+    scores = semantic_scores(class_logits, mask_logits)
+    assert scores.shape == (2, 5, 3, 5)
+    for b, c, y, x in torch.cartesian_prod(*map(torch.arange, scores.shape)).tolist():
+        total = 0.0
+        for q in range(4):
+            exponentials = [math.exp(v) for v in class_logits[b, q].tolist()]
+            probability = exponentials[c] / sum(exponentials)  # "no object" takes its share
+            total += probability / (1 + math.exp(-mask_logits[b, q, y, x].item()))
+        assert scores[b, c, y, x].item() == pytest.approx(total)
+
+
+@pytest.mark.parametrize(("content", "size"), [((16, 24), (16, 24)), ((13, 20), (13, 20)), ((13, 20), (29, 41))])
+def test_masks_are_upsampled_cropped_and_scores_resized(
+    content: tuple[int, int], size: tuple[int, int], make_output: MakeOutput
+) -> None:
+    output = make_output(size=(4, 6), layers=3)
+    got = resized_scores(output, 1, (16, 24), content, size)
+    masks = F.interpolate(output.mask_logits[2, 1:], (16, 24), mode="bilinear", align_corners=False)
+    scores = semantic_scores(output.class_logits[2, 1:], masks)[:, :, : content[0], : content[1]]
+    expected = F.interpolate(scores, size, mode="bilinear", align_corners=False)[0]
+    torch.testing.assert_close(got, expected)
+
+
+def test_maps_have_the_original_sizes_and_the_best_class(make_output: MakeOutput) -> None:
+    output = make_output(size=(4, 6))
+    maps = predict_maps(output, (16, 24), [(16, 20), (12, 24)], [(40, 50), (12, 24)])
+    assert [tuple(m.shape) for m in maps] == [(40, 50), (12, 24)]
+    assert all(m.dtype == torch.uint8 for m in maps)
+    for image, (content, size) in enumerate([((16, 20), (40, 50)), ((12, 24), (12, 24))]):
+        scores = resized_scores(output, image, (16, 24), content, size)
+        assert torch.equal(maps[image].long(), scores.argmax(0))
+
+
+def test_a_sure_proposal_paints_its_mask() -> None:
+    class_logits = torch.full((1, 1, 2, 4), -9.0)
+    class_logits[0, 0, 0, 2] = class_logits[0, 0, 1, 0] = 9.0
+    truth = torch.rand(8, 8) > 0.5
+    masks = torch.stack([torch.where(truth, 9.0, -9.0), torch.where(truth, -9.0, 9.0)])[None, None]
+    (label_map,) = predict_maps(SegOutput(class_logits, masks, torch.zeros(1, 1, 8, 8)), (8, 8), [(8, 8)], [(8, 8)])
+    assert torch.equal(label_map, torch.where(truth, 2, 0).to(torch.uint8))
+
+
+def test_half_precision_outputs_are_scored_in_float32(make_output: MakeOutput) -> None:
+    output = make_output(dtype=torch.bfloat16)
+    assert resized_scores(output, 0, (8, 12), (8, 12), (8, 12)).dtype == torch.float32
+
+
+def test_one_content_per_image(make_output: MakeOutput) -> None:
+    with pytest.raises(ValueError, match="zip"):
+        predict_maps(make_output(), (16, 24), [(16, 24), (16, 24)], [(16, 24)])

@@ -1,0 +1,176 @@
+"""The assembled network and its decoders against formulas."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.models.backbone import TimmBackbone
+from weakshot_seg.models.heads import ProposalHead
+from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
+from weakshot_seg.models.position import sine_position_embedding
+from weakshot_seg.models.query_decoder import DecoderLayer, QueryDecoder
+from weakshot_seg.models.simformer import SimFormer
+
+
+@pytest.fixture(scope="module")
+def build() -> Callable[..., SimFormer]:
+    def make(name: str = "mobilenetv3_small_100", **options: object) -> SimFormer:
+        torch.manual_seed(1)
+        small = {"dim": 16, "pixel_dim": 32, "embedding_dim": 8, "num_layers": 2, "num_heads": 4, "ffn_dim": 24}
+        swin = {"embed_dim": 32, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8)} if "swin" in name else {}
+        return SimFormer(5, TimmBackbone(name, **swin), **{"num_queries": 7, **small, **options}).eval()
+
+    return make
+
+
+def pixels(*size: int) -> Tensor:
+    return torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("memory_stride", [4, 8, 16, 32])
+@pytest.mark.parametrize("size", [(64, 96), (65, 71), (33, 40)])
+def test_output_shapes(size: tuple[int, int], memory_stride: int, build: Callable[..., SimFormer]) -> None:
+    output = build(memory_stride=memory_stride)(pixels(*size))
+    height, width = math.ceil(size[0] / 4), math.ceil(size[1] / 4)
+    assert output.class_logits.shape == (2, 2, 7, 6)
+    assert output.mask_logits.shape == (2, 2, 7, height, width)
+    assert output.pixel_embeddings.shape == (2, 8, height, width)
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "convnext_atto"])
+def test_other_families(name: str, build: Callable[..., SimFormer]) -> None:
+    output = build(name)(pixels(64, 96))
+    assert output.mask_logits.shape == (2, 2, 7, 16, 24)
+
+
+def test_mask_logits_are_proposal_pixel_similarity(build: Callable[..., SimFormer]) -> None:
+    model = build()
+    heads: list[tuple[Tensor, Tensor]] = []
+    model.head.register_forward_hook(lambda module, args, result: heads.append(result))
+    output = model(pixels(64, 64))
+    class_logits, mask_embeddings = heads[0]
+    assert torch.equal(output.class_logits, class_logits)
+    expected = torch.einsum("lbqc,bchw->lbqhw", mask_embeddings, output.pixel_embeddings)
+    torch.testing.assert_close(output.mask_logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_deterministic_and_free_of_the_other_images(build: Callable[..., SimFormer]) -> None:
+    model, images = build(), pixels(64, 64)
+    first, second = model(images), model(images)
+    assert torch.equal(first.mask_logits, second.mask_logits)
+    assert torch.equal(first.class_logits, second.class_logits)
+    alone = model(images[1:])
+    torch.testing.assert_close(alone.mask_logits[:, 0], first.mask_logits[:, 1], rtol=1e-4, atol=1e-4)
+
+
+def test_channels_last_gives_the_same_numbers(build: Callable[..., SimFormer]) -> None:
+    model, images = build(), pixels(64, 96)
+    plain = model(images)
+    turned = build().to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    for name in ("class_logits", "mask_logits", "pixel_embeddings"):
+        torch.testing.assert_close(getattr(turned, name), getattr(plain, name), rtol=1e-3, atol=1e-4)
+
+
+def test_float_and_byte_images_are_the_same(build: Callable[..., SimFormer]) -> None:
+    model, images = build(), pixels(64, 64)
+    assert torch.equal(model(images).mask_logits, model(images.float()).mask_logits)
+
+
+def test_one_query_per_class_by_default_setting_none(build: Callable[..., SimFormer]) -> None:
+    assert build(num_queries=None)(pixels(32, 32)).class_logits.shape == (2, 2, 5, 6)
+
+
+def test_every_parameter_that_should_learn_gets_a_gradient(build: Callable[..., SimFormer]) -> None:
+    model = build(memory_stride=32).train()
+    output = model(pixels(64, 64))
+    (output.class_logits.square().mean() + output.mask_logits.square().mean()).backward()
+    silent = {name for name, p in model.named_parameters() if p.grad is None}
+    assert not silent
+
+
+def test_an_impossible_memory_stride_is_an_error(build: Callable[..., SimFormer]) -> None:
+    with pytest.raises(ConfigError, match="memory_stride=12"):
+        build(memory_stride=12)
+
+
+def test_normalisation_is_not_part_of_the_weights(build: Callable[..., SimFormer]) -> None:
+    assert not {"mean", "std"} & set(build().state_dict())
+
+
+def test_pixel_decoder_is_an_fpn() -> None:
+    decoder = FPNPixelDecoder([3, 5, 6, 7], dim=8, embedding_dim=4, groups=2)
+    features = [torch.randn(2, c, *s) for c, s in zip([3, 5, 6, 7], [(17, 21), (9, 11), (5, 6), (3, 3)], strict=True)]
+
+    def conv_norm(part: nn.Sequential, x: Tensor) -> Tensor:
+        conv, norm = part
+        x = F.conv2d(x, conv.weight, padding=conv.weight.shape[-1] // 2)
+        return F.group_norm(x, 2, norm.weight, norm.bias)
+
+    level = F.relu(conv_norm(decoder.top, features[3]))
+    expected = [level]
+    for i in (2, 1, 0):
+        lateral = conv_norm(decoder.laterals[i], features[i])
+        height, width = lateral.shape[-2:]
+        rows = torch.arange(height) * level.shape[2] // height
+        columns = torch.arange(width) * level.shape[3] // width
+        level = F.relu(conv_norm(decoder.outputs[i], lateral + level[:, :, rows][:, :, :, columns]))
+        expected.insert(0, level)
+    embeddings, levels = decoder(features)
+    for got, plain in zip(levels, expected, strict=True):
+        torch.testing.assert_close(got, plain)
+    torch.testing.assert_close(embeddings, F.conv2d(level, decoder.embed.weight, decoder.embed.bias, padding=1))
+
+
+def attention(layer: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """One image, head by head."""
+    dim = query.shape[-1]
+    weights, biases = layer.in_proj_weight.split(dim), layer.in_proj_bias.split(dim)
+    q, k, v = (x @ w.T + b for x, w, b in zip((query, key, value), weights, biases, strict=True))
+    size = dim // layer.num_heads
+    heads = []
+    for h in range(layer.num_heads):
+        part = slice(h * size, (h + 1) * size)
+        heads.append((q[:, part] @ k[:, part].T / math.sqrt(size)).softmax(-1) @ v[:, part])
+    return torch.cat(heads, -1) @ layer.out_proj.weight.T + layer.out_proj.bias
+
+
+def test_query_decoder_is_detrs() -> None:
+    decoder = QueryDecoder(5, num_queries=4, dim=8, num_layers=2, num_heads=2, ffn_dim=12, dropout=0.5).eval()
+    for parameter in decoder.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    feature = torch.randn(2, 5, 3, 4)
+    outputs = decoder(feature)
+    assert outputs.shape == (2, 2, 4, 8)
+    for image in range(2):
+        memory = (decoder.project.weight.flatten(1) @ feature[image].flatten(1)).T + decoder.project.bias
+        keys = memory + sine_position_embedding(3, 4, 8).flatten(1).T
+        place = decoder.queries.weight
+        target = torch.zeros(4, 8)
+        for number, layer in enumerate(decoder.layers):
+            assert isinstance(layer, DecoderLayer)
+            query = target + place
+            target = layer.norm1(target + attention(layer.self_attention, query, query, target))
+            target = layer.norm2(target + attention(layer.cross_attention, target + place, keys, memory))
+            target = layer.norm3(target + layer.linear2(F.relu(layer.linear1(target))))
+            torch.testing.assert_close(outputs[number, image], decoder.norm(target), rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_acts_in_training_only() -> None:
+    decoder = QueryDecoder(3, 4, 8, 1, 2, 12, dropout=0.5)
+    feature = torch.randn(1, 3, 2, 2)
+    assert not torch.equal(decoder.train()(feature), decoder(feature))
+    assert torch.equal(decoder.eval()(feature), decoder(feature))
+
+
+def test_head_is_a_linear_classifier_and_a_three_layer_mlp() -> None:
+    head = ProposalHead(6, 4, 3)
+    proposals = torch.randn(2, 5, 6)
+    class_logits, embeddings = head(proposals)
+    assert class_logits.shape == (2, 5, 5)
+    first, second, third = head.mask_embed
+    torch.testing.assert_close(embeddings, third(F.relu(second(F.relu(first(proposals))))))

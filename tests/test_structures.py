@@ -1,0 +1,171 @@
+"""Splits and target slots against Python sets."""
+
+import pickle
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, SegOutput, WeakBatch, WeakSample, WeakTargets
+
+CLASSES = 6
+NOVEL = torch.tensor([False, False, True, False, True, True])
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
+    """Label maps uint8 [B, 3, 4] of any classes and tags bool [B, K], also of classes that have a mask."""
+    images = draw(st.integers(1, 4))
+    label = st.sampled_from([*range(CLASSES), IGNORE, IGNORE])
+    maps = [draw(st.lists(label, min_size=12, max_size=12)) for _ in range(images)]
+    tags = [draw(st.lists(st.booleans(), min_size=CLASSES, max_size=CLASSES)) for _ in range(images)]
+    return torch.tensor(maps, dtype=torch.uint8).view(images, 3, 4), torch.tensor(tags)
+
+
+@settings(max_examples=150, deadline=None)
+@given(batches(), st.booleans())
+def test_collate_equals_sets(batch: tuple[Tensor, Tensor], paired: bool) -> None:
+    label_maps, tags = batch
+    targets = WeakTargets.collate(label_maps, label_maps == IGNORE, tags, NOVEL, paired)
+    images = len(label_maps)
+    masks = [sorted(set(m.flatten().tolist()) - {IGNORE}) for m in label_maps]
+    weak = [sorted({c for c in range(CLASSES) if row[c]} - set(m)) for row, m in zip(tags, masks, strict=True)]
+    slots = max(len(m) + len(w) for m, w in zip(masks, weak, strict=True))
+    assert targets.counts == tuple(len(m) + len(w) for m, w in zip(masks, weak, strict=True))
+    assert targets.classes.shape == (images, slots)
+    assert targets.classes.dtype == targets.mask_index.dtype == targets.tag_slots.dtype == torch.int64
+    for image in range(images):
+        present = masks[image] + weak[image]
+        assert targets.classes[image].tolist() == present + [-1] * (slots - len(present))
+        tag_slots = targets.tag_slots[image].tolist()
+        assert [s for s in tag_slots if s >= 0] == list(range(len(masks[image]), len(present)))
+        assert [targets.classes[image, s].item() for s in tag_slots if s >= 0] == weak[image]
+        assert targets.with_mask[image].nonzero().flatten().tolist() == masks[image]
+        assert targets.tagged[image].nonzero().flatten().tolist() == weak[image]
+    with_mask = [(image, slot) for image in range(images) for slot in range(len(masks[image]))]
+    assert list(zip(*targets.mask_index.tolist(), strict=True)) == with_mask
+    assert targets.mask_index.shape == (2, len(with_mask))
+    assert targets.paired is paired
+
+
+def test_collate_of_nothing() -> None:
+    empty = torch.full((2, 3, 3), IGNORE, dtype=torch.uint8)
+    targets = WeakTargets.collate(empty, empty == IGNORE, torch.zeros(2, CLASSES, dtype=torch.bool), NOVEL)
+    assert targets.classes.shape == targets.tag_slots.shape == (2, 0)
+    assert targets.mask_index.shape == (2, 0)
+    assert targets.counts == (0, 0)
+
+
+@pytest.fixture
+def batch() -> WeakBatch:
+    samples = [
+        WeakSample(
+            image=torch.randint(0, 256, (3, 4, 5), dtype=torch.uint8),
+            label_map=torch.randint(0, 2, (4, 5), dtype=torch.uint8),
+            padding=torch.zeros(4, 5, dtype=torch.bool),
+            tags=NOVEL & (torch.rand(CLASSES) > 0.3),
+            name=f"image {i}",
+        )
+        for i in range(3)
+    ]
+    return WeakBatch.collate(samples, NOVEL, paired=True)
+
+
+def test_a_batch_keeps_order_names_and_pairing(batch: WeakBatch) -> None:
+    assert batch.images.shape == (3, 3, 4, 5)
+    assert batch.names == ("image 0", "image 1", "image 2")
+    assert batch.targets.paired
+    assert batch.targets.label_map.shape == batch.targets.padding.shape == (3, 4, 5)
+
+
+def tensors(part: object) -> list[Tensor]:
+    values = list(vars(part).values())
+    return [v for v in values if isinstance(v, Tensor)] + [
+        t for v in values if hasattr(v, "counts") for t in tensors(v)
+    ]
+
+
+def test_to_moves_every_tensor_and_keeps_the_rest(batch: WeakBatch) -> None:
+    moved = batch.to("meta")
+    assert len(tensors(moved)) == 9
+    assert all(t.device.type == "meta" for t in tensors(moved))
+    assert moved.names == batch.names
+    assert moved.targets.counts == batch.targets.counts
+    assert moved.targets.paired
+    assert all(t.device.type == "cpu" for t in tensors(batch))
+
+
+def test_to_the_same_device_changes_no_value(batch: WeakBatch) -> None:
+    same = batch.to(torch.device("cpu"), non_blocking=True)
+    assert all(torch.equal(a, b) for a, b in zip(tensors(batch), tensors(same), strict=True))
+
+
+def test_pin_memory_reaches_every_tensor(batch: WeakBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[int] = []
+
+    def pin_memory(tensor: Tensor) -> Tensor:
+        pinned.append(id(tensor))
+        return tensor
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin_memory)  # page-locked memory needs an accelerator
+    assert torch.equal(batch.pin_memory().images, batch.images)
+    assert sorted(pinned) == sorted(id(t) for t in tensors(batch))
+
+
+def test_batches_survive_the_way_from_a_worker(batch: WeakBatch) -> None:
+    copy = pickle.loads(pickle.dumps(batch))
+    assert copy.names == batch.names
+    assert all(torch.equal(a, b) for a, b in zip(tensors(batch), tensors(copy), strict=True))
+
+
+def test_an_evaluation_batch_moves_its_images() -> None:
+    batch = EvalBatch(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), ((4, 4),), (torch.zeros(9, 9),), ("a",))
+    moved = batch.to("meta")
+    assert moved.images.device.type == "meta"
+    assert moved.sizes == ((4, 4),)
+
+
+class TestClassSplit:
+    def test_base_and_novel_partition_the_classes(self) -> None:
+        split = ClassSplit(tuple("abcdef"), (5, 2, 4))
+        assert split.num_classes == 6
+        assert split.novel == (2, 4, 5)
+        assert split.base == (0, 1, 3)
+        assert split.novel_names == ("c", "e", "f")
+        assert torch.equal(split.is_novel(), NOVEL)
+
+    def test_no_novel_class_is_full_supervision(self) -> None:
+        split = ClassSplit(("a", "b"), ())
+        assert split.base == (0, 1)
+        assert not split.is_novel().any()
+
+    @pytest.mark.parametrize(
+        ("names", "novel", "message"),
+        [
+            (("a", "b", "a", "c", "c"), (), "given twice: a, c"),
+            (("a", "b"), (2,), r"0\.\.1, got \[2\]"),
+            (("a", "b"), (-1,), "distinct and in"),
+            (("a", "b", "c"), (1, 1), "distinct"),
+            (("a", "b"), (0, 1), "at least one base class"),
+            ((), (), "0 classes"),
+            (tuple(map(str, range(255))), (), "1 to 254"),
+        ],
+    )
+    def test_impossible_splits_are_refused(self, names: tuple[str, ...], novel: tuple[int, ...], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            ClassSplit(names, novel)
+
+    def test_as_many_classes_as_a_label_map_holds(self) -> None:
+        assert ClassSplit(tuple(map(str, range(254))), (253,)).num_classes == 254
+
+
+def test_last_layer_and_float32_of_an_output() -> None:
+    output = SegOutput(torch.randn(3, 2, 4, 6), torch.randn(3, 2, 4, 5, 5), torch.randn(2, 8, 5, 5))
+    last = output.last()
+    assert torch.equal(last.class_logits, output.class_logits[2:])
+    assert torch.equal(last.mask_logits, output.mask_logits[2:])
+    assert last.pixel_embeddings is output.pixel_embeddings
+    half = SegOutput(output.class_logits.half(), output.mask_logits.bfloat16(), output.pixel_embeddings.half()).float()
+    assert all(t.dtype == torch.float32 for t in tensors(half))
