@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "src" / "weakshot_seg"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-# What the modules of a part may import of this package besides the part itself. Modules without a line are entry points.
+# What the modules of a part may import of this package besides the part itself. Those without a line are entry points.
 GROUND = {"errors", "structures", "utils"}
 ALLOWED = {
     "__init__": set(),

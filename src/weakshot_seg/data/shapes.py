@@ -58,13 +58,13 @@ def disc(x: Field, y: Field) -> Field:
 
 
 def ring(x: Field, y: Field) -> Field:
-    """A ring with a hole of about half its size."""
-    return np.abs(np.hypot(x, y) - 0.74) - 0.26
+    """A ring with a hole of less than half its size."""
+    return np.abs(np.hypot(x, y) - 0.7) - 0.3
 
 
 def crescent(x: Field, y: Field) -> Field:
     """A moon: a disc without a smaller one shifted to the right."""
-    return np.maximum(disc(x, y), 0.78 - np.hypot(x - 0.5, y))
+    return np.maximum(disc(x, y), 0.72 - np.hypot(x - 0.62, y))
 
 
 def heart(x: Field, y: Field) -> Field:
@@ -86,7 +86,7 @@ def arrow(x: Field, y: Field) -> Field:
     """An arrow that points up: a broad head on a shaft."""
     x = np.abs(x)
     head = np.maximum(-y, (x + y - 1) * SQRT_HALF)
-    shaft = np.maximum(x - 0.36, np.abs(y + 0.4) - 0.6)
+    shaft = np.maximum(x - 0.42, np.abs(y + 0.4) - 0.6)
     return np.minimum(head, shaft)
 
 

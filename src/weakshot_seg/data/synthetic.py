@@ -55,7 +55,7 @@ THINGS = {
     "dotted square": Thing(shapes.square, textures.dotted, 4 / 6),
     "checkered triangle": Thing(shapes.polygon(3), textures.checkered, 2 / 6),
     "dotted flower": Thing(shapes.flower, textures.dotted, 0 / 6),
-    "nautical star": Thing(shapes.star(5, 0.45), textures.faceted, 5 / 6),
+    "nautical star": Thing(shapes.star(5, 0.55), textures.faceted, 5 / 6),
     "lifebuoy": Thing(shapes.ring, textures.banded, 1 / 6),
     "heart": Thing(shapes.heart, textures.plain, 3 / 6),
     "crescent": Thing(shapes.crescent, textures.plain, 2 / 6),
@@ -171,7 +171,7 @@ def _place_items(rng: np.random.Generator) -> list[_Item]:
     kinds = tuple(THINGS.values())
     for _ in range(rng.integers(1, 5)):
         kind = int(rng.integers(len(kinds)))
-        _place(rng, items, len(STUFF) + kind, kinds[kind], rng.uniform(0.15, 0.28))
+        _place(rng, items, len(STUFF) + kind, kinds[kind], rng.uniform(0.17, 0.30))
     for _ in range(rng.integers(1, 4) if rng.random() < 0.5 else 0):
         texture = CLUTTER_TEXTURES[rng.integers(len(CLUTTER_TEXTURES))]
         _place(rng, items, IGNORE, Thing(shapes.blob(rng), texture, rng.random()), rng.uniform(0.05, 0.1))
