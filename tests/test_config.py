@@ -1,12 +1,15 @@
 """Where the configuration is found, where runs go, and what a user sees of mistakes."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hydra
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 from weakshot_seg.config import conf_dir, entry_point, plain, run_folder
@@ -76,6 +79,24 @@ def test_run_folder_is_a_resolver(tmp_path: Path) -> None:
     assert cfg.dir == "split1"
     finish_run(tmp_path / "split1")
     assert cfg.dir == "split1-2"
+
+
+def test_jobs_of_a_sweep_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders: list[Path] = []
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+    def job(cfg: DictConfig) -> None:
+        folders.append(Path(HydraConfig.get().runtime.output_dir).relative_to(tmp_path / "outputs"))
+        (tmp_path / "outputs" / folders[-1] / "metrics.json").write_text("{}")
+
+    quiet = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["job", "-m", "split=1,2", "seed=0,1", *quiet])
+    job()
+    monkeypatch.setattr(sys, "argv", ["job", "name=other", *quiet])
+    job()
+    names = ["synthetic/split1", "synthetic/split1-2", "synthetic/split2", "synthetic/split2-2", "other/split1"]
+    assert folders == [Path(name) for name in names]
 
 
 def test_an_error_of_the_user_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,6 +34,7 @@ ALLOWED = {
 KNOWN_TO = {
     "timm": {"models/backbone.py"},
     "albumentations": {"data/transforms.py"},
+    "cv2": {"data/transforms.py"},
     "scipy": {"losses/matcher.py"},
     "hydra": {"entry", "config.py"},
     "omegaconf": {"entry", "config.py"},

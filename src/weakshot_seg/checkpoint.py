@@ -17,7 +17,8 @@ from weakshot_seg.structures import ClassSplit
 def build_module(recipe: dict[str, Any], class_split: ClassSplit) -> WeakShotModule:
     """Makes network, criterion and optimiser from the plain configuration of a run (keys model, loss, optim, ...)."""
     model = instantiate(recipe["model"], num_classes=class_split.num_classes)
-    return WeakShotModule(model, instantiate(recipe["loss"]), instantiate(recipe["optim"]), class_split, recipe)
+    criterion, optimizer = instantiate(recipe["loss"]), instantiate(recipe["optim"])
+    return WeakShotModule(model, criterion, optimizer, class_split, recipe, recipe["seed"])
 
 
 def load_module(path: str | Path) -> WeakShotModule:
@@ -49,4 +50,5 @@ def load_module(path: str | Path) -> WeakShotModule:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
         raise ConfigError(f"ckpt={path} does not fit its own recipe: {str(error).splitlines()[1].strip()}") from error
+    module.trained_steps = checkpoint["global_step"]
     return module.eval()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
+from torch import Tensor
 
 from weakshot_seg.inference.semantic import predict_maps
 from weakshot_seg.losses.criterion import Criterion
@@ -25,10 +27,12 @@ class WeakShotModule(pl.LightningModule):
         optimizer: builds optimiser and schedule.
         class_split: class names and which are novel.
         recipe: plain configuration to rebuild the module from; stored in checkpoints.
+        seed: of dropout and of the sampling in the losses.
 
     Attributes:
         report: the latest validation result.
         report_step: optimiser steps done when it was measured.
+        trained_steps: optimiser steps of the checkpoint the weights came from, 0 if from none.
     """
 
     def __init__(
@@ -38,6 +42,7 @@ class WeakShotModule(pl.LightningModule):
         optimizer: PolyAdamW,
         class_split: ClassSplit,
         recipe: dict[str, Any] | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -45,9 +50,15 @@ class WeakShotModule(pl.LightningModule):
         self.optimizer = optimizer
         self.class_split = class_split
         self.recipe = recipe or {}
+        self.seed = seed
         self.metrics = SegmentationMetrics(class_split)
         self.report: SegmentationReport | None = None
         self.report_step = -1
+        self.trained_steps = 0
+
+    def on_train_batch_start(self, batch: WeakBatch, batch_idx: int) -> None:
+        """Seeds by the number of the batch and the rank, so that a resumed run draws what it would have drawn."""
+        torch.manual_seed(random.Random(f"{self.seed} {batch_idx} {self.global_rank}").getrandbits(63))
 
     def training_step(self, batch: WeakBatch, batch_idx: int) -> Tensor:
         """One step; logs every part unweighted as ``train/<term>/<part>`` and the weighted sum as ``train/loss``."""
@@ -74,7 +85,7 @@ class WeakShotModule(pl.LightningModule):
         """Logs ``val/base_iou``, ``val/novel_iou``, ... in percent."""
         self.report = self.metrics.report()
         self.metrics.reset()
-        self.report_step = self.global_step
+        self.report_step = max(self.global_step, self.trained_steps)
         for name, value in self.report.summary().items():
             if value is not None:
                 self.log(f"val/{name}", value, prog_bar=name in ("base_iou", "novel_iou"), rank_zero_only=True)

@@ -12,17 +12,16 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from weakshot_seg.checkpoint import load_module
 from weakshot_seg.config import conf_dir, entry_point
+from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image
 from weakshot_seg.errors import DataError
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.structures import IGNORE, EvalBatch
 from weakshot_seg.utils.visualize import label_png, labelled_overlay, palette
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 log = logging.getLogger(__name__)
 
 
@@ -59,9 +58,9 @@ def find_images(source: str) -> list[Path]:
     found: Iterator[Path] | list[Path] = (
         path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
     )
-    files = sorted(file for file in found if file.suffix.lower() in SUFFIXES and file.is_file())
+    files = sorted(file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not files:
-        raise DataError(f"source={source}: no such file, or no images ({', '.join(sorted(SUFFIXES))}) there")
+        raise DataError(f"source={source}: no such file, or no images ({', '.join(sorted(IMAGE_SUFFIXES))}) there")
     return files
 
 
@@ -72,19 +71,6 @@ def output_names(files: list[Path]) -> list[str]:
         s if stems.count(s) == 1 else "_".join(f.with_suffix("").parts).strip("/_")
         for s, f in zip(stems, files, strict=True)
     ]
-
-
-def read_image(path: Path) -> np.ndarray:
-    """RGB uint8 ``[h, w, 3]``, upright by its EXIF tag.
-
-    Raises:
-        DataError: the file is no image or truncated.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be read as an image ({error}); remove or replace it") from error
 
 
 @torch.inference_mode()

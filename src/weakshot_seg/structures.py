@@ -1,8 +1,8 @@
 """The typed parts that flow through the library: split -> sample -> batch -> output -> assignment.
 
 One legend of axes, the same letters everywhere: ``B`` images, ``Q`` proposals (queries), ``K`` classes, ``N`` target
-slots of an image, ``M`` targets with a mask in the whole batch, ``L`` decoder layers, ``C`` embedding channels, ``P`` sampled
-pixels, ``H W`` image pixels, ``h w`` pixels of the mask logits (stride 4).
+slots of an image, ``M`` targets with a mask in the whole batch, ``L`` decoder layers, ``C`` embedding channels, ``P``
+sampled pixels, ``H W`` image pixels, ``h w`` pixels of the mask logits (stride 4).
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ class WeakTargets(_Movable):
     """What the criterion may know of a batch.
 
     A *target* is one class of one image. Slots of an image hold first the classes with a mask (ascending id), then the
-    classes known by tag only (ascending id), then padding. Everything whose size depends on the data is made on the host
-    by :meth:`collate`, so that the losses need no device synchronisation.
+    classes known by tag only (ascending id), then padding. Everything whose size depends on the data is made on the
+    host by :meth:`collate`, so that the losses need no device synchronisation.
 
     Attributes:
         label_map: uint8 ``[B, H, W]``, ids of classes with masks, :data:`IGNORE` elsewhere.

@@ -51,8 +51,9 @@ def main(cfg: DictConfig) -> float | None:
         cfg.data.label_scope,
         ", ".join(data.class_split.novel_names),
     )
+    checkpoint = str(last) if cfg.resume and last.is_file() else None
     try:
-        trainer.fit(module, data, ckpt_path=str(last) if cfg.resume and last.is_file() else None)
+        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         if module.report_step != trainer.global_step:
             trainer.validate(module, data, verbose=False)
     finally:

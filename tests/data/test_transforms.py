@@ -1,6 +1,8 @@
 """Augmentation and resizing: image and labels stay aligned, seeds decide everything."""
 
 import colorsys
+import pickle
+import random
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weakshot_seg.data.transforms import EvalTransform, TrainTransform, scaled_size, ssd_color_jitter
+from weakshot_seg.data.transforms import EvalTransform, TrainTransform, ssd_color_jitter
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import IGNORE
 
@@ -107,41 +109,101 @@ def clip(values: list[float]) -> list[float]:
     return [min(max(value, 0.0), 255.0) for value in values]
 
 
-class FixedDraws:
-    """A generator whose draws are chosen by the test."""
-
-    def __init__(self, change: list[bool], amount: list[float], contrast_last: bool) -> None:
-        self.change, self.amount, self.contrast_last = change, amount, contrast_last
-
-    def random(self, size: int | None = None) -> Any:
-        return float(not self.contrast_last) if size is None else 1.0 - np.array(self.change)
-
-    def uniform(self, low: float, high: float, size: int) -> Any:
-        return np.array(self.amount)
+JITTER = ssd_color_jitter()
 
 
-@pytest.mark.parametrize("contrast_last", [False, True])
-@pytest.mark.parametrize("amount", [[0.9, -0.7, 0.6, -0.8], [-1.0, 1.0, -1.0, 1.0], [0.3, 0.2, 0.1, 0.5]])
-def test_colour_jitter_against_a_pixel_by_pixel_version(amount: list[float], contrast_last: bool) -> None:
-    image = np.random.default_rng(0).integers(256, size=(6, 7, 3), dtype=np.uint8)
-    out = ssd_color_jitter(image, FixedDraws([True] * 4, amount, contrast_last))  # type: ignore[arg-type]
+def jitter(image: np.ndarray, seed: int) -> tuple[np.ndarray, dict[str, float]]:
+    """The changed image, and what changed it: the parameters of those steps that were applied."""
+    JITTER.set_random_state(np.random.default_rng(seed), random.Random(seed))
+    out = JITTER(image=image)["image"]
+    brightness, contrast, saturation, hue = (step.get_applied_params() for step in JITTER[0])
+    drawn = {
+        "brightness": brightness.get("beta"),
+        "contrast": contrast.get("alpha"),
+        "saturation": saturation.get("factor"),
+        "hue": hue.get("hue_shift"),
+    }
+    return out, {name: value for name, value in drawn.items() if value is not None}
 
-    brightness, contrast, saturation, hue = 32 * amount[0], 1 + amount[1] / 2, 1 + amount[2] / 2, 18 * amount[3]
-    for row, column in np.ndindex(6, 7):
-        pixel = clip([float(v) + brightness for v in image[row, column]])
+
+def one_by_one(image: np.ndarray, drawn: dict[str, float], contrast_last: bool) -> np.ndarray:
+    """SSD's changes of colour pixel by pixel, with the hue in circles of 180 steps."""
+    out = np.empty(image.shape)
+    for place in np.ndindex(image.shape[:2]):
+        pixel = clip([float(v) + drawn.get("brightness", 0) for v in image[place]])
         if not contrast_last:
-            pixel = clip([v * contrast for v in pixel])
+            pixel = clip([v * drawn.get("contrast", 1) for v in pixel])
         h, s, v = colorsys.rgb_to_hsv(*(p / 255 for p in pixel))
-        pixel = [255 * p for p in colorsys.hsv_to_rgb((h + hue / 360) % 1, min(s * saturation, 1.0), v)]
+        h, s = (h + drawn.get("hue", 0) / 180) % 1, min(s * drawn.get("saturation", 1), 1.0)
+        pixel = [255 * p for p in colorsys.hsv_to_rgb(h, s, v)]
         if contrast_last:
-            pixel = clip([p * contrast for p in pixel])
-        assert np.abs(out[row, column].astype(float) - pixel).max() < 8  # 8-bit steps of hue and saturation
+            pixel = clip([p * drawn.get("contrast", 1) for p in pixel])
+        out[place] = pixel
+    return out
+
+
+def test_colour_jitter_against_a_pixel_by_pixel_version() -> None:
+    image = np.random.default_rng(0).integers(256, size=(6, 7, 3), dtype=np.uint8)
+    contrast_last = []
+    for seed in range(60):
+        out, drawn = jitter(image, seed)
+        errors = [np.abs(out - one_by_one(image, drawn, last)).max() for last in (False, True)]
+        assert min(errors) < 10, drawn  # 8-bit steps of hue and saturation
+        if max(errors) > 20:
+            contrast_last.append(errors[1] < errors[0])
+    assert 0.2 < np.mean(contrast_last) < 0.8
+
+
+def test_colour_jitter_draws_from_the_ranges_of_ssd() -> None:
+    image = np.zeros((1, 1, 3), np.uint8)
+    draws = [jitter(image, seed)[1] for seed in range(1000)]
+    for name, low, high in (
+        ("brightness", -32, 32),
+        ("contrast", 0.5, 1.5),
+        ("saturation", 0.5, 1.5),
+        ("hue", -18, 18),
+    ):
+        values = [drawn[name] for drawn in draws if name in drawn]
+        assert 420 < len(values) < 580
+        assert low <= min(values) < low + 0.05 * (high - low)
+        assert high >= max(values) > high - 0.05 * (high - low)
+
+
+def test_decisions_of_the_steps_are_independent() -> None:
+    """Steps seeded alike would flip, brighten and turn the hue of the same images, by related amounts."""
+    label_map = np.tile(np.arange(40, dtype=np.uint8), (40, 1))
+    image = np.full((40, 40, 3), 100, np.uint8)
+    transform = TrainTransform(20, (1.0, 2.0), short_edge=40)
+    decisions = []
+    for seed in range(1000):
+        row = transform(image, label_map, seed)[1][0]
+        steps = [step.get_applied_params() for step in transform._augment[2][0]]
+        flipped = row[0] > row[-1]
+        scale = transform._augment[0].get_applied_params()["scale"]
+        left, top = transform._augment[1].get_applied_params()["crop_coords"][:2]
+        room = 40 * scale - 20
+        decisions.append([flipped, *map(bool, steps), scale, left / room, top / room])
+    correlation = np.corrcoef(np.array(decisions).T) - np.eye(8)
+    assert np.abs(correlation).max() < 0.15  # the deviation of chance is 0.032
+
+
+def test_copies_in_workers_give_the_same_whatever_was_drawn_before() -> None:
+    image, label_map = coded(40, 60)
+    transform = TrainTransform(32)
+    workers = [pickle.loads(pickle.dumps(transform)) for _ in range(2)]
+    workers[1](image, label_map, 99)
+    expected = [transform(image, label_map, seed) for seed in range(6)]
+    for seed in range(6):
+        out = workers[seed % 2](image, label_map, seed)
+        assert all(np.array_equal(a, b) for a, b in zip(out, expected[seed], strict=True))
 
 
 def test_colour_jitter_off_and_on() -> None:
     image = np.random.default_rng(0).integers(256, size=(16, 16, 3), dtype=np.uint8)
-    unchanged = ssd_color_jitter(image, FixedDraws([False] * 4, [1.0] * 4, True))  # type: ignore[arg-type]
-    assert np.array_equal(unchanged, image)
+    outs = [jitter(image, seed) for seed in range(100)]
+    unchanged = [np.array_equal(out, image) for out, drawn in outs if not drawn]
+    assert unchanged
+    assert all(unchanged)
     still = TrainTransform(16, (1.0, 1.0), flip=0, color_jitter=False)
     assert all(np.array_equal(still(image, image[..., 0], seed)[0], image) for seed in range(5))
     lively = TrainTransform(16, (1.0, 1.0), flip=0)
@@ -159,9 +221,19 @@ def test_colour_jitter_off_and_on() -> None:
         ((3, 4000), 2, 100, (1, 100)),
     ],
 )
-def test_scaled_size(size: tuple[int, int], short_edge: int, max_size: int | None, expected: tuple[int, int]) -> None:
-    assert scaled_size(*size, short_edge, max_size) == expected
+def test_size_of_evaluation_images(
+    size: tuple[int, int], short_edge: int, max_size: int | None, expected: tuple[int, int]
+) -> None:
     assert EvalTransform(short_edge, max_size)(np.zeros((*size, 3), np.uint8)).shape == (*expected, 3)
+
+
+def test_shrinking_averages_images_and_keeps_ids() -> None:
+    checks = np.indices((80, 80)).sum(0) % 2 * 200
+    image = np.repeat(checks[..., None], 3, axis=2).astype(np.uint8)
+    assert (EvalTransform(20)(image) == 100).all()
+    small, labels, _ = TrainTransform(20, (1.0, 1.0), color_jitter=False)(image, checks.astype(np.uint8), 0)
+    assert (small == 100).all()
+    assert set(np.unique(labels)) <= {0, 200}
 
 
 def test_evaluation_keeps_the_size_by_default() -> None:

@@ -16,7 +16,7 @@ from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 
-Compare = Callable[[Path, object, object], None]
+Compare = Callable[..., None]
 ReadTargets = Callable[..., WeakTargets]
 
 

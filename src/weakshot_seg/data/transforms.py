@@ -1,12 +1,13 @@
-"""Augmentation of training images and resizing of evaluation images (method, section 8).
+"""Augmentation of training images and resizing of evaluation images (method, section 8), with albumentations.
 
-OpenCV does the work. A transform is a pure function of (image, label map, seed): its one random generator is made
-from the seed of the :class:`~weakshot_seg.structures.Draw`, so that no worker, epoch or resumed run can repeat or
-change it.
+A transform is a pure function of (image, label map, seed): its generators are made from the seed of the
+:class:`~weakshot_seg.structures.Draw`, so that no worker, epoch or resumed run can repeat or change it.
 """
 
 from __future__ import annotations
 
+import os
+import random
 from typing import Any
 
 import cv2
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import IGNORE
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # It would ask the network for a newer version when imported.
+import albumentations as A
 
 Image = NDArray[np.uint8]
 
@@ -66,13 +70,15 @@ class TrainTransform:
                 "flip must be in [0, 1], category_max_area in (0, 1], color_jitter at least 0, got "
                 f"{flip}, {category_max_area}, {color_jitter}"
             )
-        self.crop_size = crop_size
-        self.scale = (low, high)
-        self.short_edge = crop_size if short_edge is None else short_edge
-        self.max_size = max_size
-        self.flip = flip
-        self.color_jitter = float(color_jitter)
-        self.category_max_area = category_max_area
+        steps = [
+            RandomShortEdge(crop_size if short_edge is None else short_edge, max_size, (low, high)),
+            LabelledCrop(crop_size, category_max_area),
+            *([ssd_color_jitter(float(color_jitter))] if color_jitter else []),
+            A.HorizontalFlip(p=flip),
+        ]
+        self._augment = A.Compose(steps, is_check_shapes=False)
+        self._pad = A.PadIfNeeded(crop_size, crop_size, position="top_left", fill=PADDING_VALUE, fill_mask=IGNORE)
+        self._pad.add_targets({"padding": "mask"})
 
     def __call__(self, image: Image, label_map: Image, seed: int) -> tuple[Image, Image, NDArray[np.bool_]]:
         """Augments one image.
@@ -86,46 +92,12 @@ class TrainTransform:
             Image ``[S, S, 3]``, label map ``[S, S]`` and padding (bool ``[S, S]``) with S = ``crop_size``. Padding is
             grey and ``IGNORE``.
         """
-        rng = np.random.default_rng(seed)
-        height, width = label_map.shape
-        height, width = scaled_size(height, width, self.short_edge * rng.uniform(*self.scale), self.max_size)
-        label_map = _resize(label_map, height, width, cv2.INTER_NEAREST)
-        top, left = self._corner(label_map, rng)
-        window = np.s_[top : top + self.crop_size, left : left + self.crop_size]
-        label_map = label_map[window]
-        image = _resize(image, height, width, cv2.INTER_LINEAR)[window]
-        if self.color_jitter:
-            image = ssd_color_jitter(image, rng, self.color_jitter)
-        if rng.random() < self.flip:
-            image, label_map = image[:, ::-1], label_map[:, ::-1]
-        return self._pad(image, label_map)
-
-    def _corner(self, label_map: Image, rng: np.random.Generator) -> tuple[int, int]:
-        """Top and left of a crop in which no class covers more than ``category_max_area`` of the labelled pixels."""
-        size = self.crop_size
-        room = np.maximum(np.array(label_map.shape) - size, 0)
-        top, left = rng.integers(room + 1).tolist()
-        if self.category_max_area == 1:
-            return top, left
-        for _ in range(CROP_TRIES - 1):
-            counts = np.bincount(label_map[top : top + size, left : left + size].ravel(), minlength=IGNORE + 1)[:IGNORE]
-            if counts.max() <= self.category_max_area * counts.sum() and np.count_nonzero(counts) > 1:
-                break
-            top, left = rng.integers(room + 1).tolist()
-        return top, left
-
-    def _pad(self, image: Image, label_map: Image) -> tuple[Image, Image, NDArray[np.bool_]]:
-        size = self.crop_size
-        height, width = label_map.shape
-        padding = np.zeros((size, size), dtype=bool)
-        if (height, width) == (size, size):
-            return image, label_map, padding
-        canvas = np.full((size, size, 3), PADDING_VALUE, dtype=np.uint8)
-        labels = np.full((size, size), IGNORE, dtype=np.uint8)
-        canvas[:height, :width], labels[:height, :width] = image, label_map
-        padding[height:] = True
-        padding[:, width:] = True
-        return canvas, labels, padding
+        # All steps draw in turn from these two generators. set_random_seed() would give each step a generator of its
+        # own with the same seed, and so the same coin: flipped images would be the brightened ones.
+        self._augment.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        crop = self._augment(image=image, mask=label_map)
+        padded = self._pad(**crop, padding=np.zeros_like(crop["mask"]))
+        return padded["image"], padded["mask"], padded["padding"] == IGNORE
 
 
 class EvalTransform:
@@ -142,55 +114,84 @@ class EvalTransform:
     def __init__(self, short_edge: int | None = None, max_size: int | None = None) -> None:
         if (short_edge is not None and short_edge < 1) or (max_size is not None and max_size < 1):
             raise ConfigError(f"short_edge and max_size must be positive or null, got {short_edge} and {max_size}")
-        self.short_edge = short_edge
-        self.max_size = max_size
+        self._resize = RandomShortEdge(short_edge, max_size)
 
     def __call__(self, image: Image) -> Image:
         """Image uint8 ``[h, w, 3]`` to uint8 ``[h', w', 3]``."""
-        height, width = image.shape[:2]
-        short_edge = min(height, width) if self.short_edge is None else self.short_edge
-        return _resize(image, *scaled_size(height, width, short_edge, self.max_size), cv2.INTER_LINEAR)
+        return np.asarray(self._resize(image=image)["image"], dtype=np.uint8)
 
 
-def scaled_size(height: int, width: int, short_edge: float, max_size: int | None = None) -> tuple[int, int]:
-    """Height and width with the shorter edge at ``short_edge``, or less if the longer one would exceed ``max_size``."""
-    factor = short_edge / min(height, width)
-    if max_size is not None:
-        factor = min(factor, max_size / max(height, width))
-    return max(round(height * factor), 1), max(round(width * factor), 1)
+class RandomShortEdge(A.SmallestMaxSize):
+    """Resizes the shorter edge to ``short_edge`` (None: its own length) times a factor drawn from ``scale``.
+
+    The longer edge stays within ``limit``. Images are interpolated linearly, or averaged when they shrink; masks take
+    the nearest pixel.
+    """
+
+    def __init__(self, short_edge: int | None, limit: int | None, scale: tuple[float, float] = (1.0, 1.0)) -> None:
+        super().__init__(max_size=1, area_for_downscale="image")  # the sizes are those of get_params_dependent_on_data
+        self.short_edge, self.limit, self.scale = short_edge, limit, scale
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """The factor between the sizes, as ``scale``."""
+        short, long = sorted(params["shape"][:2])
+        factor = self.py_random.uniform(*self.scale) * (self.short_edge or short) / short
+        return {"scale": factor if self.limit is None else min(factor, self.limit / long)}
 
 
-def ssd_color_jitter(image: Image, rng: np.random.Generator, strength: float = 1.0) -> Image:
-    """Brightness, contrast, saturation and hue, each changed with probability 0.5, contrast first or last (SSD).
+class LabelledCrop(A.RandomCrop):
+    """Random crop, of the whole edge where that is shorter than ``size``, with a limit on the largest class."""
+
+    def __init__(self, size: int, category_max_area: float) -> None:
+        super().__init__(size, size)
+        self.category_max_area = category_max_area
+
+    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """Left, top, right and bottom of the first crop within the limit, or else of the last one tried."""
+        height, width = params["shape"][:2]
+        for _ in range(CROP_TRIES):
+            top = self.py_random.randint(0, max(height - self.height, 0))
+            left = self.py_random.randint(0, max(width - self.width, 0))
+            bottom, right = min(top + self.height, height), min(left + self.width, width)
+            if self.category_max_area == 1 or self._is_mixed(data["mask"][top:bottom, left:right]):
+                break
+        return {"crop_coords": (left, top, right, bottom)}
+
+    def _is_mixed(self, labels: Image) -> bool:
+        counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)[:IGNORE]
+        return bool(counts.max() <= self.category_max_area * counts.sum() and np.count_nonzero(counts) > 1)
+
+
+class RandomSaturation(A.ImageOnlyTransform):
+    """Multiplies the saturation of HSV by 1 +- ``limit``; albumentations' own adds to it, or mixes with grey."""
+
+    def __init__(self, limit: float, p: float = 0.5) -> None:
+        super().__init__(p=p)
+        self.limit = limit
+
+    def get_params(self) -> dict[str, Any]:
+        """The ``factor``."""
+        return {"factor": 1 + self.py_random.uniform(-self.limit, self.limit)}
+
+    def apply(self, img: Image, factor: float, **params: Any) -> Image:
+        """RGB uint8 ``[h, w, 3]`` to the same."""
+        hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV_FULL)
+        hsv[..., 1] = np.clip(np.rint(np.arange(256) * factor), 0, 255).astype(np.uint8)[hsv[..., 1]]
+        return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), dtype=np.uint8)
+
+
+def ssd_color_jitter(strength: float = 1.0) -> A.OneOf:
+    """Brightness, contrast, saturation and hue, each changed with probability 0.5, contrast early or last (SSD).
 
     Args:
-        image: uint8 ``[h, w, 3]``, RGB.
-        rng: Decides the changes.
-        strength: 1: brightness +-32 of 255, contrast and saturation x 0.5..1.5, hue +-18 degrees; other values scale
-            these.
+        strength: 1: brightness +-32 of 255, contrast and saturation x 0.5..1.5, hue +-18 of OpenCV's 180 steps (36
+            degrees); other values scale these.
     """
-    brightness, contrast, saturation, hue = strength * rng.uniform(-1, 1, 4) * (rng.random(4) < 0.5)
-    contrast_last = rng.random() < 0.5
-    levels = np.arange(256)
-    brighter = np.clip(levels + 32 * brightness, 0, 255)
-    gain = 1 + 0.5 * contrast
-    image = _look_up(image, brighter if contrast_last else brighter * gain)
-    if saturation or hue:
-        # The FULL codes spread the 360 degrees of hue over 256 levels.
-        turned = (levels + round(18 * hue * 256 / 360)) % 256
-        table = np.stack([turned, levels * (1 + 0.5 * saturation), levels], axis=-1)
-        hsv = _look_up(cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL), table)
-        image = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL), dtype=np.uint8)
-    return _look_up(image, levels * gain) if contrast_last and contrast else image
-
-
-def _look_up(image: NDArray[Any], table: NDArray[Any]) -> Image:
-    """Maps each channel through ``table`` ``[256]`` or ``[256, channels]``, rounded and clipped."""
-    entries = np.clip(np.rint(table), 0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(np.ascontiguousarray(image), entries.reshape(1, 256, -1)), dtype=np.uint8)
-
-
-def _resize(array: Image, height: int, width: int, interpolation: int) -> Image:
-    if array.shape[:2] == (height, width):
-        return array
-    return np.asarray(cv2.resize(array, (width, height), interpolation=interpolation), dtype=np.uint8)
+    brightness = A.RandomBrightnessContrast(brightness_limit=strength * 32 / 255, contrast_limit=0)
+    contrast = A.RandomBrightnessContrast(brightness_limit=0, contrast_limit=strength * 0.5)
+    colours = [
+        RandomSaturation(strength * 0.5),
+        A.HueSaturationValue(hue_shift_limit=strength * 18, sat_shift_limit=0, val_shift_limit=0),
+    ]
+    early, late = [brightness, contrast, *colours], [brightness, *colours, contrast]
+    return A.OneOf([A.Sequential(early), A.Sequential(late)], p=1)

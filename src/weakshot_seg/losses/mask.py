@@ -43,5 +43,5 @@ class MaskLoss(LossTerm):
         logits = lattice.upsample(output, image, queries)  # [L, M, H', W']
         masks = lattice.pick(targets.label_map)[image] == targets.classes[image, slot][:, None, None]
         focal, dice = mask_losses(logits, masks)
-        count = mean_over_ranks(logits.new_tensor(float(len(image)))).clamp(min=1)
+        count = mean_over_ranks(logits.new_full((), len(image))).clamp(min=1)
         return {"focal": focal.sum() / count, "dice": dice.sum() / count}

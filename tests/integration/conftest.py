@@ -1,0 +1,151 @@
+"""Short runs of the real commands, in this process: an import takes longer than such a run."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from weakshot_seg import train as training
+
+Command = Callable[..., None]
+
+SMALL_MODEL = (
+    "model.backbone.name=test_resnet",  # timm's own toy
+    "model.backbone.pretrained=false",
+    "model.dim=32",
+    "model.pixel_dim=32",
+    "model.embedding_dim=16",
+    "model.num_layers=2",
+    "model.num_heads=4",
+    "model.ffn_dim=32",
+    "loss.terms.similarity.num_points=16",
+    "loss.terms.similarity.simnet.hidden_dim=16",
+)
+SHORT_RUN = (
+    "data.num_workers=0",
+    "data.batch_size=4",
+    "optim.warmup_steps=0",
+    "trainer.accelerator=cpu",
+    "trainer.max_steps=4",
+    "trainer.val_check_interval=2",
+    "trainer.log_every_n_steps=1",
+    "callbacks.panels.num_images=1",
+)
+FEW_SCENES = (
+    "data.train.num_images=16",
+    "data.val.num_images=4",
+    "data.train.size=32",
+    "data.train_transform.crop_size=32",
+)
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """Overrides that make any experiment a matter of seconds."""
+    return SMALL_MODEL + SHORT_RUN
+
+
+@pytest.fixture(scope="session")
+def few_scenes() -> tuple[str, ...]:
+    """Overrides for a few tiny scenes."""
+    return FEW_SCENES
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Calls an entry point as the shell would: ``command(main, "split=2", folder=working_directory)``."""
+
+    def call(main: Callable[[], object], *arguments: str, folder: Path) -> None:
+        root = logging.getLogger()
+        handlers, level = root.handlers[:], root.level
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.setattr(sys, "argv", ["weakshot_seg", *arguments])
+            try:
+                main()
+            finally:  # Hydra takes over the root logger
+                for handler in set(root.handlers) - set(handlers):
+                    handler.close()
+                root.handlers[:] = handlers
+                root.setLevel(level)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def train(command: Command) -> Callable[..., Path]:
+    """Trains on a few scenes in ``folder``; returns the folder of the results."""
+
+    def run(folder: Path, *overrides: str) -> Path:
+        arguments = (*SMALL_MODEL, *SHORT_RUN, *FEW_SCENES, *overrides, f"hydra.run.dir={folder}")
+        folder.mkdir(parents=True, exist_ok=True)
+        command(training.main, *arguments, folder=folder)
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(train: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on a few scenes, for all tests that need a checkpoint."""
+    return train(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture
+def refusal(
+    command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder
+) -> Callable[..., str]:
+    """Calls an entry point that must end with exit code 2 and one line on stderr; returns that line."""
+
+    def call(main: Callable[[], object], *arguments: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            command(main, *arguments, folder=tmp_path)
+        lines = capsys.readouterr().err.splitlines()
+        assert caught.value.code == 2, lines
+        assert len(lines) == 1
+        assert lines[0].startswith("error: ")
+        return lines[0]
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def metrics_of() -> Callable[[Path], dict[str, Any]]:
+    """The contents of a run's ``metrics.json`` but for the time it took."""
+
+    def read(folder: Path) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+        assert content.pop("seconds") >= 0
+        return content
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def write_images() -> Callable[..., None]:
+    """Writes photos of different sizes and their masks: 3 x 3 blocks, each coloured by its id."""
+
+    def write(
+        images: Path, masks: Path, present: Sequence[Sequence[int]], unlabelled: int = 255, smallest: int = 48
+    ) -> None:
+        rng = np.random.default_rng(len(present))
+        colours = np.random.default_rng(0).integers(30, 226, (256, 3))
+        images.mkdir(parents=True)
+        masks.mkdir(parents=True)
+        for number, ids in enumerate(present):
+            height, width = smallest + 7 * (number % 3), smallest + 11 * (number % 4)
+            blocks = np.resize(np.array([*ids, unlabelled], np.uint8), 9).reshape(3, 3)
+            mask = np.asarray(Image.fromarray(blocks).resize((width, height), Image.Resampling.NEAREST))
+            photo = colours[mask] + rng.integers(-20, 20, (height, width, 3))
+            Image.fromarray(photo.astype(np.uint8)).save(images / f"photo {number}.jpg")
+            indexed = Image.fromarray(mask)
+            indexed.putpalette(colours.astype(np.uint8).tobytes())
+            indexed.save(masks / f"photo {number}.png")
+
+    return write

@@ -1,0 +1,66 @@
+"""Gradients of every loss term on one of several processes: ``python rank_gradients.py FOLDER RANK WORLD_SIZE``.
+
+Run by ``test_ddp.py``. FOLDER holds ``inputs.pt``; the result goes to ``gradients-RANK.pt``. With WORLD_SIZE 1 nothing
+is distributed.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from weakshot_seg.losses.absence import AbsenceLoss
+from weakshot_seg.losses.class_queries import ClassQueries
+from weakshot_seg.losses.classification import ClassificationLoss
+from weakshot_seg.losses.complement import ComplementLoss
+from weakshot_seg.losses.mask import MaskLoss
+from weakshot_seg.losses.similarity import PixelSimilarityLoss
+from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.models.simnet import SimNet
+from weakshot_seg.structures import SegOutput, WeakTargets
+
+
+def terms(channels: int) -> dict[str, LossTerm]:
+    """All terms, without chance: more points are asked for than there are pixels, so every pixel is taken."""
+    torch.manual_seed(0)
+    simnet = SimNet(channels, hidden_dim=8, num_blocks=2, batch_norm=False)
+    return {
+        "classification": ClassificationLoss(),
+        "mask": MaskLoss(),
+        "complement": ComplementLoss(),
+        "absence": AbsenceLoss(),
+        "similarity": PixelSimilarityLoss(simnet, num_points=10_000, layers="last"),
+    }
+
+
+def gradients(inputs: dict[str, Tensor], images: slice) -> dict[str, Tensor]:
+    """Gradients of each term by the network's outputs for some images, and by SimNet's weights."""
+    targets = WeakTargets.collate(
+        inputs["label_maps"][images], inputs["padding"][images], inputs["tags"][images], inputs["novel"], paired=True
+    )
+    found = {}
+    for name, term in terms(inputs["pixel_embeddings"].shape[1]).items():
+        leaves = {
+            "class_logits": inputs["class_logits"][:, images].clone().requires_grad_(),
+            "mask_logits": inputs["mask_logits"][:, images].clone().requires_grad_(),
+        }
+        output = SegOutput(**leaves, pixel_embeddings=inputs["pixel_embeddings"][images])
+        parts = term(output, targets, ClassQueries()(output, targets))
+        sum(term.part_weights[part] * value for part, value in parts.items()).backward()
+        leaves |= dict(term.named_parameters())
+        found |= {f"{name}/{leaf}": tensor.grad for leaf, tensor in leaves.items() if tensor.grad is not None}
+    return found
+
+
+if __name__ == "__main__":
+    folder, rank, world_size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    stored = torch.load(folder / "inputs.pt", weights_only=True)
+    if world_size > 1:
+        dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=world_size)
+    share = len(stored["tags"]) // world_size
+    torch.save(gradients(stored, slice(rank * share, (rank + 1) * share)), folder / f"gradients-{rank}.pt")
+    if world_size > 1:
+        dist.destroy_process_group()

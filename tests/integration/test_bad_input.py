@@ -1,0 +1,54 @@
+"""What cannot work is refused before training starts: exit code 2 and one line with the culprit and the remedy."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from weakshot_seg import train
+
+CASES = {
+    "missing root": (("data=folder", "data.root=/nowhere/at/all"), ("/nowhere/at/all", "data.root")),
+    "no root": (("data=folder",), ("data.root",)),
+    "unknown class": (("data.novel_classes=[hart,cross]",), ("'hart'", "did you mean", "'heart'")),
+    "every class novel": (("data.novel_ratio=1.5",), ("novel_ratio", "1.5", "between 0 and 1")),
+    "too few queries": (
+        ("loss/assignment=hungarian", "model.num_queries=2"),
+        ("queries", "2", "set model.num_queries="),
+    ),
+    "class queries of another number": (("model.num_queries=20",), ("20", "model.num_queries", "null")),
+    "unknown backbone": (("model.backbone.name=resnet5O",), ("resnet5O", "did you mean", "resnet50")),
+    "missing weights": (
+        ("model.backbone.checkpoint=/nowhere.pth",),
+        ("model.backbone.checkpoint=/nowhere.pth", "no such"),
+    ),
+    "unknown supervision": (("data.supervision=weak",), ("'weak'", "weakshot, base_only, full")),
+    "impossible size": (("data.train.size=50",), ("50", "multiple of 32")),
+    "unknown argument": (("+model.depth=3",), ("depth",)),
+    "unknown distillation": (("loss.terms.similarity.distillation=kl",), ("kl", "cce")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_refused(
+    case: str, small: tuple[str, ...], few_scenes: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    bad, expected = CASES[case]
+    scenes = () if "data=folder" in bad else few_scenes
+    line = refusal(train.main, *small, *scenes, *bad)
+    for part in expected:
+        assert part in line
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_broken_photo_is_named(
+    small: tuple[str, ...], refusal: Callable[..., str], write_images: Callable[..., None], tmp_path: Path
+) -> None:
+    for part in ("training", "validation"):
+        write_images(tmp_path / "images" / part, tmp_path / "annotations" / part, [(0, 1), (1, 2)])
+    (tmp_path / "classes.txt").write_text("sky\ngrass\ncat")
+    broken = tmp_path / "images" / "training" / "photo 1.jpg"
+    broken.write_bytes(broken.read_bytes()[:700])
+    line = refusal(train.main, *small, "experiment=folder", *small, f"data.root={tmp_path}")
+    assert str(broken) in line
+    assert "replace or remove it" in line

@@ -1,0 +1,97 @@
+"""``python -m weakshot_seg.evaluate``, and what may be given as a checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from weakshot_seg import evaluate, predict
+
+Command = Callable[..., None]
+Metrics = Callable[[Path], dict[str, Any]]
+Refusal = Callable[..., str]
+CPU = "trainer.accelerator=cpu"
+
+
+def test_evaluation_repeats_the_last_validation(
+    trained: Path, command: Command, metrics_of: Metrics, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(
+        evaluate.main, f"ckpt={trained}/checkpoints/last.ckpt", CPU, f"hydra.run.dir={tmp_path}/here", folder=tmp_path
+    )
+    assert metrics_of(tmp_path / "here") == metrics_of(trained)
+    assert len(list((tmp_path / "here" / "pictures").iterdir())) == 4
+    printed = capsys.readouterr().out
+    assert "novel *" in printed
+    assert str(tmp_path / "here" / "metrics.json") in printed
+
+
+def test_data_of_the_same_classes(trained: Path, command: Command, metrics_of: Metrics, tmp_path: Path) -> None:
+    settings = ("data=synthetic", "split=2", "data.num_workers=0", "data.train.size=64", "data.val.num_images=3")
+    command(
+        evaluate.main,
+        f"ckpt={trained}/checkpoints/best.ckpt",
+        CPU,
+        *settings,
+        f"hydra.run.dir={tmp_path}",
+        folder=tmp_path,
+    )
+    measured, before = metrics_of(tmp_path), metrics_of(trained)
+    assert measured["novel_classes"] == before["novel_classes"]  # the split is the checkpoint's
+    assert [c["pixels"] for c in measured["classes"]] != [c["pixels"] for c in before["classes"]]
+
+
+def test_data_of_other_classes(
+    trained: Path, refusal: Refusal, write_images: Callable[..., None], tmp_path: Path
+) -> None:
+    write_images(tmp_path / "images" / "validation", tmp_path / "annotations" / "validation", [(0, 1, 2)])
+    (tmp_path / "classes.txt").write_text("sky\ncat\ndog")
+    ckpt = f"{trained}/checkpoints/last.ckpt"
+    line = refusal(evaluate.main, f"ckpt={ckpt}", "data=folder", f"data.root={tmp_path}", CPU)
+    assert ckpt in line
+    assert "3 classes (sky, cat, dog" in line
+    assert "16 (sky, grass, water" in line
+
+
+@pytest.fixture
+def spoilt(trained: Path, tmp_path: Path) -> dict[str, Path]:
+    """Files that are no checkpoints of ours."""
+    good = (trained / "checkpoints" / "last.ckpt").read_bytes()
+    (tmp_path / "truncated.ckpt").write_bytes(good[: len(good) // 2])
+    (tmp_path / "empty.ckpt").write_bytes(b"")
+    (tmp_path / "text.ckpt").write_text("hello\n" * 100)
+    torch.save({"state_dict": {"weight": torch.zeros(2)}}, tmp_path / "foreign.ckpt")
+    torch.save(torch.zeros(2), tmp_path / "tensor.ckpt")
+    torch.save(pytest.MonkeyPatch, tmp_path / "code.ckpt")
+    changed = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    del changed["state_dict"][next(iter(changed["state_dict"]))]
+    torch.save(changed, tmp_path / "incomplete.ckpt")
+    return {path.stem: path for path in tmp_path.glob("*.ckpt")}
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("truncated", "truncated"),
+        ("empty", "truncated"),
+        ("text", "no checkpoint"),
+        ("foreign", "not written by weakshot_seg.train"),
+        ("tensor", "not written by weakshot_seg.train"),
+        ("code", "cannot be read"),
+        ("incomplete", "does not fit"),
+    ],
+)
+def test_bad_checkpoints(name: str, reason: str, spoilt: dict[str, Path], refusal: Refusal) -> None:
+    line = refusal(evaluate.main, f"ckpt={spoilt[name]}", CPU)
+    assert str(spoilt[name]) in line
+    assert reason in line
+
+
+@pytest.mark.parametrize("main", [evaluate.main, predict.main])
+def test_missing_checkpoint(main: Callable[[], object], trained: Path, refusal: Refusal) -> None:
+    source = ["source=" + str(next((trained / "pictures").iterdir()))] if main is predict.main else []
+    line = refusal(main, "ckpt=nowhere/last.ckpt", *source)
+    assert "ckpt=nowhere/last.ckpt: no such file" in line
+    assert "ckpt" in refusal(main, *source)

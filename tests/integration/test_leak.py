@@ -1,0 +1,89 @@
+"""The leak rule from end to end: training does not notice when the pixels of novel classes change places."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from weakshot_seg.data.splits import make_split
+from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.structures import IGNORE
+
+Train = Callable[..., Path]
+SPLIT = make_split(SyntheticScenes.class_names, 1)
+THREE_STEPS = ("trainer.max_steps=3", "trainer.val_check_interval=3", "data.train_transform.scale=[0.5,2.0]")
+
+
+def losses(folder: Path) -> list[dict[str, str]]:
+    """Every training loss and part of it at every step, to the last digit."""
+    with (folder / "csv" / "version_0" / "metrics.csv").open() as file:
+        rows = [{k: v for k, v in row.items() if k.startswith("train/")} for row in csv.DictReader(file)]
+    return [row for row in rows if row["train/loss"]]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[[tuple[int, ...]], list[int]]:
+    """Permutes the ids among the pixels of some classes in every training image; the label sets stay.
+
+    Returns a list that gets the number of changed pixels of every image loaded.
+    """
+
+    def apply(classes: tuple[int, ...]) -> list[int]:
+        load, changed = SyntheticScenes.load, []
+
+        def poisoned(scenes: SyntheticScenes, index: int) -> tuple[np.ndarray, np.ndarray]:
+            image, labels = load(scenes, index)
+            if scenes.part == "training":
+                where = np.isin(labels, classes)
+                mixed = labels.copy()
+                mixed[where] = np.random.default_rng(index).permutation(labels[where])
+                assert np.array_equal(np.unique(mixed), np.unique(labels))
+                changed.append(int((mixed != labels).sum()))
+                labels = mixed
+            return image, labels
+
+        monkeypatch.setattr(SyntheticScenes, "load", poisoned)
+        return changed
+
+    return apply
+
+
+@pytest.fixture(scope="module")
+def clean(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("clean"), *THREE_STEPS)
+
+
+def test_novel_pixels_are_never_seen(
+    clean: Path, train: Train, poison: Callable[[tuple[int, ...]], list[int]], tmp_path: Path
+) -> None:
+    changed = poison(SPLIT.novel)
+    folder = train(tmp_path, *THREE_STEPS)
+    assert sum(changed) > 100
+    assert len(losses(folder)) == 3
+    assert losses(folder) == losses(clean)
+    ours, theirs = weights(folder), weights(clean)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_base_pixels_are_seen(
+    clean: Path, train: Train, poison: Callable[[tuple[int, ...]], list[int]], tmp_path: Path
+) -> None:
+    changed = poison(SPLIT.base)
+    folder = train(tmp_path, *THREE_STEPS)
+    assert sum(changed) > 100
+    assert losses(folder)[0] != losses(clean)[0]
+
+
+def test_the_scenes_have_novel_pixels_to_hide() -> None:
+    scenes = SyntheticScenes("training", 16, size=32)
+    labels = np.stack([scenes.load(i)[1] for i in range(16)])
+    assert np.isin(labels, SPLIT.novel).mean() > 0.05
+    assert (labels == IGNORE).mean() < 0.3

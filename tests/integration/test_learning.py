@@ -1,0 +1,61 @@
+"""The whole machine can learn: one batch by heart."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+
+from weakshot_seg.checkpoint import build_module
+from weakshot_seg.config import conf_dir, plain
+from weakshot_seg.structures import IGNORE, EvalBatch
+
+STEPS = 80
+
+
+@pytest.mark.parametrize("loss", ["laptop", "simformer"])
+def test_one_batch_is_learned_by_heart(loss: str, few_scenes: tuple[str, ...], tmp_path: Path) -> None:
+    overrides = [
+        *few_scenes,
+        f"loss={loss}",
+        "data.supervision=full",
+        "data.train.size=64",
+        "data.train_transform.crop_size=64",
+        "data.batch_size=4",
+        "data.num_workers=0",
+        "model.backbone.name=test_resnet",
+        "model.dim=64",
+        "model.num_layers=2",
+        "optim.warmup_steps=10",
+        "optim.lr=3e-3",
+    ]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        cfg = compose("train", [*overrides, f"hydra.runtime.output_dir={tmp_path}"], return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    data = instantiate(cfg.data)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    recipe = {key: plain(cfg[key]) for key in ("model", "loss", "optim")}
+    module = build_module(recipe, data.class_split)
+    optimizer, schedule = module.optimizer.build(module, STEPS)
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss_value = module.criterion(module.model(batch.images), batch.targets).total
+        loss_value.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss_value.item())
+    assert losses[-1] < losses[0] / 3
+
+    truths = tuple(batch.targets.label_map)
+    module.eval()
+    with torch.no_grad():
+        maps = module.predict_batch(EvalBatch(batch.images, ((64, 64),) * 4, truths, batch.names))
+    truth, prediction = torch.stack(truths), torch.stack(maps)
+    known = truth != IGNORE
+    assert known.float().mean() > 0.5
+    assert (prediction == truth)[known].float().mean() > 0.9

@@ -1,0 +1,97 @@
+"""A run is decided by its settings: not by the number of workers, and not by interruptions."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from weakshot_seg.lightning_module import WeakShotModule
+
+Train = Callable[..., Path]
+Metrics = Callable[[Path], dict[str, Any]]
+
+# Dropout, random points and random rows draw from torch's generator; three validations lie between the steps.
+SIX_STEPS = ("trainer.max_steps=6", "callbacks.last.every_n_steps=2", "model.dropout=0.1", "~callbacks.panels")
+
+
+def state(folder: Path, name: str = "last") -> dict[str, Any]:
+    checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return checkpoint
+
+
+def tensors(node: object, path: str = "") -> dict[str, torch.Tensor]:
+    if isinstance(node, torch.Tensor):
+        return {path: node}
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return {name: t for key, child in items for name, t in tensors(child, f"{path}/{key}").items()}
+
+
+def assert_same_run(first: Path, second: Path, metrics_of: Metrics) -> None:
+    a, b = state(first), state(second)
+    assert a["global_step"] == b["global_step"] == 6
+    for part in ("state_dict", "optimizer_states"):
+        ours, theirs = tensors(a[part]), tensors(b[part])
+        assert ours.keys() == theirs.keys()
+        different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+        assert not different, f"{len(different)} of {len(ours)} differ in {part}"
+    assert a["lr_schedulers"] == b["lr_schedulers"]
+    assert metrics_of(first) == metrics_of(second)
+    assert state(first, "best")["global_step"] == state(second, "best")["global_step"]
+
+
+def interrupt(train: Train, folder: Path, at_batch: int, *overrides: str) -> None:
+    """A run that breaks off before the given batch."""
+
+    def fail(module: WeakShotModule, batch: object, batch_idx: int) -> None:
+        if batch_idx == at_batch:
+            raise RuntimeError("power cut")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WeakShotModule, "on_train_batch_start", fail)
+        with pytest.raises(SystemExit) as caught:
+            train(folder, *overrides)
+    assert caught.value.code == 1
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("uninterrupted"), *SIX_STEPS)
+
+
+def test_the_same_seed_gives_the_same_run(
+    uninterrupted: Path, train: Train, metrics_of: Metrics, tmp_path: Path
+) -> None:
+    assert_same_run(train(tmp_path, *SIX_STEPS), uninterrupted, metrics_of)
+
+
+def test_another_seed_gives_another_run(uninterrupted: Path, train: Train, tmp_path: Path) -> None:
+    ours, theirs = (state(folder)["state_dict"] for folder in (train(tmp_path, *SIX_STEPS, "seed=1"), uninterrupted))
+    assert ours.keys() == theirs.keys()
+    assert not torch.equal(ours["model.query_decoder.queries.weight"], theirs["model.query_decoder.queries.weight"])
+
+
+def test_workers_change_nothing(uninterrupted: Path, train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
+    assert_same_run(train(tmp_path, *SIX_STEPS, "data.num_workers=2"), uninterrupted, metrics_of)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resumed_equals_uninterrupted(
+    workers: int, uninterrupted: Path, train: Train, metrics_of: Metrics, tmp_path: Path
+) -> None:
+    settings = (*SIX_STEPS, f"data.num_workers={workers}")
+    interrupt(train, tmp_path, 3, *settings)
+    assert state(tmp_path)["global_step"] == 2
+    assert metrics_of(tmp_path)["step"] == 2
+    assert_same_run(train(tmp_path, *settings, "resume=true"), uninterrupted, metrics_of)
+
+
+def test_resumed_equals_uninterrupted_with_accumulated_gradients(
+    train: Train, metrics_of: Metrics, tmp_path: Path
+) -> None:
+    settings = (*SIX_STEPS, "trainer.accumulate_grad_batches=2", "data.batch_size=2")
+    interrupt(train, tmp_path / "resumed", 7, *settings)  # in the middle of step 4
+    assert state(tmp_path / "resumed")["global_step"] == 2
+    resumed = train(tmp_path / "resumed", *settings, "resume=true")
+    assert_same_run(resumed, train(tmp_path / "whole", *settings), metrics_of)

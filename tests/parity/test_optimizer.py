@@ -1,0 +1,81 @@
+"""The paper's model, its parameter names and shapes, its learning rates and weight decays."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from weakshot_seg.models.backbone import TimmBackbone
+from weakshot_seg.models.simformer import SimFormer
+from weakshot_seg.models.simnet import SimNet
+from weakshot_seg.optim import PolyAdamW
+
+Rename = Callable[[str], str]
+
+
+def paper_model(num_classes: int, num_queries: int, simnet: bool) -> nn.Module:
+    """Network and SimNet of the paper (no memory is allocated)."""
+    with torch.device("meta"):
+        model: nn.Module = SimFormer(num_classes, TimmBackbone("resnet50", freeze_norm=True), num_queries)
+        if simnet:
+            model.add_module("simnet", SimNet(256, 256, 3))
+    return model
+
+
+def as_linear(shape: list[int]) -> list[int]:
+    """1x1 convolutions of SimNet are linear layers here."""
+    return shape[:2] if shape[2:] == [1, 1] else shape
+
+
+def test_names_and_shapes_of_the_full_model(state_path: Path, our_name: Rename) -> None:
+    entries = json.loads(state_path.read_text())
+    shapes = {name: list(entry["shape"] if isinstance(entry, dict) else entry) for name, entry in entries.items()}
+    num_queries = shapes["sem_seg_head.predictor.query_embed.weight"][0]
+    num_classes = shapes["sem_seg_head.predictor.class_embed.bias"][0] - 1
+    simnet = any("cro_pixel_sim_net" in name for name in shapes)
+    ours = {name: list(t.shape) for name, t in paper_model(num_classes, num_queries, simnet).state_dict().items()}
+
+    def head(names: list[str]) -> list[str]:
+        return [n for n in names if n not in ("criterion.empty_weight", "criterion.ingore_th") and "backbone." not in n]
+
+    theirs = {our_name(n): as_linear(shapes[n]) if "sim_net" in n else shapes[n] for n in head(list(shapes))}
+    assert {n: ours[n] for n in head(list(ours))} == theirs
+    their_backbone = Counter(str(s) for n, s in shapes.items() if n.startswith("backbone."))
+    our_backbone = Counter(
+        str(s) for n, s in ours.items() if n.startswith("backbone.") and not n.endswith("num_batches_tracked")
+    )
+    assert our_backbone == their_backbone
+
+
+def test_learning_rate_and_weight_decay_of_every_parameter(optimizer_path: Path, our_name: Rename) -> None:
+    theirs = {name: tuple(v) for name, v in json.loads(optimizer_path.read_text())["param_lr_weightdecay"].items()}
+    model = paper_model(num_classes=171, num_queries=100, simnet=any("sim_net" in name for name in theirs))
+    optimizer, _ = PolyAdamW().build(model, 60000)
+    names = {id(p): name for name, p in model.named_parameters()}
+    ours = {names[id(p)]: (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+    heads = {our_name(name): v for name, v in theirs.items() if not name.startswith("backbone.")}
+    assert {name: v for name, v in ours.items() if not name.startswith("backbone.")} == heads
+
+    def backbone(table: dict[str, tuple[float, ...]]) -> Counter[tuple[float, ...]]:
+        return Counter(tuple(round(x, 12) for x in v) for name, v in table.items() if name.startswith("backbone."))
+
+    assert backbone(ours) == backbone(theirs)
+    assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.999)}
+    assert {group["eps"] for group in optimizer.param_groups} == {1e-8}
+
+
+def test_poly_schedule(optimizer_path: Path) -> None:
+    stored = json.loads(optimizer_path.read_text())
+    tables = {key: value for key, value in stored.items() if key.startswith("poly_lr_head_backbone_by_iter_max")}
+    assert tables
+    recipe = PolyAdamW()
+    for key, table in tables.items():
+        max_steps = int(key.removeprefix("poly_lr_head_backbone_by_iter_max"))
+        for step, (head, backbone) in table.items():
+            rate = recipe.lr * recipe.factor(int(step), max_steps)
+            assert rate == pytest.approx(head, rel=1e-6)
+            assert rate * recipe.backbone_factor == pytest.approx(backbone, rel=1e-6)
