@@ -131,7 +131,7 @@ def test_a_truncated_image_is_named(ckpt: str, refusal: Callable[..., str], tmp_
     (tmp_path / "in" / "broken.jpg").write_bytes(whole[: len(whole) // 2])
     line = refusal(predict.main, ckpt, f"source={tmp_path}/in", f"out={tmp_path}/out", "device=cpu")
     assert f"{tmp_path}/in/broken.jpg" in line
-    assert "remove or replace it" in line
+    assert "replace or remove it" in line
 
 
 def test_nothing_found(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:
