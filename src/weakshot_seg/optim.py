@@ -9,6 +9,8 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+EMBEDDINGS = ("pos_embed", "cls_token", "reg_token", "relative_position_bias_table")
+"""Names of bare embedding parameters in timm's transformers."""
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 
 
@@ -31,11 +33,12 @@ class PolyAdamW:
     warmup_steps: int = 0
 
     def build(self, module: nn.Module, max_steps: int) -> tuple[AdamW, LambdaLR]:
-        """Optimiser and per-step schedule of all trainable parameters; those below a ``backbone`` are slower."""
+        """Optimiser and per-step schedule of all trainable parameters; those of a ``backbone`` are slower."""
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter, owner in _parameters(module):
-            backbone = "backbone" in name.split(".")
-            decay = not isinstance(owner, (*NORMS, nn.Embedding))
+            parts = name.split(".")
+            backbone = "backbone" in parts and "pyramid" not in parts  # a plain ViT's pyramid is new, not pretrained
+            decay = not isinstance(owner, (*NORMS, nn.Embedding)) and parts[-1] not in EMBEDDINGS
             groups.setdefault((backbone, decay), []).append(parameter)
         optimizer = AdamW(
             [

@@ -265,10 +265,12 @@ class Assignment:
 
     Attributes:
         queries: int64 ``[L, B, N]``, the proposal of each target slot; arbitrary (but valid) in padding slots.
+        by_class: proposal k answers for class k in every image, also when the class is absent.
     """
 
     queries: Tensor
+    by_class: bool = False
 
     def last(self) -> Assignment:
         """The last decoder layer alone (L = 1)."""
-        return Assignment(self.queries[-1:])
+        return Assignment(self.queries[-1:], self.by_class)

@@ -72,7 +72,9 @@ def test_mean_gradient_of_the_ranks_is_that_of_the_union(tmp_path: Path) -> None
         assert expected.abs().sum() > 0, name
         of_images = name.endswith("_logits")
         found = torch.cat([first[name], second[name]], dim=1) / 2 if of_images else (first[name] + second[name]) / 2
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7, msg=lambda text, n=name: f"{n}: {text}")
+        # the class balance of the similarity begins with one pair of each kind, however many processes there are
+        rtol = 2e-3 if name.startswith("similarity/simnet") else 1e-4
+        torch.testing.assert_close(found, expected, rtol=rtol, atol=1e-7, msg=lambda text, n=name: f"{n}: {text}")
 
 
 def test_training_on_two_processes(

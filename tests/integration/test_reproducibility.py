@@ -42,14 +42,17 @@ def assert_same_run(first: Path, second: Path, metrics_of: Metrics) -> None:
 
 
 def interrupt(train: Train, folder: Path, at_batch: int, *overrides: str) -> None:
-    """A run that breaks off before the given batch."""
+    """A run that breaks off at the given batch."""
 
-    def fail(module: WeakShotModule, batch: object, batch_idx: int) -> None:
+    step = WeakShotModule.training_step
+
+    def fail(module: WeakShotModule, batch: Any, batch_idx: int) -> torch.Tensor:
         if batch_idx == at_batch:
             raise RuntimeError("power cut")
+        return step(module, batch, batch_idx)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WeakShotModule, "on_train_batch_start", fail)
+        patch.setattr(WeakShotModule, "training_step", fail)
         with pytest.raises(SystemExit) as caught:
             train(folder, *overrides)
     assert caught.value.code == 1

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.absence import AbsenceLoss
+from weakshot_seg.losses.class_queries import ClassQueries
 from weakshot_seg.losses.classification import ClassificationLoss
 from weakshot_seg.losses.complement import IGNORE_LOGIT, ComplementLoss
 from weakshot_seg.losses.mask import MaskLoss
@@ -152,6 +153,14 @@ def test_strided_terms_average_to_the_full_one(
     assert sum(seen) / 4 == pytest.approx(full.item(), rel=1e-4)
 
 
+def test_absence_loss_refuses_proposals_that_are_not_assigned_by_class(
+    make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    output, targets = make_output(images=1, queries=5), make_targets([[0]], [[3]])
+    with pytest.raises(ConfigError, match="class_queries"):
+        AbsenceLoss()(output, targets, HungarianMatcher()(output, targets))
+
+
 def test_absence_loss_is_the_focal_loss_of_absent_classes(make_output: MakeOutput, make_targets: MakeTargets) -> None:
     targets = make_targets(**MIXED)
     output = make_output(images=5, queries=5, dtype=torch.float64)
@@ -162,7 +171,9 @@ def test_absence_loss_is_the_focal_loss_of_absent_classes(make_output: MakeOutpu
             for absent in set(range(5)) - present[image]:
                 logits = output.mask_logits[layer, image, absent]
                 plain = plain + plain_losses(logits, torch.zeros_like(logits, dtype=torch.bool))[0]
-    ours = AbsenceLoss()(output, targets, Assignment(targets.classes.clamp(min=0).expand(2, -1, -1)))["focal"]
+    ours = AbsenceLoss()(output, targets, Assignment(targets.classes.clamp(min=0).expand(2, -1, -1), by_class=True))[
+        "focal"
+    ]
     same_with_gradients(ours, plain / sum(map(len, present)), output.mask_logits)
 
 
@@ -198,7 +209,7 @@ def test_mean_over_ranks_is_the_loss_of_the_union_batch(
     whole = make_targets(base, tags)
     output = make_output(images=6, queries=5)
     loss = term()
-    assign = HungarianMatcher()
+    assign = ClassQueries() if term is AbsenceLoss else HungarianMatcher()
     expected = loss(output, whole, assign(output, whole))
     halves = []
     for part in (slice(0, 3), slice(3, 6)):

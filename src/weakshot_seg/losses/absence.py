@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.functional import empty_focal
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
@@ -27,7 +28,16 @@ class AbsenceLoss(LossTerm):
         super().__init__(weight, layers, {"focal": 1.0})
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
-        """Sum over absent classes, divided by the number of present ones (mean over ranks, at least 1)."""
+        """Sum over absent classes, divided by the number of present ones (mean over ranks, at least 1).
+
+        Raises:
+            ConfigError: the proposals are not assigned by class.
+        """
+        if not assignment.by_class:
+            raise ConfigError(
+                "loss.terms.absence needs class queries: set loss/assignment=class_queries, model.num_queries=null "
+                "or drop the term with ~loss.terms.absence"
+            )
         present = targets.with_mask | targets.tagged  # [B, K]
         focal = empty_focal(output.mask_logits)  # [L, B, Q = K]
         count = mean_over_ranks(present.sum().float()).clamp(min=1)

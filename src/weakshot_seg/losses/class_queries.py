@@ -24,4 +24,4 @@ class ClassQueries(nn.Module):
             raise ConfigError(
                 f"class queries need one query per class: model.num_queries must be null or {logits - 1}, not {queries}"
             )
-        return Assignment(targets.classes.clamp(min=0).expand(layers, -1, -1))
+        return Assignment(targets.classes.clamp(min=0).expand(layers, -1, -1), by_class=True)

@@ -62,7 +62,7 @@ class PixelSimilarityLoss(LossTerm):
         """SimLoss and DistLoss over all pairs of the batch. SimNet always runs, so that DDP ranks stay in step."""
         images = len(targets.label_map) // 2 * 2 if targets.paired else 0
         if images == 0:
-            zero = output.mask_logits.sum() * 0
+            zero = sum(p.sum() * 0 for p in self.simnet.parameters()) + output.mask_logits.sum() * 0
             return {"base": zero, "novel": zero}
         partner = torch.arange(images, device=output.mask_logits.device).view(-1, 2).flip(1).flatten()
         size = list(output.mask_logits.shape[-2:])

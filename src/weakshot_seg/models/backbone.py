@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import timm
+import torch
 import torch.nn.functional as F
-from timm.models import FeatureInfo, load_checkpoint
+from timm.layers.format import Format
+from timm.models import FeatureInfo
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
@@ -49,7 +51,7 @@ class TimmBackbone(nn.Module):
             raise ConfigError(
                 f"model.backbone.name={name!r} is no timm model" + (f"; did you mean {close}?" if close else "")
             )
-        self.net = _create(name, pretrained and checkpoint is None, **timm_options)
+        self.net = _from_file(name, checkpoint, timm_options) if checkpoint else _create(name, pretrained, timm_options)
         info = cast(FeatureInfo, self.net.feature_info)
         reductions, channels = info.reduction(), info.channels()
         if set(STRIDES) <= set(reductions):
@@ -61,12 +63,10 @@ class TimmBackbone(nn.Module):
             self.levels = [len(reductions) - 1]
             self.pyramid = SimpleFeaturePyramid(channels[-1])
             self.channels = self.pyramid.channels
-        self._raw_channels = [channels[i] for i in self.levels]
+        self.channels_last_output = getattr(self.net, "output_fmt", None) == Format.NHWC  # Swin
         config = getattr(self.net, "pretrained_cfg", None) or {}
         self.mean = tuple(config.get("mean", (0.485, 0.456, 0.406)))
         self.std = tuple(config.get("std", (0.229, 0.224, 0.225)))
-        if checkpoint is not None:
-            self._load(checkpoint)
         self.freeze_norm = freeze_norm
         if freeze_norm:
             for module in self._batch_norms():
@@ -76,7 +76,9 @@ class TimmBackbone(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images ``[B, 3, H, W]`` -> four levels ``[B, C_s, ~H/s, ~W/s]`` for s = 4, 8, 16, 32."""
         features = self.net(images)
-        levels = [_to_nchw(features[i], c) for i, c in zip(self.levels, self._raw_channels, strict=True)]
+        levels = [features[i] for i in self.levels]
+        if self.channels_last_output:
+            levels = [level.permute(0, 3, 1, 2) for level in levels]
         return levels if self.pyramid is None else self.pyramid(levels[0], images.shape[-2:])
 
     def train(self, mode: bool = True) -> TimmBackbone:
@@ -89,21 +91,6 @@ class TimmBackbone(nn.Module):
 
     def _batch_norms(self) -> list[nn.Module]:
         return [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-
-    def _load(self, checkpoint: str) -> None:
-        path = Path(checkpoint).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"model.backbone.checkpoint={checkpoint}: no such file")
-        try:
-            mismatch = load_checkpoint(self.net, str(path), use_ema=False, strict=False, weights_only=True)
-        except Exception as error:  # timm raises whatever the file format's reader raises
-            raise ConfigError(f"model.backbone.checkpoint={checkpoint} does not fit this backbone: {error}") from error
-        if mismatch.missing_keys:
-            missing = ", ".join(mismatch.missing_keys[:3])
-            raise ConfigError(
-                f"model.backbone.checkpoint={checkpoint} lacks {len(mismatch.missing_keys)} tensors of this backbone "
-                f"({missing}, ...); give the weights of the same timm model"
-            )
 
 
 class SimpleFeaturePyramid(nn.Module):
@@ -137,7 +124,7 @@ class SimpleFeaturePyramid(nn.Module):
         return levels
 
 
-def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
+def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
     """Creates the network; transformers are told to take any image size."""
     flexible: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
     for size_options in flexible:
@@ -146,7 +133,7 @@ def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
         except TypeError:  # this family does not know the option
             continue
         except Exception as error:
-            if not pretrained:
+            if not pretrained or "pretrained_cfg_overlay" in options:
                 raise
             raise ConfigError(
                 f"the weights of {name} could not be downloaded ({type(error).__name__}); "
@@ -155,11 +142,27 @@ def _create(name: str, pretrained: bool, **options: Any) -> nn.Module:
     raise ConfigError(f"timm cannot make {name} with the options {options}")
 
 
-def _to_nchw(feature: Tensor, channels: int) -> Tensor:
-    """Swin and others give ``[B, h, w, C]``."""
-    if feature.shape[1] != channels and feature.shape[-1] == channels:
-        feature = feature.permute(0, 3, 1, 2)
-    return feature
+def _from_file(name: str, checkpoint: str, options: dict[str, Any]) -> nn.Module:
+    """Creates the network with local weights, complete or not at all."""
+    path = Path(checkpoint).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"model.backbone.checkpoint={checkpoint}: no such file")
+    options = {**options, "pretrained_cfg_overlay": {"file": str(path)}}
+    try:
+        with torch.random.fork_rng(devices=[]):
+            net, other = _create(name, True, options), _create(name, True, options)
+    except Exception as error:  # timm raises whatever the reader of the file's format raises
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"model.backbone.checkpoint={checkpoint} does not fit {name}: {reason}") from error
+    # timm renames keys and tolerates missing ones; what did not come from the file is random, so it differs
+    pairs = zip(net.state_dict().items(), other.state_dict().values(), strict=True)
+    missing = [key for (key, value), again in pairs if not torch.equal(value, again)]
+    if missing:
+        raise ConfigError(
+            f"model.backbone.checkpoint={checkpoint} lacks {len(missing)} tensors of {name} ({missing[0]}, ...); "
+            "give the weights of the same timm model"
+        )
+    return net
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
