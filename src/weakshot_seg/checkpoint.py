@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,10 @@ def load_module(path: str | Path) -> WeakShotModule:
         )
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a broken file can fail anywhere in the readers of zip archives and pickles
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(f"ckpt={path} cannot be read, it may be truncated or no checkpoint: {reason}") from error
-    if "weakshot_seg" not in checkpoint:
+    if not isinstance(checkpoint, dict) or "weakshot_seg" not in checkpoint:
         raise ConfigError(f"ckpt={path} was not written by weakshot_seg.train")
     ours = checkpoint["weakshot_seg"]
     recipe = ours["recipe"]

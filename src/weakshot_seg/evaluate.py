@@ -29,8 +29,6 @@ def main(cfg: DictConfig) -> float | None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     module = load_module(cfg.ckpt)
     recipe = plain(cfg.data) if cfg.get("data") else module.recipe["data"]
-    # the split is the checkpoint's, whatever the data set's own numbering
-    recipe.update(split=module.recipe["split"], novel_classes=list(module.class_split.novel_names) or None)
     data: WeakShotDataModule = instantiate(recipe)
     data.setup("validate")
     if data.class_names != module.class_split.names:

@@ -65,12 +65,9 @@ def find_images(source: str) -> list[Path]:
 
 
 def output_names(files: list[Path]) -> list[str]:
-    """One distinct name per file: the stem, or the path with ``_`` where two stems are equal."""
+    """One distinct name per file: the stem, or the whole path with ``_`` for ``/`` where two stems are equal."""
     stems = [file.stem for file in files]
-    return [
-        s if stems.count(s) == 1 else "_".join(f.with_suffix("").parts).strip("/_")
-        for s, f in zip(stems, files, strict=True)
-    ]
+    return [s if stems.count(s) == 1 else "_".join(f.parts).strip("/_") for s, f in zip(stems, files, strict=True)]
 
 
 @torch.inference_mode()

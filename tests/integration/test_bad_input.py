@@ -52,3 +52,30 @@ def test_a_broken_photo_is_named(
     line = refusal(train.main, *small, "experiment=folder", *small, f"data.root={tmp_path}")
     assert str(broken) in line
     assert "replace or remove it" in line
+
+
+@pytest.mark.parametrize("spoilt", ["other model", "truncated checkpoint"])
+def test_what_cannot_be_resumed(
+    spoilt: str,
+    trained: Path,
+    small: tuple[str, ...],
+    few_scenes: tuple[str, ...],
+    refusal: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    content = (trained / "checkpoints" / "last.ckpt").read_bytes()
+    last.parent.mkdir()
+    last.write_bytes(content if spoilt == "other model" else content[:1000])
+    changed = ("model.dim=64",) if spoilt == "other model" else ()
+    line = refusal(
+        train.main, *small, *few_scenes, *changed, "resume=true", "trainer.max_steps=6", f"hydra.run.dir={tmp_path}"
+    )
+    assert str(last) in line
+
+
+def test_a_diverged_training_stops(
+    small: tuple[str, ...], few_scenes: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    line = refusal(train.main, *small, *few_scenes, "optim.lr=1e30", "trainer.gradient_clip_val=null")
+    assert "optim.lr" in line

@@ -12,7 +12,7 @@ from weakshot_seg.checkpoint import build_module
 from weakshot_seg.config import conf_dir, plain
 from weakshot_seg.structures import IGNORE, EvalBatch
 
-STEPS = 80
+STEPS = 60
 
 
 @pytest.mark.parametrize("loss", ["laptop", "simformer"])
@@ -28,6 +28,8 @@ def test_one_batch_is_learned_by_heart(loss: str, few_scenes: tuple[str, ...], t
         "model.backbone.name=test_resnet",
         "model.dim=64",
         "model.num_layers=2",
+        "loss.terms.similarity.num_points=16",
+        "loss.terms.similarity.simnet.hidden_dim=16",
         "optim.warmup_steps=10",
         "optim.lr=3e-3",
     ]

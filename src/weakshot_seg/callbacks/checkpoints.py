@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.trainer.states import TrainerFn
 
 
 class LastCheckpoint(Checkpoint):
@@ -28,6 +29,12 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Saves at every multiple of the interval (once, however many batches make a step)."""
         if trainer.global_step % self.every_n_steps == 0:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves again what was saved just before this validation: now it also knows the best score."""
+        if trainer.state.fn == TrainerFn.FITTING and trainer.global_step == self._saved_step > 0:
+            self._saved_step = 0
             self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

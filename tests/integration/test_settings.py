@@ -1,0 +1,69 @@
+"""The settings that the README names, and some that are easily forgotten, each in a short run."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from weakshot_seg.config import conf_dir
+from weakshot_seg.data.synthetic import SyntheticScenes
+
+Train = Callable[..., Path]
+Metrics = Callable[[Path], dict[str, Any]]
+README = Path(__file__).parents[2] / "README.md"
+TWO_STEPS = ("trainer.max_steps=2",)
+ELSEWHERE = ("logger=wandb", "model.backbone.name=")  # test_multirun.py, tests/models
+
+
+def documented() -> list[str]:
+    """The overrides in the table of the README, each as it stands there."""
+    rows = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    spans = [span for row in rows for span in re.findall(r"`([^`]+)`", row)]
+    overrides = [span for span in spans if all("=" in word or word[0] == "~" for word in span.split())]
+    return [span for span in dict.fromkeys(overrides) if not span.startswith(ELSEWHERE)]
+
+
+def test_the_table_is_found() -> None:
+    assert len(documented()) >= 8
+    assert "~loss.terms.complement" in documented()
+
+
+@pytest.mark.parametrize("overrides", documented())
+def test_documented(overrides: str, train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
+    metrics = metrics_of(train(tmp_path, *TWO_STEPS, *overrides.split()))
+    assert metrics["step"] == 2
+    data = [word.removeprefix("data.").split("=") for word in overrides.split() if word.startswith("data.")]
+    assert all(metrics.get(name, value) == value for name, value in data)
+
+
+@pytest.mark.parametrize("logger", sorted(path.stem for path in (conf_dir() / "logger").glob("[!w]*.yaml")))
+def test_logger(logger: str, train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
+    assert metrics_of(train(tmp_path, *TWO_STEPS, f"logger={logger}"))["step"] == 2
+    assert (tmp_path / "csv").exists() == (logger == "csv")
+
+
+def test_no_novel_class(train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
+    metrics = metrics_of(train(tmp_path, *TWO_STEPS, "data.novel_classes=[]"))
+    assert metrics["novel_classes"] == []
+    assert metrics["novel_iou"] is None
+    assert metrics["base_iou"] == metrics["miou"]
+    assert (tmp_path / "checkpoints" / "best.ckpt").is_file()
+
+
+def test_validation_images_without_novel_classes(train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
+    absent = SyntheticScenes.class_names[SyntheticScenes("validation", 1, size=32).presence()[0].argmin()]
+    metrics = metrics_of(train(tmp_path, *TWO_STEPS, "data.val.num_images=1", f"data.novel_classes=['{absent}']"))
+    assert metrics["novel_classes"] == [absent]
+    assert metrics["novel_iou"] is None
+
+
+def test_fewer_steps_than_between_validations(train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
+    assert metrics_of(train(tmp_path, *TWO_STEPS, "trainer.val_check_interval=100"))["step"] == 2
+
+
+def test_a_finished_run_is_prolonged(train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
+    train(tmp_path, *TWO_STEPS)
+    assert metrics_of(train(tmp_path, *TWO_STEPS, "resume=true"))["step"] == 2  # nothing is left to do
+    assert metrics_of(train(tmp_path, "trainer.max_steps=3", "resume=true"))["step"] == 3
