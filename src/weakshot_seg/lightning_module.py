@@ -82,17 +82,23 @@ class WeakShotModule(pl.LightningModule):
         return predict_maps(self.model(batch.images), (height, width), batch.sizes, sizes)
 
     def on_validation_epoch_end(self) -> None:
-        """Logs ``val/base_iou``, ``val/novel_iou``, ... in percent."""
+        """Logs ``val/base_iou``, ``val/novel_iou``, ... in percent.
+
+        ``val/score`` chooses the best checkpoint: novel IoU, or mIoU where no novel class has ground truth.
+        """
         self.report = self.metrics.report()
         self.metrics.reset()
         self.report_step = max(self.global_step, self.trained_steps)
+        score = self.report.miou if self.report.novel_iou is None else self.report.novel_iou
+        self.log("val/score", score or 0.0, rank_zero_only=True)
         for name, value in self.report.summary().items():
             if value is not None:
                 self.log(f"val/{name}", value, prog_bar=name in ("base_iou", "novel_iou"), rank_zero_only=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW and its per-step poly schedule over the whole run."""
-        optimizer, schedule = self.optimizer.build(self, int(self.trainer.estimated_stepping_batches))
+        fused = "mixed" not in str(self.trainer.precision)  # else Lightning cannot clip gradients
+        optimizer, schedule = self.optimizer.build(self, int(self.trainer.estimated_stepping_batches), fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

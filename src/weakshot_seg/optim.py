@@ -32,7 +32,7 @@ class PolyAdamW:
     power: float = 0.9
     warmup_steps: int = 0
 
-    def build(self, module: nn.Module, max_steps: int) -> tuple[AdamW, LambdaLR]:
+    def build(self, module: nn.Module, max_steps: int, fused: bool = True) -> tuple[AdamW, LambdaLR]:
         """Optimiser and per-step schedule of all trainable parameters; those of a ``backbone`` are slower."""
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter, owner in _parameters(module):
@@ -51,7 +51,7 @@ class PolyAdamW:
                 for (backbone, decay), parameters in sorted(groups.items())
             ],
             lr=self.lr,
-            fused=True,
+            fused=fused,
         )
         return optimizer, LambdaLR(optimizer, lambda step: self.factor(step, max_steps))
 
