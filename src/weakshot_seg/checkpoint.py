@@ -20,20 +20,14 @@ def build_module(recipe: dict[str, Any], class_split: ClassSplit) -> WeakShotMod
     return WeakShotModule(model, criterion, optimizer, class_split, recipe, recipe["seed"])
 
 
-def load_module(path: str | Path) -> WeakShotModule:
-    """Rebuilds the module of a checkpoint, on the CPU and in evaluation mode.
-
-    Args:
-        path: a ``.ckpt`` written by ``weakshot_seg.train``.
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of ours as plain containers and tensors, on the CPU; nothing in the file is executed.
 
     Raises:
         ConfigError: the file is missing, truncated, or not one of ours.
     """
-    path = Path(path).expanduser()
     if not path.is_file():
-        raise ConfigError(
-            f"ckpt={path}: no such file; training writes outputs/<name>/split<split>/checkpoints/last.ckpt"
-        )
+        raise ConfigError(f"ckpt={path}: no such file; training writes outputs/<name>/split<n>/checkpoints/last.ckpt")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can fail anywhere in the readers of zip archives and pickles
@@ -41,13 +35,39 @@ def load_module(path: str | Path) -> WeakShotModule:
         raise ConfigError(f"ckpt={path} cannot be read, it may be truncated or no checkpoint: {reason}") from error
     if not isinstance(checkpoint, dict) or "weakshot_seg" not in checkpoint:
         raise ConfigError(f"ckpt={path} was not written by weakshot_seg.train")
-    ours = checkpoint["weakshot_seg"]
-    recipe = ours["recipe"]
-    recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights come from the checkpoint
-    module = build_module(recipe, ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"])))
+    return checkpoint
+
+
+def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
+    """Puts the weights of a checkpoint into ``module``; returns the checkpoint.
+
+    Raises:
+        ConfigError: see :func:`read_checkpoint`, or the weights have other names or shapes.
+    """
+    checkpoint = read_checkpoint(path)
     try:
         module.load_state_dict(checkpoint["state_dict"])
     except RuntimeError as error:
-        raise ConfigError(f"ckpt={path} does not fit its own recipe: {str(error).splitlines()[1].strip()}") from error
-    module.trained_steps = checkpoint["global_step"]
+        reason = str(error).splitlines()[1].strip()
+        raise ConfigError(
+            f"ckpt={path} does not fit this model: {reason}; use the settings it was trained with"
+        ) from error
+    return checkpoint
+
+
+def load_module(path: str | Path) -> WeakShotModule:
+    """Rebuilds the module of a checkpoint, on the CPU and in evaluation mode.
+
+    Args:
+        path: a ``.ckpt`` written by ``weakshot_seg.train``.
+
+    Raises:
+        ConfigError: see :func:`read_checkpoint`.
+    """
+    path = Path(path).expanduser()
+    ours = read_checkpoint(path)["weakshot_seg"]
+    recipe = ours["recipe"]
+    recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights come from the checkpoint
+    module = build_module(recipe, ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"])))
+    module.trained_steps = load_weights(module, path)["global_step"]
     return module.eval()

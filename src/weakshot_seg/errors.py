@@ -11,3 +11,7 @@ class DataError(UserError):
 
 class ConfigError(UserError):
     """A setting that is unknown, out of range or contradicts another."""
+
+
+class DivergedError(UserError, FloatingPointError):
+    """The network or the loss has become NaN or infinite."""

@@ -10,6 +10,7 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
+from weakshot_seg.errors import DivergedError
 from weakshot_seg.inference.semantic import predict_maps
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
@@ -63,6 +64,12 @@ class WeakShotModule(pl.LightningModule):
     def training_step(self, batch: WeakBatch, batch_idx: int) -> Tensor:
         """One step; logs every part unweighted as ``train/<term>/<part>`` and the weighted sum as ``train/loss``."""
         losses = self.criterion(self.model(batch.images), batch.targets)
+        # only where the loggers wait for the device anyway; Lightning sets the interval without declaring it
+        if batch_idx % getattr(self.trainer, "log_every_n_steps", 1) == 0 and not losses.total.isfinite():
+            raise DivergedError(
+                f"the loss is {losses.total.item()} at step {self.global_step} "
+                f"(images {', '.join(batch.names[:4])}, ...); lower optim.lr or raise optim.warmup_steps"
+            )
         self.log("train/loss", losses.total.detach(), prog_bar=True, batch_size=len(batch.images))
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=len(batch.images))

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from weakshot_seg.checkpoint import build_module
+from weakshot_seg.checkpoint import build_module, load_weights
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
@@ -51,7 +51,9 @@ def main(cfg: DictConfig) -> float | None:
         cfg.data.label_scope,
         ", ".join(data.class_split.novel_names),
     )
-    checkpoint = str(last) if cfg.resume and last.is_file() else None
+    checkpoint = last if cfg.resume and last.is_file() else None
+    if checkpoint:
+        load_weights(module, checkpoint)  # a file that does not fit is refused here, in one line
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         if module.report_step != trainer.global_step:

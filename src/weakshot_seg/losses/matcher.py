@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from weakshot_seg.errors import ConfigError
+from weakshot_seg.errors import ConfigError, DivergedError
 from weakshot_seg.losses.functional import pairwise_mask_cost
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 
@@ -36,7 +36,7 @@ class HungarianMatcher(nn.Module):
 
         Raises:
             ConfigError: an image has more targets than there are queries.
-            FloatingPointError: the network's outputs are not finite.
+            DivergedError: the network's outputs are not finite.
         """
         queries = output.class_logits.shape[2]
         if max(targets.counts, default=0) > queries:
@@ -47,7 +47,7 @@ class HungarianMatcher(nn.Module):
         cost = self.cost(output, targets)
         host = cost.cpu()  # the one copy to the host of a training step
         if not host.isfinite().all():
-            raise FloatingPointError(
+            raise DivergedError(
                 "the network's outputs hold NaN or infinity; lower optim.lr or use trainer.precision=32"
             )
         assigned = torch.zeros(cost.shape[0], cost.shape[1], cost.shape[3], dtype=torch.int64)
