@@ -25,6 +25,7 @@ ALLOWED = {
     "metrics": GROUND,
     "models": GROUND,
     "losses": GROUND,
+    "conversion": GROUND,
     "inference": GROUND,
     "data": GROUND,
     "lightning_module": GROUND | {"losses", "models", "inference", "metrics", "optim"},

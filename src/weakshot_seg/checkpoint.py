@@ -55,11 +55,30 @@ def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def start_from(module: WeakShotModule, path: str | Path) -> None:
+    """Initial weights for a training: the network of a checkpoint, and its SimNet where both have one of the same size.
+
+    Raises:
+        ConfigError: see :func:`read_checkpoint`, or the network has other names or shapes.
+    """
+    path = Path(path).expanduser()
+    state, mine = read_checkpoint(path)["state_dict"], module.state_dict()
+    network = {name for name in {*state, *mine} if name.startswith("model.")}
+    wrong = [name for name in network if name not in state or name not in mine or state[name].shape != mine[name].shape]
+    if wrong:
+        raise ConfigError(
+            f"weights={path} does not fit this model: {len(wrong)} of {len(network)} tensors differ in name or shape "
+            f"({min(wrong)}, ...); use the model settings and the classes it was made with"
+        )
+    extra = {name for name in state.keys() & mine.keys() if state[name].shape == mine[name].shape and "simnet" in name}
+    module.load_state_dict({name: state[name] for name in network | extra}, strict=False)
+
+
 def load_module(path: str | Path) -> WeakShotModule:
     """Rebuilds the module of a checkpoint, on the CPU and in evaluation mode.
 
     Args:
-        path: a ``.ckpt`` written by ``weakshot_seg.train``.
+        path: a ``.ckpt`` written by ``weakshot_seg.train`` or ``weakshot_seg.convert``.
 
     Raises:
         ConfigError: see :func:`read_checkpoint`.

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from weakshot_seg.checkpoint import build_module, load_weights
+from weakshot_seg.checkpoint import build_module, load_weights, start_from
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
@@ -54,6 +54,8 @@ def main(cfg: DictConfig) -> float | None:
     checkpoint = last if cfg.resume and last.is_file() else None
     if checkpoint:
         load_weights(module, checkpoint)  # a file that does not fit is refused here, in one line
+    elif cfg.weights:
+        start_from(module, cfg.weights)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         if module.report_step != trainer.global_step:

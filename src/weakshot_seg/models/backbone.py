@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers.format import Format
 from timm.models import FeatureInfo
+from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
@@ -27,6 +28,7 @@ class TimmBackbone(nn.Module):
         pretrained: download the timm weights.
         checkpoint: local weights (``.safetensors``, ``.pth``) of the same timm model, instead of a download.
         freeze_norm: fix statistics and affine parameters of BatchNorm, as the paper does (section 8 of the method).
+        norm_outputs: a LayerNorm on each of the four levels, as MaskFormer has with Swin.
         **timm_options: passed on to ``timm.create_model`` (``drop_path_rate``, ``output_stride``, ...).
 
     Attributes:
@@ -43,6 +45,7 @@ class TimmBackbone(nn.Module):
         pretrained: bool = False,
         checkpoint: str | None = None,
         freeze_norm: bool = False,
+        norm_outputs: bool = False,
         **timm_options: Any,
     ) -> None:
         super().__init__()
@@ -52,6 +55,9 @@ class TimmBackbone(nn.Module):
                 f"model.backbone.name={name!r} is no timm model" + (f"; did you mean {close}?" if close else "")
             )
         self.net = _from_file(name, checkpoint, timm_options) if checkpoint else _create(name, pretrained, timm_options)
+        for module in self.net.modules():
+            if type(module) is SwinTransformerBlock:
+                module.__class__ = PaddedSwinBlock
         info = cast(FeatureInfo, self.net.feature_info)
         reductions, channels = info.reduction(), info.channels()
         if set(STRIDES) <= set(reductions):
@@ -63,6 +69,7 @@ class TimmBackbone(nn.Module):
             self.levels = [len(reductions) - 1]
             self.pyramid = SimpleFeaturePyramid(channels[-1])
             self.channels = self.pyramid.channels
+        self.norms = nn.ModuleList(map(nn.LayerNorm, self.channels)) if norm_outputs else None
         self.channels_last_output = getattr(self.net, "output_fmt", None) == Format.NHWC  # Swin
         config = getattr(self.net, "pretrained_cfg", None) or {}
         self.mean = tuple(config.get("mean", (0.485, 0.456, 0.406)))
@@ -79,7 +86,11 @@ class TimmBackbone(nn.Module):
         levels = [features[i] for i in self.levels]
         if self.channels_last_output:
             levels = [level.permute(0, 3, 1, 2) for level in levels]
-        return levels if self.pyramid is None else self.pyramid(levels[0], images.shape[-2:])
+        levels = levels if self.pyramid is None else self.pyramid(levels[0], images.shape[-2:])
+        if self.norms is not None:
+            pairs = zip(self.norms, levels, strict=True)
+            levels = [norm(level.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for norm, level in pairs]
+        return levels
 
     def train(self, mode: bool = True) -> TimmBackbone:
         """Frozen BatchNorm stays in evaluation mode."""
@@ -91,6 +102,20 @@ class TimmBackbone(nn.Module):
 
     def _batch_norms(self) -> list[nn.Module]:
         return [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+class PaddedSwinBlock(SwinTransformerBlock):
+    """Swin's block for maps that its windows do not divide: padded first, then shifted, as Swin's authors do.
+
+    timm shifts first; the mask then no longer parts what the shift brought together from opposite borders.
+    """
+
+    def _attn(self, x: Tensor) -> Tensor:
+        """``[B, H, W, C]`` -> the same."""
+        height, width = x.shape[1:3]
+        rows, columns = self.window_size
+        padded = F.pad(x, (0, 0, 0, -width % columns, 0, -height % rows))
+        return super()._attn(padded)[:, :height, :width].contiguous()
 
 
 class SimpleFeaturePyramid(nn.Module):

@@ -1,0 +1,157 @@
+"""``config.json`` and ``preprocessor_config.json`` of transformers' MaskFormer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weakshot_seg.conversion.sizes import BackboneSizes, ModelSizes
+from weakshot_seg.errors import ConfigError
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+
+REQUIRED = {
+    "backbone_config": {
+        "resnet": {
+            "layer_type": "bottleneck",
+            "hidden_act": "relu",
+            "downsample_in_first_stage": False,
+            "downsample_in_bottleneck": False,  # True = the stride is in the 1x1 convolution
+        },
+        "swin": {"hidden_act": "gelu", "use_absolute_embeddings": False, "qkv_bias": True, "patch_size": 4},
+    },
+    "decoder_config": {"detr": {"activation_function": "relu", "auxiliary_loss": False}},
+}
+"""Settings that only exist in one way here. With ``auxiliary_loss`` transformers normalises the queries between the
+decoder layers, which neither MaskFormer nor this library does."""
+
+
+@dataclass(frozen=True)
+class HuggingFaceConfig:
+    """What the JSON files of a folder tell beyond the shapes.
+
+    Attributes:
+        num_heads: attention heads of the decoder.
+        class_names: ``K`` names by id.
+        mean: RGB mean for images in 0..1; None = no file says so.
+        std: RGB standard deviation.
+    """
+
+    num_heads: int
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+
+
+def read_config(folder: Path) -> HuggingFaceConfig:
+    """Reads the JSON files of a folder.
+
+    Raises:
+        ConfigError: a file is missing or broken, or describes a network that does not exist here.
+    """
+    path = folder / "config.json"
+    config = _json(path)
+    if config.get("model_type") != "maskformer":
+        raise ConfigError(f"{path}: model_type is {config.get('model_type')!r}; only 'maskformer' can be converted")
+    for part, kinds in REQUIRED.items():
+        settings = config.get(part) or {}
+        kind = str(settings.get("model_type", "detr" if part == "decoder_config" else "swin")).removeprefix(
+            "maskformer-"
+        )
+        if kind not in kinds:
+            raise ConfigError(f"{path}: {part}.model_type is {kind!r}; only {' and '.join(kinds)} can be converted")
+        for name, needed in kinds[kind].items():
+            if settings.get(name, needed) not in (needed, [needed, needed]):
+                raise ConfigError(f"{path}: {part}.{name} is {settings[name]!r}; only {needed!r} exists here")
+    labels = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    processor = folder / "preprocessor_config.json"
+    image = _json(processor) if processor.is_file() else {}
+    return HuggingFaceConfig(
+        num_heads=int((config.get("decoder_config") or {}).get("decoder_attention_heads", 8)),
+        class_names=tuple(str(labels[key]) for key in sorted(labels, key=int)),
+        mean=tuple(image["image_mean"]) if "image_mean" in image else None,
+        std=tuple(image["image_std"]) if "image_std" in image else None,
+    )
+
+
+def make_config(sizes: ModelSizes, num_heads: int, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """``config.json`` of a network, in plain containers.
+
+    Args:
+        sizes: of a complete network.
+        num_heads: attention heads of the decoder.
+        class_names: ``K`` names by id.
+    """
+    assert sizes.backbone is not None
+    return {
+        "architectures": ["MaskFormerForInstanceSegmentation"],
+        "model_type": "maskformer",
+        "backbone_config": _backbone(sizes.backbone),
+        "decoder_config": {
+            "model_type": "detr",
+            "d_model": sizes.dim,
+            "decoder_layers": sizes.num_layers,
+            "decoder_ffn_dim": sizes.ffn_dim,
+            "decoder_attention_heads": num_heads,
+            "encoder_attention_heads": num_heads,
+            "num_queries": sizes.num_queries,
+        },
+        "fpn_feature_size": sizes.pixel_dim,
+        "mask_feature_size": sizes.embedding_dim,
+        "id2label": {str(i): name for i, name in enumerate(class_names)},
+        "label2id": {name: i for i, name in enumerate(class_names)},
+        "dtype": "float32",
+        "torch_dtype": "float32",
+    }
+
+
+def make_preprocessor(
+    mean: tuple[float, ...], std: tuple[float, ...], short_edge: int | None, max_size: int | None
+) -> dict[str, Any]:
+    """``preprocessor_config.json``: transformers then prepares images as our evaluation does (None = no such limit)."""
+    size = {"shortest_edge": short_edge, "longest_edge": max_size or 10 * short_edge} if short_edge else None
+    return {
+        "image_processor_type": "MaskFormerImageProcessor",
+        "do_resize": size is not None,
+        **({"size": size} if size else {}),
+        "size_divisor": 32,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(mean),
+        "image_std": list(std),
+        "ignore_index": 255,
+        "do_reduce_labels": False,
+    }
+
+
+def _backbone(sizes: BackboneSizes) -> dict[str, Any]:
+    if sizes.family == "resnet":
+        return {
+            "model_type": "resnet",
+            "embedding_size": 64,
+            "hidden_sizes": [4 * channels for channels in sizes.channels],
+            "depths": list(sizes.depths),
+            "layer_type": "bottleneck",
+            "out_features": STAGES,
+        }
+    return {
+        "model_type": "swin",
+        "out_features": STAGES,
+        **{name: sizes.options[name] for name in ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")},
+    }
+
+
+def _json(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; give a folder of save_pretrained") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON ({error}); download it again") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds no settings; download it again")
+    return content

@@ -1,0 +1,144 @@
+"""Reading detectron2's ``.pkl`` without running anything in it.
+
+A pickle names functions to call while it is read. Here the only names it may use are those of numpy's arrays, of bytes
+and of ``OrderedDict``, and numpy's are answered by stand-ins that just take notes: no constructor of numpy sees a byte
+of the file before it has been checked.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from weakshot_seg.errors import ConfigError
+
+DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
+"""Admitted array types: booleans, integers and floats, as numpy abbreviates them."""
+
+
+def load_pickle(path: Path) -> Any:
+    """What a pickle of plain containers, strings, numbers and numeric numpy arrays holds.
+
+    Args:
+        path: file written by ``pickle.dump``, protocol 0 to 5.
+
+    Raises:
+        ConfigError: the file is missing or broken, or needs anything else (nothing of it has been executed then).
+    """
+    try:
+        with path.open("rb") as file:
+            return _plain(_Unpickler(file).load())
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; give a readable .pkl file") from error
+    except Exception as error:  # a broken or hostile pickle can fail in any way
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(
+            f"{path} is refused: {reason}; a .pkl may hold nothing but plain containers and numpy arrays"
+        ) from error
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file, encoding="latin1")  # Python 2 wrote bytes as strings
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = ADMITTED.get((module.replace("numpy._core", "numpy.core"), name))
+        if known is None:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return known
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to data outside the file")
+
+
+class _DType:
+    """Notes of a dtype: its abbreviation and byte order."""
+
+    def __init__(self, code: str, align: object = False, copy: object = True) -> None:
+        if code not in DTYPES:
+            raise pickle.UnpicklingError(f"it holds an array of type {code!r}")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] not in ("<", ">", "|", "="):
+            raise pickle.UnpicklingError(f"it holds an array with the byte order {state[1]!r}")
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """Notes of an array, filled in by the BUILD step of the pickle."""
+
+    value: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        *_, shape, dtype, fortran, data = state
+        self.value = _make_array(data, dtype, shape, "F" if fortran else "C")
+
+
+def _make_array(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
+    """A copy of ``data`` as an array, after checking that everything fits."""
+    if not isinstance(dtype, _DType):
+        raise pickle.UnpicklingError("it holds an array without a type")
+    if isinstance(data, str):
+        data = data.encode("latin1")
+    shape = (shape,) if isinstance(shape, int) else shape
+    if not isinstance(data, bytes | bytearray) or not all(type(n) is int and n >= 0 for n in shape):
+        raise pickle.UnpicklingError("it holds an array that is not made of bytes")
+    if math.prod(shape) * dtype.dtype.itemsize != len(data):
+        raise pickle.UnpicklingError(f"it holds {len(data)} bytes for an array of shape {tuple(shape)}")
+    array = np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if order == "F" else "C")
+    return np.array(array, dtype=dtype.dtype.newbyteorder("="))
+
+
+def _reconstruct(kind: object, shape: object, code: object) -> _Array:
+    return _Array()
+
+
+def _scalar(dtype: Any, data: Any) -> np.ndarray:
+    return _make_array(data, dtype, (), "C")
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """What ``_codecs.encode`` does for the bytes of protocols 0 to 2."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    """What protocols 0 to 2 call for empty bytes."""
+    return b""
+
+
+def _plain(value: Any) -> Any:
+    """Containers with the notes replaced by arrays; anything else left is a number, a string, bytes or None."""
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(item) for item in value)
+    if isinstance(value, _Array):
+        if value.value is None:
+            raise pickle.UnpicklingError("it holds an array without content")
+        return value.value
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | bytearray | np.ndarray):
+        return value
+    raise pickle.UnpicklingError(f"it holds a {type(value).__name__}")
+
+
+ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.numeric", "_frombuffer"): _make_array,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _DType,
+    ("_codecs", "encode"): _latin1,
+    ("__builtin__", "bytes"): _no_bytes,
+    ("collections", "OrderedDict"): OrderedDict,
+}
+"""The only names a pickle may use, and what they stand for here."""

@@ -1,0 +1,45 @@
+"""Small networks of other implementations, with every tensor random."""
+
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+from transformers import DetrConfig, MaskFormerConfig, MaskFormerForInstanceSegmentation, ResNetConfig, SwinConfig
+
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+BACKBONES = {
+    "resnet": lambda: ResNetConfig(hidden_sizes=[16, 32, 64, 128], depths=[1, 2, 1, 2], out_features=STAGES),
+    "swin": lambda: SwinConfig(
+        embed_dim=16, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8], window_size=4, image_size=64, out_features=STAGES
+    ),
+}
+
+
+def randomise(tensors: dict[str, Tensor]) -> None:
+    """Small random numbers in place; variances and the weights of norms stay near one, counters stay as they are."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and "empty_weight" not in name:
+            near_one = name.endswith("running_var") or (name.endswith("weight") and tensor.dim() == 1)
+            fan_in = tensor[0].numel() if tensor.dim() > 1 else 25
+            tensor.normal_(0, 0.1 if near_one else fan_in**-0.5)
+            tensor.add_(near_one).abs_() if near_one else None
+
+
+@pytest.fixture(params=sorted(BACKBONES))
+def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[MaskFormerForInstanceSegmentation, Path]:
+    """A Hugging Face MaskFormer for 5 classes in evaluation mode, and the folder it was saved to."""
+    heads = {"decoder_attention_heads": 4, "encoder_attention_heads": 4}
+    decoder = DetrConfig(num_queries=7, d_model=64, decoder_layers=2, decoder_ffn_dim=48, **heads)
+    names = dict(enumerate(("sky", "cat", "dog", "tree", "road")))
+    config = MaskFormerConfig(
+        fpn_feature_size=64,
+        mask_feature_size=32,
+        backbone_config=BACKBONES[request.param](),
+        decoder_config=decoder,
+        id2label=names,
+        label2id={name: i for i, name in names.items()},
+    )
+    model = MaskFormerForInstanceSegmentation(config).eval()
+    randomise(model.state_dict())
+    model.save_pretrained(tmp_path / "foreign")
+    return model, tmp_path / "foreign"

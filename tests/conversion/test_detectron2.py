@@ -1,0 +1,215 @@
+"""Conversion from detectron2's files of SimFormer and MaskFormer."""
+
+import json
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from weakshot_seg import predict
+from weakshot_seg.checkpoint import load_module, start_from
+from weakshot_seg.conversion.detectron2 import TABLE, from_detectron2
+from weakshot_seg.conversion.renaming import to_theirs
+from weakshot_seg.conversion.report import match
+from weakshot_seg.conversion.sizes import read_sizes
+from weakshot_seg.convert import main
+from weakshot_seg.data.splits import make_split, published_class_names
+from weakshot_seg.models.backbone import TimmBackbone
+from weakshot_seg.models.simformer import SimFormer
+from weakshot_seg.models.simnet import SimNet
+
+FULL = sorted((Path(__file__).parents[1] / "parity").glob("state_dict_*_R50.json"))
+State = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def small() -> nn.Module:
+    """A paper-like network with few channels, and its SimNet."""
+    torch.manual_seed(0)
+    backbone = TimmBackbone("resnet50", layers=[1, 1, 2, 1], channels=[4, 8, 16, 32])
+    model: nn.Module = SimFormer(150, backbone, 9, 32, 32, 16, num_layers=2, ffn_dim=24)
+    model.add_module("simnet", SimNet(16, 12, 2))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def authors(small: nn.Module) -> State:
+    """Its tensors as the authors' code would store them."""
+    frozen = re.compile(r"backbone\..*num_batches_tracked")  # detectron2's frozen BatchNorm has no counter
+    ours = {name: tensor for name, tensor in small.state_dict().items() if not frozen.fullmatch(name)}
+    theirs, unknown = to_theirs(ours, TABLE)
+    assert not unknown
+    theirs = {n.replace(".layers.0.l", ".layers.block0.l") if "sim_net" in n else n: t for n, t in theirs.items()}
+    return {**theirs, "criterion.empty_weight": torch.ones(151), "criterion.ingore_th": torch.tensor(0.5)}
+
+
+@pytest.mark.parametrize("path", FULL, ids=lambda path: path.stem)
+def test_every_name_and_shape_of_the_full_models(path: Path) -> None:
+    """All tensors of the stored lists have a place, and all of ours are filled (no memory is allocated)."""
+    entries = json.loads(path.read_text())
+    with torch.device("meta"):
+        state = {n: torch.empty(e["shape"], dtype=getattr(torch, e["dtype"])) for n, e in entries.items()}
+        source = from_detectron2(state)
+        sizes = read_sizes(source.tensors)
+        assert sizes.num_classes is not None
+        assert sizes.backbone is not None
+        assert (sizes.backbone.name, sizes.backbone.options) == ("resnet50", {})
+        model: nn.Module = SimFormer(sizes.num_classes, TimmBackbone("resnet50"), sizes.num_queries)
+        if sizes.simnet_dim is not None:
+            model.add_module("simnet", SimNet(256, sizes.simnet_dim, sizes.simnet_blocks or 0))
+    ours = model.state_dict()
+    counters = [name for name in ours if name.startswith("backbone.") and name.endswith("num_batches_tracked")]
+    _, report = match(ours, source.tensors, counters, source.unexpected, source.left_out)
+    assert report.complete, report.text()
+    assert len(report.matched) + len(report.left_out) == len(entries)
+    assert set(report.left_out) == {"criterion.empty_weight", "criterion.ingore_th"}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("backbone.res4.22.conv3.norm.running_var", "backbone.net.layer3.22.bn3.running_var"),  # ResNet-101
+        ("stem.conv1.weight", "backbone.net.conv1.weight"),  # ImageNet weights on their own
+        ("backbone.patch_embed.norm.bias", "backbone.net.patch_embed.norm.bias"),
+        ("backbone.layers.2.blocks.17.attn.qkv.weight", "backbone.net.layers_2.blocks.17.attn.qkv.weight"),
+        (
+            "backbone.layers.0.blocks.1.attn.relative_position_bias_table",
+            "backbone.net.layers_0.blocks.1.attn.relative_position_bias_table",
+        ),
+        ("backbone.layers.1.blocks.0.norm2.weight", "backbone.net.layers_1.blocks.0.norm2.weight"),
+        ("backbone.layers.0.downsample.reduction.weight", "backbone.net.layers_1.downsample.reduction.weight"),
+        ("backbone.norm3.weight", "backbone.norms.3.weight"),
+        ("sem_seg_head.layer_4.norm.weight", "pixel_decoder.top.1.weight"),  # before version 2
+        ("module.sem_seg_head.pixel_decoder.adapter_1.weight", "pixel_decoder.laterals.0.0.weight"),
+    ],
+)
+def test_names(theirs: str, ours: str) -> None:
+    assert list(from_detectron2({theirs: torch.zeros(1, 1, 1, 1)}).tensors) == [ours]
+
+
+def equal(module: nn.Module, small: nn.Module) -> bool:
+    """The network and SimNet of a converted module hold exactly the tensors of ``small``."""
+    got = {n.removeprefix("model."): t for n, t in module.state_dict().items()}
+    got = {n.replace("criterion.terms.similarity.", ""): t for n, t in got.items()}
+    return all(torch.equal(got[name], tensor) for name, tensor in small.state_dict().items())
+
+
+def test_pth(authors: State, small: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"model": authors, "iteration": 160000, "optimizer": {"state": {}}}, tmp_path / "model_final.pth")
+    main([str(tmp_path / "model_final.pth"), str(tmp_path / "ours.ckpt"), "--split", "3", "data.root=/data/ade"])
+    printed = capsys.readouterr().out
+    assert f"{len(authors) - 2:5d} matched" in printed
+    assert "    0 missing" in printed
+    assert "    0 unexpected" in printed
+    module = load_module(tmp_path / "ours.ckpt")
+    assert equal(module, small)
+    names = published_class_names("ade20k")
+    assert module.class_split == make_split(names, 3, published="ade20k")
+    assert module.recipe["data"]["root"] == "/data/ade"
+    assert module.model.backbone.freeze_norm
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_pkl_of_plain_maskformer(authors: State, small: nn.Module, protocol: int, tmp_path: Path) -> None:
+    arrays = {name: tensor.numpy() for name, tensor in authors.items() if "sim_net" not in name}
+    content = {"model": arrays, "__author__": "someone", "matching_heuristics": True}
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(content, protocol))
+    main([str(tmp_path / "model.pkl"), str(tmp_path / "ours.ckpt")])
+    module = load_module(tmp_path / "ours.ckpt")
+    assert "similarity" not in module.criterion.terms
+    assert all(torch.equal(t, small.state_dict()[n]) for n, t in module.model.state_dict().items())
+    assert module.class_split.novel == ()
+
+
+def test_prediction_and_training_start_from_it(
+    authors: State, small: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    torch.save(authors, tmp_path / "model.pth")
+    ckpt = tmp_path / "ours.ckpt"
+    main([str(tmp_path / "model.pth"), str(ckpt), "data.val_transform.short_edge=64"])
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["predict", f"ckpt={ckpt}", "source=a.png", "out=out", "device=cpu"])
+    predict.main()
+    with Image.open(tmp_path / "out" / "a.png") as labels:
+        assert labels.size == (60, 40)
+
+    module = load_module(ckpt)
+    for tensor in module.state_dict().values():
+        tensor.zero_()
+    start_from(module, ckpt)
+    assert equal(module, small)
+
+
+def test_shapes_that_do_not_fit_are_refused(authors: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "sem_seg_head.predictor.mask_embed.layers.1.bias"
+    torch.save({**authors, name: torch.zeros(5)}, tmp_path / "model.pth")
+    with pytest.raises(SystemExit):
+        main([str(tmp_path / "model.pth"), str(tmp_path / "ours.ckpt")])
+    printed = capsys.readouterr()
+    assert "1 of another shape\n        model.head.mask_embed.1.bias: [5] in the source, [32] here" in printed.out
+    assert "1 of another shape" in printed.err
+
+
+def test_imagenet_weights_need_the_flag_and_the_classes(
+    authors: State, small: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A backbone alone, as the authors start from: the rest stays random."""
+    arrays = {n.removeprefix("backbone."): t.numpy() for n, t in authors.items() if n.startswith("backbone.")}
+    (tmp_path / "R-50.pkl").write_bytes(pickle.dumps({"model": arrays}))
+    sizes = ["model.dim=16", "model.pixel_dim=32", "model.num_layers=1", "experiment=ade20k"]
+    arguments = [str(tmp_path / "R-50.pkl"), str(tmp_path / "ours.ckpt")]
+    for refused, reason in ((arguments, "experiment=coco or ade20k"), ([*arguments, *sizes], "--partial")):
+        with pytest.raises(SystemExit):
+            main(refused)
+        assert reason in capsys.readouterr().err
+    main([*arguments, *sizes, "--partial"])
+    backbone = load_module(tmp_path / "ours.ckpt").model.backbone.state_dict()
+    expected = {n.removeprefix("backbone."): t for n, t in small.state_dict().items() if n.startswith("backbone.")}
+    assert all(torch.equal(backbone[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.pth", "out.ckpt"], "SRC=nowhere.pth: no such file"),
+        (["model.pth", "model.pth"], "DST=model.pth exists already"),
+        (["other.pth", "out.ckpt"], "other.pth has none of MaskFormer's names (it has fc.weight, ...)"),
+        (["empty", "out.ckpt"], "config.json: No such file"),
+        (["model.pth", "out.ckpt", "--split", "9"], "no split 9 in the published splits of ade20k"),
+        (["model.pth", "out.ckpt", "--classes", "two.txt"], "two.txt has 2 names, but SRC has 150 classes"),
+    ],
+)
+def test_refusals_are_one_line(
+    arguments: list[str],
+    message: str,
+    authors: State,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save(authors, "model.pth")
+    torch.save({"fc.weight": torch.zeros(2)}, "other.pth")
+    Path("two.txt").write_text("a\nb\n")
+    Path("empty").mkdir()
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    lines = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2
+    assert len(lines) == 1
+    assert message in lines[0]
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("SRC", "DST", "--partial", "--split", "nothing in them is executed"))

@@ -1,0 +1,132 @@
+"""Pickles from strangers: numpy arrays and plain containers, and nothing else, ever."""
+
+import os
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from weakshot_seg.conversion.detectron2 import load_torch
+from weakshot_seg.conversion.safe_pickle import load_pickle
+from weakshot_seg.convert import main
+from weakshot_seg.errors import ConfigError
+
+ARRAYS = {
+    "matrix": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "fortran": np.asfortranarray(np.arange(24.0).reshape(2, 3, 4)),
+    "big endian": np.arange(5, dtype=">i4"),
+    "point": np.array(7, dtype=np.int64),
+    "empty": np.zeros((0, 3), dtype=np.float16),
+    "flags": np.array([True, False]),
+    "scalar": np.float64(2.5),
+}
+
+
+class Calls:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function: Any, *arguments: object) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Any, tuple[object, ...]]:
+        return self.call
+
+
+def dump(path: Path, content: object, protocol: int = 4) -> Path:
+    path.write_bytes(pickle.dumps(content, protocol))
+    return path
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_arrays_and_containers(protocol: int, tmp_path: Path) -> None:
+    content = {
+        "model": OrderedDict(ARRAYS),
+        "__author__": "someone",
+        "list": [1, 2.5, None, True, b"bytes", ("a", {"b": 3})],
+    }
+    read = load_pickle(dump(tmp_path / "file.pkl", content, protocol))
+    assert {k: v for k, v in read.items() if k != "model"} == {k: v for k, v in content.items() if k != "model"}
+    for name, array in ARRAYS.items():
+        assert np.array_equal(read["model"][name], array)
+        assert read["model"][name].dtype == array.dtype.newbyteorder("=")
+
+
+def test_python_2_arrays(tmp_path: Path) -> None:
+    """Written by Python 2 and numpy 1: module numpy.core, bytes as a string."""
+    data = pickle.dumps(np.array([1.5, -2.0], dtype=np.float32), 2)
+    (tmp_path / "file.pkl").write_bytes(data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray"))
+    assert load_pickle(tmp_path / "file.pkl").tolist() == [1.5, -2.0]
+
+
+def hostile(victim: Path) -> dict[str, object]:
+    """Objects that write ``victim`` when they are unpickled, or that numpy must not be given."""
+    write = f"open({str(victim)!r}, 'w').close()"
+    return {
+        "os.system": Calls(os.system, f"touch {victim}"),
+        "exec": Calls(exec, write),
+        "deep": {"model": [{"weight": (1, Calls(eval, f"__import__('pathlib').Path({str(victim)!r}).touch()"))}]},
+        "getattr": Calls(getattr, "a string", "upper"),
+        "numpy.save": Calls(np.save, str(victim), 1),
+        "objects": np.array([Calls(os.system, f"touch {victim}")], dtype=object),
+        "harmless objects": np.array([{}, []], dtype=object),
+        "class": Path("x"),
+        "tensor": torch.zeros(2),
+    }
+
+
+@pytest.mark.parametrize("kind", hostile(Path()))
+@pytest.mark.parametrize("protocol", [0, 2, 4, 5])
+def test_nothing_is_executed(kind: str, protocol: int, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    path = dump(tmp_path / "file.pkl", hostile(victim)[kind], protocol)
+    with pytest.raises(ConfigError, match=r"file\.pkl is refused: .*; a \.pkl may hold nothing but"):
+        load_pickle(path)
+    assert not victim.exists()
+
+
+def test_the_trap_is_real(tmp_path: Path) -> None:
+    """What is refused above does run in an ordinary reader."""
+    victim = tmp_path / "victim"
+    pickle.loads(pickle.dumps(hostile(victim)["os.system"]))
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("suffix", [".pkl", ".pth"])
+def test_the_command_executes_nothing(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    victim, path = tmp_path / "victim", tmp_path / f"model{suffix}"
+    content = {"model": {"backbone.stem.conv1.weight": Calls(os.system, f"touch {victim}")}}
+    torch.save(content, path) if suffix == ".pth" else dump(path, content)
+    with pytest.raises(SystemExit) as caught:
+        main([str(path), str(tmp_path / "ours.ckpt")])
+    lines = capsys.readouterr().err.splitlines()
+    assert caught.value.code == 2
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {path} is refused: ")
+    assert not victim.exists()
+    assert not (tmp_path / "ours.ckpt").exists()
+
+
+@pytest.mark.parametrize("replaced", [(b"f4", b"O8"), (b"f4", b"f8"), (b"K\x02K\x03", b"K\x02K\x7f")])
+def test_arrays_that_do_not_fit_their_bytes(replaced: tuple[bytes, bytes], tmp_path: Path) -> None:
+    data = pickle.dumps(ARRAYS["matrix"], 4)
+    assert replaced[0] in data
+    (tmp_path / "file.pkl").write_bytes(data.replace(*replaced))
+    with pytest.raises(ConfigError, match="it holds "):
+        load_pickle(tmp_path / "file.pkl")
+
+
+def test_broken_files(tmp_path: Path) -> None:
+    whole = pickle.dumps({"model": ARRAYS})
+    (tmp_path / "cut.pkl").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.pth").write_text("no weights")
+    with pytest.raises(ConfigError, match=r"cut\.pkl is refused"):
+        load_pickle(tmp_path / "cut.pkl")
+    with pytest.raises(ConfigError, match=r"text\.pth is refused"):
+        load_torch(tmp_path / "text.pth")
+    for reader in (load_pickle, load_torch):
+        with pytest.raises(ConfigError, match="No such file"):
+            reader(tmp_path / "nowhere")
