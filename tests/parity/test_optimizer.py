@@ -1,7 +1,6 @@
 """The paper's model, its parameter names and shapes, its learning rates and weight decays."""
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,16 +38,10 @@ def test_names_and_shapes_of_the_full_model(state_path: Path, our_name: Rename) 
     simnet = any("cro_pixel_sim_net" in name for name in shapes)
     ours = {name: list(t.shape) for name, t in paper_model(num_classes, num_queries, simnet).state_dict().items()}
 
-    def head(names: list[str]) -> list[str]:
-        return [n for n in names if n not in ("criterion.empty_weight", "criterion.ingore_th") and "backbone." not in n]
-
-    theirs = {our_name(n): as_linear(shapes[n]) if "sim_net" in n else shapes[n] for n in head(list(shapes))}
-    assert {n: ours[n] for n in head(list(ours))} == theirs
-    their_backbone = Counter(str(s) for n, s in shapes.items() if n.startswith("backbone."))
-    our_backbone = Counter(
-        str(s) for n, s in ours.items() if n.startswith("backbone.") and not n.endswith("num_batches_tracked")
-    )
-    assert our_backbone == their_backbone
+    unlearned = ("criterion.empty_weight", "criterion.ingore_th")
+    theirs = {our_name(n): as_linear(s) if "sim_net" in n else s for n, s in shapes.items() if n not in unlearned}
+    counters = [n for n in ours if n.startswith("backbone.") and n.endswith("num_batches_tracked")]
+    assert {n: s for n, s in ours.items() if n not in counters} == theirs
 
 
 def test_learning_rate_and_weight_decay_of_every_parameter(optimizer_path: Path, our_name: Rename) -> None:
@@ -56,16 +49,19 @@ def test_learning_rate_and_weight_decay_of_every_parameter(optimizer_path: Path,
     model = paper_model(num_classes=171, num_queries=100, simnet=any("sim_net" in name for name in theirs))
     optimizer, _ = PolyAdamW().build(model, 60000)
     names = {id(p): name for name, p in model.named_parameters()}
-    ours = {names[id(p)]: (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
-    heads = {our_name(name): v for name, v in theirs.items() if not name.startswith("backbone.")}
-    assert {name: v for name, v in ours.items() if not name.startswith("backbone.")} == heads
-
-    def backbone(table: dict[str, tuple[float, ...]]) -> Counter[tuple[float, ...]]:
-        return Counter(tuple(round(x, 12) for x in v) for name, v in table.items() if name.startswith("backbone."))
-
-    assert backbone(ours) == backbone(theirs)
+    groups = optimizer.param_groups
+    ours = {names[id(p)]: [g["lr"], g["weight_decay"]] for g in groups for p in g["params"]}
+    assert ours == {our_name(name): pytest.approx(values, rel=1e-6) for name, values in theirs.items()}
     assert {group["betas"] for group in optimizer.param_groups} == {(0.9, 0.999)}
     assert {group["eps"] for group in optimizer.param_groups} == {1e-8}
+
+
+def test_formula_of_the_schedule(optimizer_path: Path) -> None:
+    stored = json.loads(optimizer_path.read_text())
+    (max_steps,) = (int(k.rsplit("max", 1)[1]) for k in stored if k.startswith("poly_lr_head_backbone_by_iter_max"))
+    single = {int(k.rsplit("_", 1)[1]): v for k, v in stored.items() if k.startswith("formula_check_")}
+    for step, rate in single.items():
+        assert PolyAdamW().lr * PolyAdamW().factor(step, max_steps) == pytest.approx(rate, rel=1e-6)
 
 
 def test_poly_schedule(optimizer_path: Path) -> None:

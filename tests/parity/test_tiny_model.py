@@ -9,16 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from weakshot_seg.conversion.detectron2 import from_detectron2
+from weakshot_seg.conversion.report import match
+from weakshot_seg.conversion.sizes import read_sizes
 from weakshot_seg.inference.semantic import resized_scores
 from weakshot_seg.losses.classification import ClassificationLoss
 from weakshot_seg.losses.complement import ComplementLoss
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.losses.matcher import HungarianMatcher
+from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import WeakTargets
 
@@ -27,67 +30,55 @@ ReadTargets = Callable[..., WeakTargets]
 Rename = Callable[[str], str]
 
 STAGES = ("res2", "res3", "res4", "res5")
-NORM_PARTS = ("running_mean", "running_var", "weight", "bias")
 
 
-class PlainResNet(nn.Module):
-    """The authors' ResNet straight from a state dict, with frozen BatchNorm (stride in the 3x3 convolution)."""
+class Stored(nn.Module):
+    """The stored features in the place of a backbone."""
 
-    mean = (123.675 / 255, 116.28 / 255, 103.53 / 255)
-    std = (58.395 / 255, 57.12 / 255, 57.375 / 255)
+    mean = std = (0.0, 0.0, 0.0)
 
-    def __init__(self, state: dict[str, Tensor]) -> None:
+    def __init__(self, features: list[Tensor]) -> None:
         super().__init__()
-        self.blocks = {stage: len({k.split(".")[1] for k in state if k.startswith(stage)}) for stage in STAGES}
-        self.channels = tuple(len(state[f"{stage}.0.conv3.weight"]) for stage in STAGES)
-        for name, value in state.items():
-            if "norm" in name:
-                self.register_buffer(name.replace(".", "/"), value)
-            else:
-                self.register_parameter(name.replace(".", "/"), nn.Parameter(value.clone()))
-
-    def conv(self, name: str, x: Tensor, stride: int = 1) -> Tensor:
-        weight = getattr(self, f"{name}.weight".replace(".", "/"))
-        x = F.conv2d(x, weight, stride=stride, padding=weight.shape[-1] // 2)
-        norm = [getattr(self, f"{name}.norm.{part}".replace(".", "/")) for part in NORM_PARTS]
-        return F.batch_norm(x, *norm, eps=1e-5)
+        self.features = features
+        self.channels = tuple(feature.shape[1] for feature in features)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        x = F.max_pool2d(self.conv("stem.conv1", images, stride=2).relu(), 3, stride=2, padding=1)
-        levels = []
-        for stage in STAGES:
-            for block in range(self.blocks[stage]):
-                name = f"{stage}.{block}"
-                stride = 2 if block == 0 and stage != "res2" else 1
-                y = self.conv(f"{name}.conv1", x).relu()
-                y = self.conv(f"{name}.conv2", y, stride).relu()
-                y = self.conv(f"{name}.conv3", y)
-                changes = hasattr(self, f"{name}.shortcut.weight".replace(".", "/"))
-                x = (y + (self.conv(f"{name}.shortcut", x, stride) if changes else x)).relu()
-            levels.append(x)
-        return levels
+        return self.features
 
 
-def build(weights: dict[str, Tensor], our_name: Rename) -> SimFormer:
-    """Our model of the sizes in the file, with its weights, loaded strictly."""
-    backbone = {k.removeprefix("backbone."): v for k, v in weights.items() if k.startswith("backbone.")}
-    rest = {our_name(k): v for k, v in weights.items() if k.startswith("sem_seg_head.")}
-    model = SimFormer(
-        num_classes=len(rest["head.classify.bias"]) - 1,
-        backbone=PlainResNet(backbone),  # type: ignore[arg-type]
-        num_queries=len(rest["query_decoder.queries.weight"]),
-        dim=rest["query_decoder.queries.weight"].shape[1],
-        pixel_dim=rest["pixel_decoder.embed.weight"].shape[1],
-        embedding_dim=rest["pixel_decoder.embed.weight"].shape[0],
-        num_layers=sum(k.endswith("linear1.weight") for k in rest),
-        num_heads=4,
-        ffn_dim=len(rest["query_decoder.layers.0.linear1.bias"]),
-        dropout=0.0,
-        memory_stride=32,
-    )
+def make_backbone(tensors: dict[str, Tensor]) -> TimmBackbone:
+    """The paper's backbone, timm's ResNet with frozen BatchNorm, with the file's channels.
+
+    timm's stem always has 64 channels; the tiny one has fewer, and so many that the first block needs no shortcut.
+    """
+    sizes = read_sizes(tensors).backbone
+    assert sizes is not None
+    backbone = TimmBackbone(sizes.name, freeze_norm=True, **sizes.options)
+    net, first = backbone.net, backbone.net.layer1[0]
+    stem, inner = (tensors[f"backbone.net.{name}.weight"] for name in ("conv1", "layer1.0.conv1"))
+    net.conv1 = nn.Conv2d(3, len(stem), 7, stride=2, padding=3, bias=False)
+    net.bn1 = nn.BatchNorm2d(len(stem)).requires_grad_(False)
+    first.conv1 = nn.Conv2d(len(stem), len(inner), 1, bias=False)
+    if "backbone.net.layer1.0.downsample.0.weight" not in tensors:
+        first.downsample = None
+    return backbone
+
+
+def build(weights: dict[str, Tensor], features: list[Tensor] | None = None) -> SimFormer:
+    """Our model of the sizes in the file, with its weights and nothing missing; ``features`` replace the backbone."""
+    source = from_detectron2(weights)
+    assert not source.unexpected
+    sizes = read_sizes(source.tensors)
+    assert sizes.num_classes is not None
+    fields = ("num_queries", "dim", "pixel_dim", "embedding_dim", "num_layers", "ffn_dim")
+    options = {name: getattr(sizes, name) for name in fields}
+    backbone = make_backbone(source.tensors) if features is None else Stored(features)
+    model = SimFormer(sizes.num_classes, backbone, num_heads=4, dropout=0.0, **options)  # type: ignore[arg-type]
     ours = model.state_dict()
-    assert set(rest) == {k for k in ours if not k.startswith("backbone.")}
-    model.load_state_dict({**ours, **rest})
+    wanted = {n: t for n, t in source.tensors.items() if features is None or not n.startswith("backbone.")}
+    tensors, report = match(ours, wanted, [name for name in ours if name.endswith("num_batches_tracked")])
+    assert report.complete, report.text()
+    model.load_state_dict(tensors)
     return model
 
 
@@ -98,27 +89,36 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 @torch.no_grad()
-def test_head_on_the_stored_features(tiny_path: Path, our_name: Rename, compare: Compare) -> None:
+def test_head_on_the_stored_features(tiny_path: Path, compare: Compare) -> None:
     weights, stored = read(tiny_path)
-    model = build(weights, our_name).double().eval()
     images = sorted({k.split(".")[0] for k in stored if ".feat." in k})
     assert images
     for image in images:
         features = [stored[f"{image}.feat.{stage}"].double() for stage in STAGES]
-        embeddings, _ = model.pixel_decoder(features)
-        compare(tiny_path, embeddings, stored[f"{image}.feat.mask_features"])
-        class_logits, mask_embeddings = model.head(model.query_decoder(features[-1]))
-        masks = torch.einsum("lbqc,bchw->lbqhw", mask_embeddings, embeddings)
-        layers = [*(f"aux{i}." for i in range(len(class_logits) - 1)), ""]
+        output = build(weights, features).double().eval()(torch.zeros(1, 3, 1, 1, dtype=torch.float64))
+        compare(tiny_path, output.pixel_embeddings, stored[f"{image}.feat.mask_features"])
+        layers = [*(f"aux{i}." for i in range(len(output.class_logits) - 1)), ""]
         for number, layer in enumerate(layers):
-            compare(tiny_path, class_logits[number], stored[f"{image}.{layer}pred_logits"])
-            compare(tiny_path, masks[number], stored[f"{image}.{layer}pred_masks"], summed=True)
+            compare(tiny_path, output.class_logits[number], stored[f"{image}.{layer}pred_logits"])
+            compare(tiny_path, output.mask_logits[number], stored[f"{image}.{layer}pred_masks"], summed=True)
 
 
 @torch.no_grad()
-def test_whole_model_from_pixels_to_scores(tiny_path: Path, our_name: Rename, compare: Compare) -> None:
+def test_backbone_features(tiny_path: Path, compare: Compare) -> None:
+    """timm's ResNet is the authors': stride in the 3x3 convolution, 7x7 stem, frozen BatchNorm."""
     weights, stored = read(tiny_path)
-    model = build(weights, our_name).double().eval()
+    model = build(weights)
+    for image in sorted({k.split(".")[0] for k in stored if ".feat." in k}):
+        images = stored[f"{image}.image_uint_range"][None].double()
+        levels = model.double().eval().backbone((images / 255 - model.mean) / model.std)
+        for stage, level in zip(STAGES, levels, strict=True):
+            compare(tiny_path, level, stored[f"{image}.feat.{stage}"])
+
+
+@torch.no_grad()
+def test_whole_model_from_pixels_to_scores(tiny_path: Path, compare: Compare) -> None:
+    weights, stored = read(tiny_path)
+    model = build(weights).double().eval()
     images = sorted(k.split(".")[0] for k in stored if k.endswith(".image_uint_range"))
     assert images
     for image in images:
@@ -142,10 +142,7 @@ def their_norms(model: SimFormer, our_name: Rename, names: list[str]) -> dict[st
     ours = dict(model.named_parameters())
     result: dict[str, float | None] = {}
     for name in names:
-        if name.startswith("backbone."):
-            parameter = ours.get("backbone." + name.removeprefix("backbone.").replace(".", "/"))
-        else:
-            parameter = ours.get(our_name(name))
+        parameter = ours.get(our_name(name)) if not name.startswith("criterion.") else None
         gradient = None if parameter is None else parameter.grad
         result[name] = None if gradient is None else gradient.norm().item()
     return result
@@ -154,7 +151,7 @@ def their_norms(model: SimFormer, our_name: Rename, names: list[str]) -> dict[st
 def test_training_step(step_path: Path, our_name: Rename, read_targets: ReadTargets, compare: Compare) -> None:
     seed = step_path.stem.rsplit("_", 1)[1]
     weights, _ = read(step_path.with_name(f"tiny_model_{seed}.safetensors"))
-    model = build(weights, our_name).double().train()
+    model = build(weights).double().train()
     arrays = np.load(step_path)
     targets = read_targets(arrays, model.num_classes)
     images = torch.stack([torch.from_numpy(arrays[f"image{i}"]) for i in range(len(targets.counts))])
@@ -190,7 +187,7 @@ def test_training_step(step_path: Path, our_name: Rename, read_targets: ReadTarg
     ours = their_norms(model, our_name, list(norms))
     assert {name for name, v in ours.items() if v is None} == {name for name, v in norms.items() if v is None}
     trained = [name for name, v in norms.items() if v is not None]
-    assert len(trained) == len(list(model.parameters()))
+    assert len(trained) == sum(p.requires_grad for p in model.parameters())
     total = sum(norms[name] ** 2 for name in trained) ** 0.5
     zero = [name for name in trained if ours[name] < 1e-9 * total]  # where they have rounding noise
     assert all(norms[name] < 1e-6 * total for name in zero)
