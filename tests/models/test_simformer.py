@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.heads import ProposalHead
+from weakshot_seg.models.masked_decoder import MaskedQueryDecoder
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
 from weakshot_seg.models.position import sine_position_embedding
 from weakshot_seg.models.query_decoder import DecoderLayer, QueryDecoder
@@ -144,7 +145,7 @@ def test_query_decoder_is_detrs() -> None:
     for parameter in decoder.parameters():
         nn.init.normal_(parameter, std=0.3)
     feature = torch.randn(2, 5, 3, 4)
-    outputs = decoder(feature)
+    outputs = decoder(feature, torch.empty(0), nn.Identity())
     assert outputs.shape == (2, 2, 4, 8)
     for image in range(2):
         memory = (decoder.project.weight.flatten(1) @ feature[image].flatten(1)).T + decoder.project.bias
@@ -163,8 +164,8 @@ def test_query_decoder_is_detrs() -> None:
 def test_dropout_acts_in_training_only() -> None:
     decoder = QueryDecoder(3, 4, 8, 1, 2, 12, dropout=0.5)
     feature = torch.randn(1, 3, 2, 2)
-    assert not torch.equal(decoder.train()(feature), decoder(feature))
-    assert torch.equal(decoder.eval()(feature), decoder(feature))
+    assert not torch.equal(decoder.train()(feature), decoder(feature, torch.empty(0), nn.Identity()))
+    assert torch.equal(decoder.eval()(feature), decoder(feature, torch.empty(0), nn.Identity()))
 
 
 def test_head_is_a_linear_classifier_and_a_three_layer_mlp() -> None:
@@ -174,3 +175,42 @@ def test_head_is_a_linear_classifier_and_a_three_layer_mlp() -> None:
     assert class_logits.shape == (2, 5, 5)
     first, second, third = head.mask_embed
     torch.testing.assert_close(embeddings, third(F.relu(second(F.relu(first(proposals))))))
+
+
+def test_masked_decoder_attends_within_its_own_masks() -> None:
+    decoder = MaskedQueryDecoder(5, num_queries=3, dim=8, num_layers=2, num_heads=2, ffn_dim=12).eval()
+    for parameter in decoder.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    head = nn.Linear(8, 6)
+    feature, pixels = torch.randn(2, 5, 3, 4), torch.randn(2, 6, 3, 4)
+    pixels[1] = torch.where(
+        torch.arange(6)[:, None, None] == 0, -10.0, 0.0
+    )  # with the bias: masks all empty or all full
+    outputs = decoder(feature, pixels, head)
+    assert outputs.shape == (3, 2, 3, 8)
+    torch.testing.assert_close(outputs[0], decoder.norm(decoder.features.weight).expand(2, -1, -1))
+    for image in range(2):
+        memory = (decoder.project.weight.flatten(1) @ feature[image].flatten(1)).T + decoder.project.bias
+        keys = memory + sine_position_embedding(3, 4, 8).flatten(1).T
+        place, target = decoder.queries.weight, decoder.features.weight
+        for number, layer in enumerate(decoder.layers):
+            assert isinstance(layer, DecoderLayer)
+            inside = head(decoder.norm(target)) @ pixels[image].flatten(1) >= 0
+            query = target + place
+            target = layer.norm1(target + attention(layer.self_attention, query, query, target))
+            rows = []
+            for row, mask in zip(target + place, inside, strict=True):
+                seen = mask if mask.any() else torch.ones_like(mask)
+                rows.append(attention(layer.cross_attention, row[None], keys[seen], memory[seen]))
+            target = layer.norm2(target + torch.cat(rows))
+            target = layer.norm3(target + layer.linear2(F.relu(layer.linear1(target))))
+            torch.testing.assert_close(outputs[number + 1, image], decoder.norm(target), rtol=1e-4, atol=1e-5)
+
+
+def test_masked_attention_is_used_and_trained(build: Callable[..., SimFormer]) -> None:
+    model = build(masked_attention=True).train()
+    output = model(pixels(64, 96))
+    assert output.mask_logits.shape == (3, 2, 7, 16, 24)
+    output.class_logits.sum().backward()
+    assert isinstance(model.query_decoder, MaskedQueryDecoder)
+    assert model.query_decoder.features.weight.grad is not None

@@ -55,6 +55,7 @@ class TimmBackbone(nn.Module):
                 f"model.backbone.name={name!r} is no timm model" + (f"; did you mean {close}?" if close else "")
             )
         self.net = _from_file(name, checkpoint, timm_options) if checkpoint else _create(name, pretrained, timm_options)
+        self.net.to(memory_format=torch.channels_last)  # what convolutions are fastest in
         for module in self.net.modules():
             if type(module) is SwinTransformerBlock:
                 module.__class__ = PaddedSwinBlock
@@ -82,7 +83,7 @@ class TimmBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images ``[B, 3, H, W]`` -> four levels ``[B, C_s, ~H/s, ~W/s]`` for s = 4, 8, 16, 32."""
-        features = self.net(images)
+        features = self.net(images.contiguous(memory_format=torch.channels_last))
         levels = [features[i] for i in self.levels]
         if self.channels_last_output:
             levels = [level.permute(0, 3, 1, 2) for level in levels]

@@ -22,7 +22,11 @@ class ProposalHead(nn.Module):
 
     def forward(self, proposals: Tensor) -> tuple[Tensor, Tensor]:
         """``[..., dim]`` -> (class logits ``[..., K+1]``, mask embeddings ``[..., C]``)."""
+        return self.classify(proposals), self.mask_embeddings(proposals)
+
+    def mask_embeddings(self, proposals: Tensor) -> Tensor:
+        """``[..., dim]`` -> mask embeddings ``[..., C]``."""
         hidden = proposals
         for layer in self.mask_embed[:-1]:
             hidden = F.relu(layer(hidden))
-        return self.classify(proposals), self.mask_embed[-1](hidden)
+        return self.mask_embed[-1](hidden)

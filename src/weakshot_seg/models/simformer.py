@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.backbone import STRIDES, TimmBackbone, normalise
 from weakshot_seg.models.heads import ProposalHead
+from weakshot_seg.models.masked_decoder import MaskedQueryDecoder
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
 from weakshot_seg.models.query_decoder import QueryDecoder
 from weakshot_seg.structures import SegOutput
@@ -31,6 +32,8 @@ class SimFormer(nn.Module):
         dropout: dropout in the decoder.
         memory_stride: stride of the feature the queries attend to: 32 as in the paper, 16 or 8 for small images.
         memory: whose feature that is: the backbone's, as in the paper, or the pixel decoder's (deep at every stride).
+        masked_attention: the decoder of Mask2Former: learned query features that predict before the first layer
+            (L + 1 outputs) and attend within their masks.
     """
 
     mean: Tensor
@@ -50,6 +53,7 @@ class SimFormer(nn.Module):
         dropout: float = 0.1,
         memory_stride: int = 32,
         memory: Literal["backbone", "pixel_decoder"] = "backbone",
+        masked_attention: bool = False,
     ) -> None:
         super().__init__()
         if memory_stride not in STRIDES:
@@ -61,8 +65,15 @@ class SimFormer(nn.Module):
         self.pixel_decoder = FPNPixelDecoder(backbone.channels, pixel_dim, embedding_dim)
         self.memory = memory
         memory_channels = backbone.channels[self.memory_level] if memory == "backbone" else pixel_dim
-        self.query_decoder = QueryDecoder(
-            memory_channels, self.num_queries, dim, num_layers, num_heads, ffn_dim, dropout
+        decoder = MaskedQueryDecoder if masked_attention else QueryDecoder
+        self.query_decoder = decoder(
+            memory_channels,
+            self.num_queries,
+            dim=dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            ffn_dim=ffn_dim,
+            dropout=dropout,
         )
         self.head = ProposalHead(dim, num_classes, embedding_dim)
         self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
@@ -73,7 +84,8 @@ class SimFormer(nn.Module):
         features = self.backbone(normalise(images, self.mean, self.std))
         pixel_embeddings, decoded = self.pixel_decoder(features)
         memory = features if self.memory == "backbone" else decoded
-        proposals = self.query_decoder(memory[self.memory_level])  # [L, B, Q, dim]
+        feature = memory[self.memory_level]
+        proposals = self.query_decoder(feature, pixel_embeddings, self.head.mask_embeddings)  # [L, B, Q, dim]
         class_logits, mask_embeddings = self.head(proposals)
         batch, channels, height, width = pixel_embeddings.shape
         layers, _, queries, _ = mask_embeddings.shape
