@@ -163,9 +163,9 @@ def test_query_decoder_is_detrs() -> None:
 
 def test_dropout_acts_in_training_only() -> None:
     decoder = QueryDecoder(3, 4, 8, 1, 2, 12, dropout=0.5)
-    feature = torch.randn(1, 3, 2, 2)
-    assert not torch.equal(decoder.train()(feature), decoder(feature, torch.empty(0), nn.Identity()))
-    assert torch.equal(decoder.eval()(feature), decoder(feature, torch.empty(0), nn.Identity()))
+    inputs = torch.randn(1, 3, 2, 2), torch.empty(0), nn.Identity()
+    assert not torch.equal(decoder.train()(*inputs), decoder(*inputs))
+    assert torch.equal(decoder.eval()(*inputs), decoder(*inputs))
 
 
 def test_head_is_a_linear_classifier_and_a_three_layer_mlp() -> None:
