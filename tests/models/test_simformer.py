@@ -44,9 +44,10 @@ def test_output_shapes(size: tuple[int, int], memory_stride: int, build: Callabl
 
 
 @pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "convnext_atto"])
-def test_other_families(name: str, build: Callable[..., SimFormer]) -> None:
-    output = build(name)(pixels(64, 96))
-    assert output.mask_logits.shape == (2, 2, 7, 16, 24)
+@pytest.mark.parametrize("size", [(64, 96), (65, 71)])
+def test_other_families(size: tuple[int, int], name: str, build: Callable[..., SimFormer]) -> None:
+    output = build(name)(pixels(*size))
+    assert output.mask_logits.shape == (2, 2, 7, math.ceil(size[0] / 4), math.ceil(size[1] / 4))
 
 
 def test_mask_logits_are_proposal_pixel_similarity(build: Callable[..., SimFormer]) -> None:

@@ -71,6 +71,7 @@ class TimmBackbone(nn.Module):
             self.pyramid = SimpleFeaturePyramid(channels[-1])
             self.channels = self.pyramid.channels
         self.norms = nn.ModuleList(map(nn.LayerNorm, self.channels)) if norm_outputs else None
+        self.patch_size = min(reductions)
         self.channels_last_output = getattr(self.net, "output_fmt", None) == Format.NHWC  # Swin
         config = getattr(self.net, "pretrained_cfg", None) or {}
         self.mean = tuple(config.get("mean", (0.485, 0.456, 0.406)))
@@ -83,7 +84,9 @@ class TimmBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images ``[B, 3, H, W]`` -> four levels ``[B, C_s, ~H/s, ~W/s]`` for s = 4, 8, 16, 32."""
-        features = self.net(images.contiguous(memory_format=torch.channels_last))
+        down, right = (-size % self.patch_size for size in images.shape[-2:])  # networks of patches take whole ones
+        padded = F.pad(images, (0, right, 0, down))
+        features = self.net(padded.contiguous(memory_format=torch.channels_last))
         levels = [features[i] for i in self.levels]
         if self.channels_last_output:
             levels = [level.permute(0, 3, 1, 2) for level in levels]
