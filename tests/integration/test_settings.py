@@ -14,7 +14,7 @@ Train = Callable[..., Path]
 Metrics = Callable[[Path], dict[str, Any]]
 README = Path(__file__).parents[2] / "README.md"
 TWO_STEPS = ("trainer.max_steps=2",)
-ELSEWHERE = ("logger=wandb", "model.backbone.name=")  # test_multirun.py, tests/models
+ELSEWHERE = ("logger=wandb", "model.backbone.name=", "weights=")  # test_multirun.py, tests/models, test_weights.py
 
 
 def documented() -> list[str]:
