@@ -87,6 +87,8 @@ def load_module(path: str | Path) -> WeakShotModule:
     ours = read_checkpoint(path)["weakshot_seg"]
     recipe = ours["recipe"]
     recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights come from the checkpoint
+    if "compile" in recipe["model"]:
+        recipe["model"]["compile"] = None  # a few images are predicted before they would be compiled for
     module = build_module(recipe, ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"])))
     module.trained_steps = load_weights(module, path)["global_step"]
     return module.eval()

@@ -86,7 +86,7 @@ class WeakShotModule(pl.LightningModule):
         """uint8 label maps ``[h_i, w_i]`` at the original sizes."""
         sizes = [(truth.shape[0], truth.shape[1]) for truth in batch.truths]
         height, width = batch.images.shape[-2:]
-        return predict_maps(self.model(batch.images), (height, width), batch.sizes, sizes)
+        return predict_maps(self.model(batch.images, last_only=True), (height, width), batch.sizes, sizes)
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/base_iou``, ``val/novel_iou``, ... in percent.

@@ -6,8 +6,9 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from weakshot_seg.inference.semantic import predict_maps, resized_scores, semantic_scores
+from weakshot_seg.inference.semantic import best_classes, predict_maps, resized_scores, semantic_scores
 from weakshot_seg.structures import SegOutput
 
 MakeOutput = Callable[..., SegOutput]
@@ -47,6 +48,40 @@ def test_maps_have_the_original_sizes_and_the_best_class(make_output: MakeOutput
     for image, (content, size) in enumerate([((16, 20), (40, 50)), ((12, 24), (12, 24))]):
         scores = resized_scores(output, image, (16, 24), content, size)
         assert torch.equal(maps[image].long(), scores.argmax(0))
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 100])
+@pytest.mark.parametrize("size", [(9, 11), (23, 5)])
+def test_classes_in_chunks_give_the_argmax_over_all(size: tuple[int, int], chunk: int) -> None:
+    class_logits = 2 * torch.randn(2, 6, 8, dtype=torch.float64)
+    mask_logits = 5 * torch.randn(2, 6, 9, 11, dtype=torch.float64)
+    scores = F.interpolate(semantic_scores(class_logits, mask_logits), size, mode="bilinear", align_corners=False)
+    winner = best_classes(class_logits, mask_logits, size, chunk)
+    assert torch.equal(winner, scores.argmax(1))
+    assert len(winner.unique()) > 2
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 6])
+def test_the_first_of_equal_classes_wins(chunk: int) -> None:
+    class_logits = torch.tensor([[[0.0, 2.0, 1.0, 2.0, 2.0, 0.0]]])
+    assert (best_classes(class_logits, torch.randn(1, 1, 4, 4), (4, 4), chunk) == 1).all()
+
+
+def test_scores_of_all_classes_are_never_held(make_output: MakeOutput) -> None:
+    output = make_output(classes=200, images=1, size=(4, 6))
+    largest = 0
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            nonlocal largest
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, torch.Tensor):
+                largest = max(largest, result.numel())
+            return result
+
+    with torch.no_grad(), Watch():
+        predict_maps(output, (16, 24), [(16, 20)], [(60, 70)])
+    assert 60 * 70 <= largest < 50 * 60 * 70
 
 
 def test_a_sure_proposal_paints_its_mask() -> None:

@@ -83,6 +83,15 @@ def test_float_and_byte_images_are_the_same(build: Callable[..., SimFormer]) -> 
     assert torch.equal(model(images).mask_logits, model(images.float()).mask_logits)
 
 
+def test_the_last_layer_alone(build: Callable[..., SimFormer]) -> None:
+    model, images = build(num_layers=3), pixels(32, 48)
+    whole, last = model(images), model(images, last_only=True)
+    assert len(whole.class_logits) == 3
+    assert last.mask_logits.shape == (1, 2, 7, 8, 12)
+    torch.testing.assert_close(last.class_logits[0], whole.class_logits[2])
+    torch.testing.assert_close(last.mask_logits[0], whole.mask_logits[2])
+
+
 def test_one_query_per_class_by_default_setting_none(build: Callable[..., SimFormer]) -> None:
     assert build(num_queries=None)(pixels(32, 32)).class_logits.shape == (2, 2, 5, 6)
 

@@ -21,9 +21,9 @@ class FPNPixelDecoder(nn.Module):
     def __init__(self, in_channels: Sequence[int], dim: int = 256, embedding_dim: int = 256, groups: int = 32) -> None:
         super().__init__()
         self.dim = dim
-        self.top = _conv_norm(in_channels[-1], dim, 3, groups)
-        self.laterals = nn.ModuleList(_conv_norm(c, dim, 1, groups) for c in in_channels[:-1])
-        self.outputs = nn.ModuleList(_conv_norm(dim, dim, 3, groups) for _ in in_channels[:-1])
+        self.top = ConvNorm(in_channels[-1], dim, 3, groups)
+        self.laterals = nn.ModuleList(ConvNorm(c, dim, 1, groups) for c in in_channels[:-1])
+        self.outputs = nn.ModuleList(ConvNorm(dim, dim, 3, groups) for _ in in_channels[:-1])
         self.embed = nn.Conv2d(dim, embedding_dim, 3, padding=1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -41,8 +41,11 @@ class FPNPixelDecoder(nn.Module):
         return self.embed(levels[0]), levels
 
 
-def _conv_norm(in_dim: int, dim: int, kernel: int, groups: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_dim, dim, kernel, padding=kernel // 2, bias=False),
-        nn.GroupNorm(groups, dim),
-    )
+class ConvNorm(nn.Sequential):
+    """Convolution without bias and GroupNorm."""
+
+    def __init__(self, in_dim: int, dim: int, kernel: int, groups: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_dim, dim, kernel, padding=kernel // 2, bias=False),
+            nn.GroupNorm(groups, dim),
+        )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.backbone import STRIDES, TimmBackbone, normalise
+from weakshot_seg.models.checkpointing import checkpoint_blocks
 from weakshot_seg.models.heads import ProposalHead
 from weakshot_seg.models.masked_decoder import MaskedQueryDecoder
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
@@ -34,6 +36,11 @@ class SimFormer(nn.Module):
         memory: whose feature that is: the backbone's, as in the paper, or the pixel decoder's (deep at every stride).
         masked_attention: the decoder of Mask2Former: learned query features that predict before the first layer
             (L + 1 outputs) and attend within their masks.
+        activation_checkpointing: keep less of the forward pass in memory and compute it again in backward.
+        compile: backend of ``torch.compile`` ("inductor") for the four parts of the network; None = as written.
+
+    Raises:
+        ConfigError: no such memory stride, no such compiler, or both compiled and checkpointed.
     """
 
     mean: Tensor
@@ -54,6 +61,8 @@ class SimFormer(nn.Module):
         memory_stride: int = 32,
         memory: Literal["backbone", "pixel_decoder"] = "backbone",
         masked_attention: bool = False,
+        activation_checkpointing: bool = False,
+        compile: str | Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
         if memory_stride not in STRIDES:
@@ -79,14 +88,26 @@ class SimFormer(nn.Module):
         self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> SegOutput:
-        """RGB images 0..255 ``[B, 3, H, W]`` (uint8 or float) -> outputs of all decoder layers."""
+        parts = (self.backbone, self.pixel_decoder, self.query_decoder, self.head)
+        if activation_checkpointing:
+            for part in parts:
+                checkpoint_blocks(part)
+        if compile is not None:
+            _check_compiler(compile, activation_checkpointing)
+            for part in parts:
+                part.compile(backend=compile)
+
+    def forward(self, images: Tensor, last_only: bool = False) -> SegOutput:
+        """RGB images 0..255 ``[B, 3, H, W]`` (uint8 or float) -> outputs of all decoder layers, or of the last (L = 1).
+
+        Predictions need the last layer only; the masks of the others are a large part of the work.
+        """
         features = self.backbone(normalise(images, self.mean, self.std))
         pixel_embeddings, decoded = self.pixel_decoder(features)
         memory = features if self.memory == "backbone" else decoded
         feature = memory[self.memory_level]
         proposals = self.query_decoder(feature, pixel_embeddings, self.head.mask_embeddings)  # [L, B, Q, dim]
-        class_logits, mask_embeddings = self.head(proposals)
+        class_logits, mask_embeddings = self.head(proposals[-1:] if last_only else proposals)
         batch, channels, height, width = pixel_embeddings.shape
         layers, _, queries, _ = mask_embeddings.shape
         # one matrix product per image for all layers: [B, LQ, C] @ [B, C, hw]
@@ -94,3 +115,14 @@ class SimFormer(nn.Module):
         masks = flat @ pixel_embeddings.flatten(2)
         mask_logits = masks.view(batch, layers, queries, height, width).transpose(0, 1)
         return SegOutput(class_logits, mask_logits, pixel_embeddings)
+
+
+def _check_compiler(backend: str | Callable[..., Any], activation_checkpointing: bool) -> None:
+    names = torch.compiler.list_backends(exclude_tags=None)
+    if isinstance(backend, str) and backend not in names:
+        raise ConfigError(f"model.compile={backend!r}: choose one of {names} or null")
+    if activation_checkpointing:
+        raise ConfigError(
+            "model.compile and model.activation_checkpointing exclude each other: the compiler decides itself what to "
+            "compute again"
+        )
