@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import time
 from dataclasses import asdict, dataclass
@@ -140,7 +139,7 @@ def measure(images: int, classes: int, batches: int) -> Result:
 def markdown(results: list[Result], classes: int) -> str:
     """The table of all sizes."""
     lines = [
-        f"{classes} classes, batches of {BATCH}, one process of {os.cpu_count()} cores, CPU time, numpy {np.__version__}",
+        f"{classes} classes, batches of {BATCH}, CPU time of one process, NumPy {np.__version__}",
         "",
         "| images | labels | index, s | first batch, s | draw, us per sample | load, us per sample | memory, MB |",
         "|---|---|---|---|---|---|---|",
