@@ -90,6 +90,30 @@ def test_frozen_norm_keeps_statistics_and_affine_through_training(name: str) -> 
     assert backbone.train().training  # the network itself does train
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_frozen_norm_is_batch_norm_in_evaluation_mode(dtype: torch.dtype) -> None:
+    norm = TimmBackbone("resnet18", freeze_norm=True).train().net.bn1
+    for values in (norm.running_mean, norm.weight.data, norm.bias.data):
+        nn.init.normal_(values)
+    nn.init.uniform_(norm.running_var, 0.1, 2)
+    x, kept = torch.randn(2, 64, 5, 7, dtype=dtype, requires_grad=True), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = norm(x)
+    assert y.dtype == dtype
+    assert dtype != torch.float32 or sum(t.numel() for t in kept) <= 64  # not the input
+    weight = torch.randn(2, 64, 5, 7).to(dtype)
+    (y * weight).sum().backward()
+    plain = x.detach().double().requires_grad_()
+    mean, var, scale, shift = (
+        t.double()[:, None, None] for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    )
+    expected = (plain - mean) / (var + norm.eps).sqrt() * scale + shift
+    (expected * weight).sum().backward()
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.02, "atol": 0.02}
+    torch.testing.assert_close(y.double(), expected, **tolerance)
+    torch.testing.assert_close(x.grad.double(), plain.grad, **tolerance)
+
+
 def test_norms_train_unless_frozen() -> None:
     backbone = TimmBackbone("resnet18").train()
     before = backbone.net.bn1.running_mean.clone()

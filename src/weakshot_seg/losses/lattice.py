@@ -49,11 +49,21 @@ class PixelLattice:
         Returns:
             float ``[L, M, H', W']``.
         """
-        layer = torch.arange(len(queries), device=queries.device)[:, None]
-        logits = output.mask_logits[layer, image, queries]  # [L, M, h, w]
-        vertical = _bilinear(logits.shape[-2], self.size[0], logits)[self.rows]  # [H', h]
-        horizontal = _bilinear(logits.shape[-1], self.size[1], logits)[self.columns]  # [W', w]
+        logits = choose(output, image, queries)
+        vertical, horizontal = self.matrices(logits)
         return vertical @ (logits @ horizontal.T)
+
+    def matrices(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """``[H', h]`` and ``[W', w]`` that upsample maps of size, dtype and device of ``like`` (``[..., h, w]``)."""
+        vertical = _bilinear(like.shape[-2], self.size[0], like)[self.rows]
+        horizontal = _bilinear(like.shape[-1], self.size[1], like)[self.columns]
+        return vertical, horizontal
+
+
+def choose(output: SegOutput, image: Tensor, queries: Tensor) -> Tensor:
+    """Mask logits ``[L, M, h, w]`` of the proposals ``queries`` (int64 ``[L, M]``) of images ``image`` (``[M]``)."""
+    layer = torch.arange(len(queries), device=queries.device)[:, None]
+    return output.mask_logits[layer, image, queries]
 
 
 def _bilinear(source: int, target: int, like: Tensor) -> Tensor:

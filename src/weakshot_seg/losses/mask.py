@@ -6,9 +6,9 @@ from typing import Literal
 
 from torch import Tensor
 
-from weakshot_seg.losses.functional import mask_losses
-from weakshot_seg.losses.lattice import PixelLattice
+from weakshot_seg.losses.lattice import PixelLattice, choose
 from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.losses.upsampled import upsampled_mask_losses
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.distributed import mean_over_ranks
 
@@ -40,8 +40,8 @@ class MaskLoss(LossTerm):
         image, slot = targets.mask_index
         queries = assignment.queries[:, image, slot]  # [L, M]
         lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
-        logits = lattice.upsample(output, image, queries)  # [L, M, H', W']
+        logits = choose(output, image, queries)  # [L, M, h, w]
         masks = lattice.pick(targets.label_map)[image] == targets.classes[image, slot][:, None, None]
-        focal, dice = mask_losses(logits, masks)
+        focal, dice = upsampled_mask_losses(logits, masks, *lattice.matrices(logits))
         count = mean_over_ranks(logits.new_full((), len(image))).clamp(min=1)
         return {"focal": focal.sum() / count, "dice": dice.sum() / count}

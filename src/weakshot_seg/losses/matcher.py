@@ -65,7 +65,12 @@ class HungarianMatcher(nn.Module):
         index = classes[None, :, None].expand(layers, -1, queries, -1)
         cost = -self.class_weight * probability.gather(-1, index)  # [L, B, Q, N]
         masks = self._masks(targets, height, width)  # [B, hw, N]
-        mask_cost = pairwise_mask_cost(output.mask_logits.flatten(3), masks, self.focal_weight, self.dice_weight)
+        mask_cost = torch.stack(  # layer by layer: its intermediates are several times the logits
+            [
+                pairwise_mask_cost(layer.flatten(2), masks, self.focal_weight, self.dice_weight)
+                for layer in output.mask_logits
+            ]
+        )
         has_mask = masks.any(dim=1)[:, None]  # [B, 1, N]
         return cost + mask_cost * has_mask
 

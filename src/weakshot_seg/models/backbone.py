@@ -80,6 +80,8 @@ class TimmBackbone(nn.Module):
         if freeze_norm:
             for module in self._batch_norms():
                 module.requires_grad_(False)
+                if type(module) is nn.BatchNorm2d:
+                    module.__class__ = FrozenBatchNorm2d
             self.train(self.training)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -106,6 +108,20 @@ class TimmBackbone(nn.Module):
 
     def _batch_norms(self) -> list[nn.Module]:
         return [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+class FrozenBatchNorm2d(nn.BatchNorm2d):
+    """Fixed scale and shift: BatchNorm in evaluation mode, without keeping its input for the backward pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` -> the same."""
+        if x.dtype != self.weight.dtype:  # half precision: there BatchNorm itself works in float32
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        shift = self.bias - self.running_mean * scale
+        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
 
 
 class PaddedSwinBlock(SwinTransformerBlock):

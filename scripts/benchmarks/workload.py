@@ -1,0 +1,61 @@
+"""Images and targets of the step benchmark: the same random scenes for every contestant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from weakshot_seg.structures import IGNORE, WeakTargets
+
+SEGMENTS = 12
+"""Regions of a scene; about as many classes as an image of COCO-Stuff shows."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A training batch.
+
+    Attributes:
+        images: uint8 ``[B, 3, H, W]``.
+        full: targets with masks of all classes.
+        weak: the same scenes with every fourth class novel: known by tag only; images 2i and 2i+1 are a pair.
+        masks: for each image float 0/1 ``[N_i, H, W]``, the masks of ``full`` as transformers takes them.
+        classes: for each image int64 ``[N_i]``.
+    """
+
+    images: Tensor
+    full: WeakTargets
+    weak: WeakTargets
+    masks: list[Tensor]
+    classes: list[Tensor]
+
+
+def make_workload(size: int, batch: int, num_classes: int, device: torch.device, seed: int = 0) -> Workload:
+    """Random scenes of ``SEGMENTS`` regions (nearest of random centres), with a strip of padding at the bottom."""
+    generator = torch.Generator().manual_seed(seed)
+    grid = torch.stack(torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij"), -1).float()
+    label_maps = torch.empty(batch, size, size, dtype=torch.uint8)
+    pool = torch.randperm(num_classes, generator=generator)[: 2 * SEGMENTS]  # images share classes, as pairs do
+    for label_map in label_maps:
+        centres = torch.rand(SEGMENTS, 2, generator=generator) * size
+        nearest = torch.cdist(grid.view(-1, 2), centres).argmin(1).view(size, size)
+        chosen = pool[torch.randperm(len(pool), generator=generator)[:SEGMENTS]]
+        label_map[:] = chosen[nearest].to(torch.uint8)
+    padding = torch.zeros(batch, size, size, dtype=torch.bool)
+    padding[:, size - size // 16 :] = True
+    label_maps[padding] = IGNORE
+    images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, generator=generator)
+
+    novel = torch.zeros(num_classes, dtype=torch.bool)
+    novel[::4] = True
+    none = torch.zeros(batch, num_classes, dtype=torch.bool)
+    full = WeakTargets.collate(label_maps, padding, none, torch.zeros_like(novel))
+    hidden = label_maps.clone()
+    hidden[torch.cat([novel, torch.zeros(256 - num_classes, dtype=torch.bool)])[label_maps.long()]] = IGNORE
+    weak = WeakTargets.collate(hidden, padding, full.with_mask & novel, novel, paired=True)
+
+    classes = [row.nonzero()[:, 0] for row in full.with_mask]
+    masks = [(m == c[:, None, None]).float().to(device) for m, c in zip(label_maps, classes, strict=True)]
+    return Workload(images.to(device), full.to(device), weak.to(device), masks, [c.to(device) for c in classes])
