@@ -66,13 +66,13 @@ class SimBlock(nn.Module):
         """``[B, P, in_dim/2]``, ``[B, R, in_dim/2]`` -> ``[B, P, R, dim]`` of the concatenated pairs."""
         hidden = self._residual(_pairwise_linear(self.linear1, first, second))
         if self.skip is not None:
-            return hidden + F.relu(_pairwise_linear(self.skip, first, second))
+            return hidden + F.relu(_pairwise_linear(self.skip, first, second), inplace=True)
         half = first.shape[-1]
         return hidden + F.pad(first, (0, half)).unsqueeze(2) + F.pad(second, (half, 0)).unsqueeze(1)
 
     def _residual(self, pre_activation: Tensor) -> Tensor:
-        hidden = F.relu(_over_channels(self.norm1, pre_activation))
-        return F.relu(_over_channels(self.norm2, self.linear2(hidden)))
+        hidden = _norm_relu(self.norm1, pre_activation)
+        return _norm_relu(self.norm2, self.linear2(hidden))
 
 
 def _pairwise_linear(layer: nn.Linear, first: Tensor, second: Tensor) -> Tensor:
@@ -80,5 +80,6 @@ def _pairwise_linear(layer: nn.Linear, first: Tensor, second: Tensor) -> Tensor:
     return F.linear(first, weight_first).unsqueeze(2) + F.linear(second, weight_second, layer.bias).unsqueeze(1)
 
 
-def _over_channels(norm: nn.Module, x: Tensor) -> Tensor:
-    return norm(x.flatten(0, -2)).view_as(x)
+def _norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
+    """relu(norm(x)) over the last axis; in place, as tensors of all pairs are large."""
+    return F.relu(norm(x.flatten(0, -2)), inplace=True).view_as(x)
