@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=["32", "bf16"], default="32")
     parser.add_argument("--compile", action="store_true", help="torch.compile the parts of all networks")
     parser.add_argument("--checkpointing", action="store_true", help="activation checkpointing in ours")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: where other work runs as well")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--warmup", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -69,10 +70,10 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     device = torch.device(args.device)
     work = make_workload(args.size, args.batch, args.classes, device)
     contestants = make_contestants(args, work)
-    options = (args.rounds, args.warmup, device)
+    options = (args.rounds, args.warmup, device, args.clock)
     seconds = alternate({c.name: c.step for c in contestants}, *options)
     peaks = {c.name: c.resident_bytes() + peak_bytes(c.step, device) for c in contestants}
-    phases = {c.name: phase_seconds(c, min(args.rounds, 3)) for c in contestants}
+    phases = {c.name: phase_seconds(c, min(args.rounds, 3), args.clock) for c in contestants}
     for contestant in contestants:
         contestant.module.eval()
     predictions = {c.name: c.predict for c in contestants if c.name in (OTHER, PLAIN)}
@@ -115,23 +116,23 @@ def make_contestants(args: argparse.Namespace, work: Workload) -> list[Contestan
         if full:
             terms |= {"complement": ComplementLoss(weight=0.15), "similarity": PixelSimilarityLoss(SimNet())}
         targets = work.full if name == PLAIN else work.weak
-        return Ours(name, model, Criterion(HungarianMatcher(), terms), targets, work, args.precision)
+        return Ours(name, model, Criterion(HungarianMatcher(), terms), targets, work, args.precision, args.clock)
 
     return [
-        HuggingFace(work, args.classes, args.precision, args.compile),
+        HuggingFace(work, args.classes, args.precision, args.clock, args.compile),
         ours(PLAIN, False),
         ours(FULL, True),
         ours(PLAIN_WEAK, False),
     ]
 
 
-def phase_seconds(contestant: Contestant, rounds: int) -> dict[str, float]:
+def phase_seconds(contestant: Contestant, rounds: int, clock: str) -> dict[str, float]:
     """Mean seconds of every phase of a step; "rest" is what no phase claims."""
     timer = contestant.timer
     timer.on = True
     contestant.step()  # a compiled network is compiled anew with the timer on
     timer.seconds.clear()
-    with_timer = alternate({"step": contestant.step}, rounds, 0, contestant.work.images.device)["step"]
+    with_timer = alternate({"step": contestant.step}, rounds, 0, contestant.work.images.device, clock)["step"]
     timer.on = False
     phases = {name: total / rounds for name, total in timer.seconds.items()}
     return phases | {"rest": sum(with_timer) / rounds - sum(phases.values())}
@@ -171,7 +172,8 @@ def markdown(result: dict[str, Any]) -> str:
     lines = [
         f"{setting['size']} x {setting['size']}, batch {setting['batch']}, {setting['classes']} classes, "
         f"{result['masks']} masks, precision {setting['precision']}, compile {setting['compile']}, checkpointing "
-        f"{setting['checkpointing']}; {where}; torch {machine['torch']}; {setting['rounds']} paired rounds",
+        f"{setting['checkpointing']}; {where}, {setting['clock']} clock; "
+        f"torch {machine['torch']}; {setting['rounds']} paired rounds",
         "",
         "| ratio | median | quartiles |",
         "|---|---|---|",

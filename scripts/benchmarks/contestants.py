@@ -29,12 +29,12 @@ class Contestant(ABC):
         timer: phases of the last steps, when it is switched on.
     """
 
-    def __init__(self, name: str, module: nn.Module, work: Workload, precision: str) -> None:
+    def __init__(self, name: str, module: nn.Module, work: Workload, precision: str, clock: str) -> None:
         self.name = name
         self.module = module
         self.work = work
         self.precision = precision
-        self.timer = PhaseTimer(work.images.device)
+        self.timer = PhaseTimer(work.images.device, clock)
         self.optimizer = AdamW([p for p in module.parameters() if p.requires_grad], lr=1e-5, fused=True)
 
     @abstractmethod
@@ -77,12 +77,20 @@ class Ours(Contestant):
         targets: what the criterion gets.
         work: the images.
         precision: "32" or "bf16".
+        clock: "wall" or "cpu".
     """
 
     def __init__(
-        self, name: str, model: SimFormer, criterion: Criterion, targets: WeakTargets, work: Workload, precision: str
+        self,
+        name: str,
+        model: SimFormer,
+        criterion: Criterion,
+        targets: WeakTargets,
+        work: Workload,
+        precision: str,
+        clock: str,
     ) -> None:
-        super().__init__(name, nn.ModuleList([model, criterion]).train().to(work.images.device), work, precision)
+        super().__init__(name, nn.ModuleList([model, criterion]).train().to(work.images.device), work, precision, clock)
         self.model, self.criterion, self.targets = model, criterion, targets
         parts = {"backbone": model.backbone, "pixel decoder": model.pixel_decoder, "query decoder": model.query_decoder}
         terms = {f"loss: {term}": module for term, module in criterion.terms.items()}
@@ -123,16 +131,17 @@ class HuggingFace(Contestant):
         work: images and masks.
         num_classes: ``K``.
         precision: "32" or "bf16".
+        clock: "wall" or "cpu".
         compile: compile its parts by torch.compile.
     """
 
-    def __init__(self, work: Workload, num_classes: int, precision: str, compile: bool) -> None:
+    def __init__(self, work: Workload, num_classes: int, precision: str, clock: str, compile: bool) -> None:
         model = SixLayers(maskformer_config(num_classes)).train()
         pixel, decoder = model.model.pixel_level_module, model.model.transformer_module
         for module in pixel.encoder.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval().requires_grad_(False)
-        super().__init__("Hugging Face", model.to(work.images.device), work, precision)
+        super().__init__("Hugging Face", model.to(work.images.device), work, precision, clock)
         self.model = model
         parts = {"backbone": pixel.encoder, "pixel decoder": pixel.decoder, "query decoder": decoder}
         if compile:
@@ -194,6 +203,8 @@ def maskformer_config(num_classes: int) -> MaskFormerConfig:
             "encoder_attention_heads": 8,
             "num_queries": 100,
             "dropout": 0.1,
+            "attention_dropout": 0.1,
+            "activation_dropout": 0.1,
         },
         fpn_feature_size=256,
         mask_feature_size=256,

@@ -16,6 +16,9 @@ from torch.profiler import ProfilerActivity, profile
 
 Run = Callable[[], object]
 
+CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
+"""The second counts what this process computes only, on all its threads: for a machine that does other work as well."""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -45,9 +48,11 @@ class PhaseTimer:
 
     Args:
         device: the device of the work.
+        clock: see :data:`CLOCKS`.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, clock: str) -> None:
+        self._clock = CLOCKS[clock]
         self.on = False
         self.seconds: dict[str, float] = defaultdict(float)
         self._device = device
@@ -68,12 +73,12 @@ class PhaseTimer:
     def _start(self) -> None:
         if self.on:
             synchronise(self._device)
-            self._open.append(time.perf_counter())
+            self._open.append(self._clock())
 
     def _stop(self, name: str) -> None:
         if self.on:
             synchronise(self._device)
-            self.seconds[name] += time.perf_counter() - self._open.pop()
+            self.seconds[name] += self._clock() - self._open.pop()
 
 
 def synchronise(device: torch.device) -> None:
@@ -82,17 +87,19 @@ def synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def alternate(runs: Mapping[str, Run], rounds: int, warmup: int, device: torch.device) -> dict[str, list[float]]:
+def alternate(
+    runs: Mapping[str, Run], rounds: int, warmup: int, device: torch.device, clock: str
+) -> dict[str, list[float]]:
     """Seconds of every run in every round, the runs taking turns: A B A B ..."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(-warmup, rounds):
         for name, run in runs.items():
             synchronise(device)
-            start = time.perf_counter()
+            start = CLOCKS[clock]()
             run()
             synchronise(device)
             if number >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(CLOCKS[clock]() - start)
     return seconds
 
 
