@@ -117,7 +117,7 @@ class Ours(Contestant):
 class SixLayers(MaskFormerForInstanceSegmentation):
     """Without the predictions of the queries before the first layer, which transformers also supervises: same work."""
 
-    def get_logits(self, outputs):  # type: ignore[no-untyped-def]
+    def get_logits(self, outputs):
         """Class and mask logits of the decoder layers."""
         if self.config.use_auxiliary_loss:
             outputs.transformer_decoder_hidden_states = outputs.transformer_decoder_hidden_states[1:]

@@ -81,13 +81,14 @@ class Draw:
     seed: int
 
 
+@dataclass(frozen=True)
 class _Movable:
     """Moves every tensor field of a dataclass, also nested ones; Lightning and the DataLoader call it."""
 
     def _map(self: T, name: str, *args: object, **kwargs: object) -> T:
-        movable = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        movable = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {k: getattr(v, name)(*args, **kwargs) for k, v in movable.items() if isinstance(v, Tensor | _Movable)}
-        return replace(self, **moved)  # type: ignore[type-var]
+        return replace(self, **moved)
 
     def to(self: T, device: torch.device | str, non_blocking: bool = False) -> T:
         """The same on ``device``."""

@@ -72,7 +72,7 @@ def test_scores_of_all_classes_are_never_held(make_output: MakeOutput) -> None:
     largest = 0
 
     class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, function, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             nonlocal largest
             result = function(*args, **(kwargs or {}))
             if isinstance(result, torch.Tensor):

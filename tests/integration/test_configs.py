@@ -56,7 +56,7 @@ def composed(entry: str, overrides: tuple[str, ...], output_dir: Path) -> dict[s
         config = compose(entry, [*overrides, f"hydra.runtime.output_dir={output_dir}"], return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    content: dict[str, Any] = OmegaConf.to_container(own, resolve=True)  # type: ignore[assignment]
+    content: dict[str, Any] = OmegaConf.to_container(own, resolve=True)
     return content
 
 

@@ -179,7 +179,7 @@ def test_absence_loss_is_the_focal_loss_of_absent_classes(make_output: MakeOutpu
 
 def test_unknown_layers_are_refused() -> None:
     with pytest.raises(ConfigError, match="'all' or 'last'"):
-        MaskLoss(layers="first")  # type: ignore[arg-type]
+        MaskLoss(layers="first")
 
 
 class TwoRanks:

@@ -22,7 +22,7 @@ def make(name: str, checkpointing: bool, **options: object) -> SimFormer:
     backbone = TimmBackbone(name, **BACKBONES[name])
     return SimFormer(
         5, backbone, num_queries=7, dropout=0.3, activation_checkpointing=checkpointing, **SMALL, **options
-    )  # type: ignore[arg-type]
+    )
 
 
 @contextmanager

@@ -73,7 +73,7 @@ def build(weights: dict[str, Tensor], features: list[Tensor] | None = None) -> S
     fields = ("num_queries", "dim", "pixel_dim", "embedding_dim", "num_layers", "ffn_dim")
     options = {name: getattr(sizes, name) for name in fields}
     backbone = make_backbone(source.tensors) if features is None else Stored(features)
-    model = SimFormer(sizes.num_classes, backbone, num_heads=4, dropout=0.0, **options)  # type: ignore[arg-type]
+    model = SimFormer(sizes.num_classes, backbone, num_heads=4, dropout=0.0, **options)
     ours = model.state_dict()
     wanted = {n: t for n, t in source.tensors.items() if features is None or not n.startswith("backbone.")}
     tensors, report = match(ours, wanted, [name for name in ours if name.endswith("num_batches_tracked")])

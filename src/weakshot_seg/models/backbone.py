@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -55,7 +56,7 @@ class TimmBackbone(nn.Module):
                 f"model.backbone.name={name!r} is no timm model" + (f"; did you mean {close}?" if close else "")
             )
         self.net = _from_file(name, checkpoint, timm_options) if checkpoint else _create(name, pretrained, timm_options)
-        self.net.to(memory_format=torch.channels_last)  # what convolutions are fastest in
+        self.net.to(memory_format=torch.channels_last)  # fastest on GPUs and for depthwise convolutions
         for module in self.net.modules():
             if type(module) is SwinTransformerBlock:
                 module.__class__ = PaddedSwinBlock
@@ -147,7 +148,7 @@ class SimpleFeaturePyramid(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        up = lambda inner, outer: nn.ConvTranspose2d(inner, outer, 2, stride=2)  # noqa: E731
+        up = partial(nn.ConvTranspose2d, kernel_size=2, stride=2)
         self.channels = (dim // 4, dim // 2, dim, dim)
         self.branches = nn.ModuleList(
             [
