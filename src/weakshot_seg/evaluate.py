@@ -28,6 +28,7 @@ def main(cfg: DictConfig) -> float | None:
     """Prints the table, writes pictures and metrics.json; returns novel IoU."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     module = load_module(cfg.ckpt)
+    module.inference = instantiate(cfg.inference)
     recipe = plain(cfg.data) if cfg.get("data") else module.recipe["data"]
     data: WeakShotDataModule = instantiate(recipe)
     data.setup("validate")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +12,8 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from weakshot_seg.errors import DivergedError
-from weakshot_seg.inference.semantic import predict_maps
+from weakshot_seg.inference.semantic import Inference, label_map
+from weakshot_seg.inference.whole import WholeImage
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
 from weakshot_seg.models.simformer import SimFormer
@@ -33,6 +35,7 @@ class WeakShotModule(pl.LightningModule):
     Attributes:
         report: the latest validation result.
         report_step: optimiser steps done when it was measured.
+        inference: how validation and prediction apply the network to images.
         trained_steps: optimiser steps of the checkpoint the weights came from, 0 if from none.
     """
 
@@ -56,6 +59,7 @@ class WeakShotModule(pl.LightningModule):
         self.report: SegmentationReport | None = None
         self.report_step = -1
         self.trained_steps = 0
+        self.inference: Inference = WholeImage()
 
     def on_train_batch_start(self, batch: WeakBatch, batch_idx: int) -> None:
         """Seeds by the number of the batch and the rank, so that a resumed run draws what it would have drawn."""
@@ -85,8 +89,8 @@ class WeakShotModule(pl.LightningModule):
     def predict_batch(self, batch: EvalBatch) -> list[Tensor]:
         """uint8 label maps ``[h_i, w_i]`` at the original sizes."""
         sizes = [(truth.shape[0], truth.shape[1]) for truth in batch.truths]
-        height, width = batch.images.shape[-2:]
-        return predict_maps(self.model(batch.images, last_only=True), (height, width), batch.sizes, sizes)
+        images = self.inference(partial(self.model, last_only=True), batch.images, batch.sizes)
+        return [label_map(scores, size) for scores, size in zip(images, sizes, strict=True)]
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/base_iou``, ``val/novel_iou``, ... in percent.

@@ -20,6 +20,7 @@ from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image
 from weakshot_seg.errors import DataError
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.structures import IGNORE, EvalBatch
+from weakshot_seg.utils.padding import pad_batch
 from weakshot_seg.utils.visualize import label_png, labelled_overlay, palette
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ def main(cfg: DictConfig) -> None:
     module = load_module(cfg.ckpt)
     device = "cuda" if cfg.device == "auto" and torch.cuda.is_available() else cfg.device.replace("auto", "cpu")
     module.to(device)
+    module.inference = instantiate(cfg.inference)
     transform = instantiate(module.recipe["data"]["val_transform"])
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -73,11 +75,9 @@ def output_names(files: list[Path]) -> list[str]:
 @torch.inference_mode()
 def predict_image(module: WeakShotModule, image: np.ndarray, resized: np.ndarray, device: str) -> np.ndarray:
     """Label map uint8 ``[h, w]`` at the size of ``image``, from the image resized for the model."""
-    height, width = resized.shape[:2]
-    pad = ((0, -height % 32), (0, -width % 32), (0, 0))
-    padded = torch.from_numpy(np.pad(resized, pad, constant_values=128)).permute(2, 0, 1)[None]
+    padded = pad_batch([torch.from_numpy(resized).permute(2, 0, 1)])
     size_carrier = torch.full(image.shape[:2], IGNORE, dtype=torch.uint8)
-    batch = EvalBatch(padded.to(device), ((height, width),), (size_carrier,), ("",))
+    batch = EvalBatch(padded.to(device), (resized.shape[:2],), (size_carrier,), ("",))
     return module.predict_batch(batch)[0].cpu().numpy()
 
 

@@ -8,10 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from weakshot_seg.inference.semantic import best_classes, predict_maps, resized_scores, semantic_scores
+from weakshot_seg.inference.semantic import ProposalScores, label_map, predict_maps, scores_of, semantic_scores
 from weakshot_seg.structures import SegOutput
 
 MakeOutput = Callable[..., SegOutput]
+ALL = slice(None)
 
 
 def test_scores_are_votes_of_the_proposals() -> None:
@@ -33,7 +34,7 @@ def test_masks_are_upsampled_cropped_and_scores_resized(
     content: tuple[int, int], size: tuple[int, int], make_output: MakeOutput
 ) -> None:
     output = make_output(size=(4, 6), layers=3)
-    got = resized_scores(output, 1, (16, 24), content, size)
+    got = scores_of(output, (16, 24), [(16, 24), content])[1](ALL, size)
     masks = F.interpolate(output.mask_logits[2, 1:], (16, 24), mode="bilinear", align_corners=False)
     scores = semantic_scores(output.class_logits[2, 1:], masks)[:, :, : content[0], : content[1]]
     expected = F.interpolate(scores, size, mode="bilinear", align_corners=False)[0]
@@ -42,33 +43,34 @@ def test_masks_are_upsampled_cropped_and_scores_resized(
 
 def test_maps_have_the_original_sizes_and_the_best_class(make_output: MakeOutput) -> None:
     output = make_output(size=(4, 6))
-    maps = predict_maps(output, (16, 24), [(16, 20), (12, 24)], [(40, 50), (12, 24)])
-    assert [tuple(m.shape) for m in maps] == [(40, 50), (12, 24)]
+    contents, sizes = [(16, 20), (12, 24)], [(40, 50), (12, 24)]
+    maps = predict_maps(output, (16, 24), contents, sizes)
+    assert [tuple(m.shape) for m in maps] == sizes
     assert all(m.dtype == torch.uint8 for m in maps)
-    for image, (content, size) in enumerate([((16, 20), (40, 50)), ((12, 24), (12, 24))]):
-        scores = resized_scores(output, image, (16, 24), content, size)
-        assert torch.equal(maps[image].long(), scores.argmax(0))
+    for found, scores, size in zip(maps, scores_of(output, (16, 24), contents), sizes, strict=True):
+        assert torch.equal(found.long(), scores(ALL, size).argmax(0))
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
 @pytest.mark.parametrize("size", [(9, 11), (23, 5)])
-def test_classes_in_chunks_give_the_argmax_over_all(size: tuple[int, int], chunk: int) -> None:
-    class_logits = 2 * torch.randn(2, 6, 8, dtype=torch.float64)
-    mask_logits = 5 * torch.randn(2, 6, 9, 11, dtype=torch.float64)
-    scores = F.interpolate(semantic_scores(class_logits, mask_logits), size, mode="bilinear", align_corners=False)
-    winner = best_classes(class_logits, mask_logits, size, chunk)
-    assert torch.equal(winner, scores.argmax(1))
+def test_classes_in_chunks_give_the_argmax_over_all(
+    size: tuple[int, int], chunk: int, make_output: MakeOutput
+) -> None:
+    (scores,) = scores_of(make_output(images=1, classes=7, size=(4, 6)), (16, 24), [(13, 20)])
+    winner = label_map(scores, size, chunk * 13 * 20)
+    assert torch.equal(winner.long(), scores(ALL, size).argmax(0))
     assert len(winner.unique()) > 2
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 6])
 def test_the_first_of_equal_classes_wins(chunk: int) -> None:
-    class_logits = torch.tensor([[[0.0, 2.0, 1.0, 2.0, 2.0, 0.0]]])
-    assert (best_classes(class_logits, torch.randn(1, 1, 4, 4), (4, 4), chunk) == 1).all()
+    class_logits = torch.tensor([[0.0, 2.0, 1.0, 2.0, 2.0, 0.0]])
+    scores = ProposalScores(class_logits, torch.randn(1, 4, 4), (4, 4), (4, 4))
+    assert (label_map(scores, (4, 4), chunk * 16) == 1).all()
 
 
 def test_scores_of_all_classes_are_never_held(make_output: MakeOutput) -> None:
-    output = make_output(classes=200, images=1, size=(4, 6))
+    (scores,) = scores_of(make_output(classes=200, images=1, size=(4, 6)), (16, 24), [(16, 20)])
     largest = 0
 
     class Watch(TorchDispatchMode):
@@ -80,8 +82,8 @@ def test_scores_of_all_classes_are_never_held(make_output: MakeOutput) -> None:
             return result
 
     with torch.no_grad(), Watch():
-        predict_maps(output, (16, 24), [(16, 20)], [(60, 70)])
-    assert 60 * 70 <= largest < 50 * 60 * 70
+        label_map(scores, (60, 70), at_once=50 * 60 * 70)
+    assert 40 * 60 * 70 <= largest <= 50 * 60 * 70
 
 
 def test_a_sure_proposal_paints_its_mask() -> None:
@@ -95,7 +97,7 @@ def test_a_sure_proposal_paints_its_mask() -> None:
 
 def test_half_precision_outputs_are_scored_in_float32(make_output: MakeOutput) -> None:
     output = make_output(dtype=torch.bfloat16)
-    assert resized_scores(output, 0, (8, 12), (8, 12), (8, 12)).dtype == torch.float32
+    assert scores_of(output, (8, 12), [(8, 12)] * 2)[0](ALL, (8, 12)).dtype == torch.float32
 
 
 def test_one_content_per_image(make_output: MakeOutput) -> None:

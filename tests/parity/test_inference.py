@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from weakshot_seg.inference.semantic import predict_maps, resized_scores, semantic_scores
+from weakshot_seg.inference.semantic import predict_maps, scores_of, semantic_scores
 from weakshot_seg.structures import SegOutput
 
 Compare = Callable[..., None]
@@ -26,10 +26,10 @@ def test_semantic_inference(inference_path: Path, compare: Compare) -> None:
         size = arrays[key].shape[-2:]
         sizes = [size] * len(masks)
         for image in range(len(masks)):
-            compare(inference_path, resized_scores(output, image, size, size, size), arrays[key][image])
+            compare(inference_path, scores_of(output, size, sizes)[image](slice(None), size), arrays[key][image])
         best = torch.stack(predict_maps(output, size, sizes, sizes))
         assert torch.equal(best.long(), torch.from_numpy(arrays[key.replace("scores", "argmax")]).long())
         for match in cropped:
             *numbers, image = map(int, match.groups())
             content, target = (numbers[0], numbers[1]), (numbers[2], numbers[3])
-            compare(inference_path, resized_scores(output, image, size, content, target), arrays[match[0]])
+            compare(inference_path, scores_of(output, size, [content] * len(masks))[image](slice(None), target), arrays[match[0]])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from weakshot_seg.conversion.detectron2 import from_detectron2
 from weakshot_seg.conversion.report import match
 from weakshot_seg.conversion.sizes import read_sizes
-from weakshot_seg.inference.semantic import resized_scores
+from weakshot_seg.inference.semantic import scores_of
 from weakshot_seg.losses.classification import ClassificationLoss
 from weakshot_seg.losses.complement import ComplementLoss
 from weakshot_seg.losses.criterion import Criterion
@@ -134,7 +134,7 @@ def test_whole_model_from_pixels_to_scores(tiny_path: Path, compare: Compare) ->
             compare(tiny_path, output.mask_logits[number], stored[f"{image}.{layer}pred_masks"], summed=True)
         expected = stored[f"{image}.sem_seg"]
         size = (expected.shape[1], expected.shape[2])
-        compare(tiny_path, resized_scores(output, 0, (height, width), content, size), expected)
+        compare(tiny_path, scores_of(output, (height, width), [content])[0](slice(None), size), expected)
 
 
 def their_norms(model: SimFormer, our_name: Rename, names: list[str]) -> dict[str, float | None]:

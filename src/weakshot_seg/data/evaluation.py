@@ -12,11 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from weakshot_seg.data.source import LabelledImages
-from weakshot_seg.data.transforms import PADDING_VALUE
 from weakshot_seg.structures import IGNORE, EvalBatch
-
-MULTIPLE = 32
-"""Batches are padded to a multiple of the largest stride of the backbone."""
+from weakshot_seg.utils.padding import pad_batch
 
 
 @dataclass(frozen=True)
@@ -61,10 +58,7 @@ class EvalDataset(Dataset[EvalSample]):
 
 
 def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
-    """Pads images at the bottom and right to one size, a multiple of :data:`MULTIPLE`."""
+    """One batch, see :func:`~weakshot_seg.utils.padding.pad_batch`."""
     sizes = tuple((sample.image.shape[1], sample.image.shape[2]) for sample in samples)
-    height, width = (-(-max(size) // MULTIPLE) * MULTIPLE for size in zip(*sizes, strict=True))
-    images = torch.full((len(samples), 3, height, width), PADDING_VALUE, dtype=torch.uint8)
-    for canvas, sample, (h, w) in zip(images, samples, sizes, strict=True):
-        canvas[:, :h, :w] = sample.image
+    images = pad_batch([sample.image for sample in samples])
     return EvalBatch(images, sizes, tuple(s.truth for s in samples), tuple(s.name for s in samples))

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.padding import PADDING_VALUE
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # It would ask the network for a newer version when imported.
 import albumentations as A
 
 Image = NDArray[np.uint8]
 
-PADDING_VALUE = 128
-"""Grey of padded pixels: close to the mean of the normalised input."""
 CROP_TRIES = 10
 
 cv2.setNumThreads(0)  # The workers of the loader are the parallelism; threads within each of them only compete.

@@ -1,8 +1,14 @@
-"""Semantic inference: every pixel takes the class its proposals vote for (MaskFormer section 3.4; method section 6)."""
+"""Semantic inference: every pixel takes the class its proposals vote for (MaskFormer section 3.4; method section 6).
+
+The scores of all classes at the size of a large image are gigabytes. :class:`Scores` therefore computes those of a few
+classes when asked, from what is small: class logits, and mask logits at stride 4.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -11,51 +17,102 @@ from torch import Tensor
 from weakshot_seg.structures import SegOutput
 
 Size = tuple[int, int]
+Network = Callable[[Tensor], SegOutput]
+"""Images ``[B, 3, H, W]``, RGB 0..255 -> output, of which the last layer counts."""
 
-CHUNK = 32
-"""Classes whose scores are held at once: of 171 classes at 2000 x 3000 pixels 0.8 GB instead of 4.1 GB."""
+SCORES_AT_ONCE = 2**26
+"""Numbers in the largest tensor of scores (256 MB): few images need their classes in more than one part."""
 
 
-def semantic_scores(class_logits: Tensor, mask_logits: Tensor) -> Tensor:
+class Scores(ABC):
+    """The class scores of one image, computed when asked.
+
+    Attributes:
+        num_classes: ``K``.
+        pixels: pixels of the largest score plane that :meth:`__call__` makes on its way.
+    """
+
+    num_classes: int
+    pixels: int
+
+    @abstractmethod
+    def __call__(self, classes: slice, size: Size) -> Tensor:
+        """Scores of the given classes, resized to ``size``: float32 ``[k, *size]``, at least 0."""
+
+
+class Inference(Protocol):
+    """A way of applying the network to a batch of images: whole, in windows, several times."""
+
+    def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:
+        """Scores of each image.
+
+        Args:
+            network: see :data:`Network`.
+            images: uint8 or float ``[B, 3, H, W]``, padded at the bottom and right.
+            contents: (height, width) of each image without its padding.
+        """
+        ...
+
+
+class ProposalScores(Scores):
+    """Scores from one output of the network.
+
+    Args:
+        class_logits: float ``[Q, K+1]``.
+        mask_logits: float ``[Q, h, w]``.
+        padded: size of the network's input, to which the masks are upsampled.
+        content: size of the image within it, to which they are cropped then.
+    """
+
+    def __init__(self, class_logits: Tensor, mask_logits: Tensor, padded: Size, content: Size) -> None:
+        self._class_logits, self._mask_logits = class_logits.float(), mask_logits
+        self._padded, self._content = padded, content
+        self.num_classes = class_logits.shape[-1] - 1
+        self.pixels = content[0] * content[1]
+
+    def __call__(self, classes: slice, size: Size) -> Tensor:
+        """See :class:`Scores`."""
+        masks = F.interpolate(self._mask_logits[None].float(), self._padded, mode="bilinear", align_corners=False)
+        masks = masks[..., : self._content[0], : self._content[1]]
+        return resize(semantic_scores(self._class_logits[None], masks, classes), size)[0]
+
+
+def semantic_scores(class_logits: Tensor, mask_logits: Tensor, classes: slice = slice(None)) -> Tensor:
     """score_c(x) = sum_n softmax(class logits)_n[c] * sigmoid(mask logits)_n(x), over the K classes (not normalised).
 
     Args:
         class_logits: float ``[B, Q, K+1]``.
         mask_logits: float ``[B, Q, H, W]``.
+        classes: only these of the K classes.
 
     Returns:
         float ``[B, K, H, W]``.
     """
-    classes = class_logits.softmax(-1)[..., :-1]
-    return torch.einsum("bqk,bqhw->bkhw", classes, mask_logits.sigmoid())
+    votes = class_logits.softmax(-1)[..., :-1][..., classes]
+    return torch.einsum("bqk,bqhw->bkhw", votes, mask_logits.sigmoid())
 
 
-def resized_scores(output: SegOutput, image: int, padded: Size, content: Size, size: Size) -> Tensor:
-    """Scores ``[K, *size]`` of one image: masks upsampled to the padded input, cropped to the content, resized."""
-    return _resize(semantic_scores(*_full_size(output, image, padded, content)), size)[0]
+def scores_of(output: SegOutput, padded: Size, contents: Sequence[Size]) -> list[Scores]:
+    """The scores of each image of an output (last layer); for ``padded`` and ``contents`` see :class:`Inference`."""
+    logits = zip(output.class_logits[-1], output.mask_logits[-1], contents, strict=True)
+    return [ProposalScores(classes, masks, padded, content) for classes, masks, content in logits]
 
 
-def best_classes(class_logits: Tensor, mask_logits: Tensor, size: Size, chunk: int = CHUNK) -> Tensor:
-    """The class of the highest score at every pixel, without ever holding the scores of all classes.
+def label_map(scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE) -> Tensor:
+    """The class of the highest score at every pixel (the first of equal ones): uint8 ``[*size]``.
 
     Args:
-        class_logits: float ``[B, Q, K+1]``.
-        mask_logits: float ``[B, Q, H, W]``.
-        size: of the maps; scores are resized to it.
-        chunk: classes at a time.
-
-    Returns:
-        int64 ``[B, *size]``: the argmax over K of the resized :func:`semantic_scores`.
+        scores: of the image.
+        size: of the map; scores are resized to it.
+        at_once: numbers in the largest tensor of scores; decides how many classes are scored at a time.
     """
-    classes, masks = class_logits.softmax(-1)[..., :-1], mask_logits.sigmoid()
-    best = masks.new_full((len(classes), *size), -1.0)  # scores are at least 0
-    winner = torch.zeros_like(best, dtype=torch.int64)
-    for start in range(0, classes.shape[-1], chunk):
-        scores = torch.einsum("bqk,bqhw->bkhw", classes[..., start : start + chunk], masks)
-        top, index = _resize(scores, size).max(1)
-        winner = torch.where(top > best, index + start, winner)  # the first of equal classes, as argmax
+    chunk = max(1, at_once // max(scores.pixels, size[0] * size[1]))
+    best, winner = scores(slice(0, chunk), size).max(0)
+    for start in range(chunk, scores.num_classes, chunk):
+        top, index = scores(slice(start, start + chunk), size).max(0)
+        winner = torch.where(top > best, index + start, winner)
         best = torch.maximum(best, top)
-    return winner
+    return winner.to(torch.uint8)
 
 
 def predict_maps(output: SegOutput, padded: Size, contents: Sequence[Size], sizes: Sequence[Size]) -> list[Tensor]:
@@ -70,20 +127,12 @@ def predict_maps(output: SegOutput, padded: Size, contents: Sequence[Size], size
     Returns:
         B uint8 maps ``[H_i, W_i]`` with class ids 0..K-1.
     """
-    return [
-        best_classes(*_full_size(output, i, padded, content), size)[0].to(torch.uint8)
-        for i, (content, size) in enumerate(zip(contents, sizes, strict=True))
-    ]
+    pairs = zip(scores_of(output, padded, contents), sizes, strict=True)
+    return [label_map(scores, size) for scores, size in pairs]
 
 
-def _full_size(output: SegOutput, image: int, padded: Size, content: Size) -> tuple[Tensor, Tensor]:
-    """Class logits ``[1, Q, K+1]`` and mask logits ``[1, Q, *content]`` of one image, last layer, float32."""
-    mask_logits = output.mask_logits[-1, image : image + 1].float()
-    masks = F.interpolate(mask_logits, padded, mode="bilinear", align_corners=False)
-    return output.class_logits[-1, image : image + 1].float(), masks[..., : content[0], : content[1]]
-
-
-def _resize(scores: Tensor, size: Size) -> Tensor:
-    if scores.shape[-2:] == size:
-        return scores
-    return F.interpolate(scores, size, mode="bilinear", align_corners=False)
+def resize(planes: Tensor, size: Size) -> Tensor:
+    """``[B, k, h, w]`` -> ``[B, k, *size]``, bilinearly."""
+    if planes.shape[-2:] == size:
+        return planes
+    return F.interpolate(planes, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,86 @@
+"""Large images in overlapping windows: ``inference=sliding``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import chain
+
+from torch import Tensor
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.inference.semantic import Network, Scores, Size, resize
+from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.utils.padding import pad_batch
+
+
+class SlidingWindow:
+    """The network sees windows of each image; where they overlap, the score is their mean.
+
+    Windows are as large as the crops of the training should be, so that objects have the sizes the network knows. An
+    image that is smaller than a window is seen as a whole.
+
+    Args:
+        window: side of the windows in pixels of the network's input.
+        overlap: share of a window that its neighbour covers too, 0 to below 1; the last one of a row may overlap more.
+        batch_size: windows that go through the network at once.
+
+    Raises:
+        ConfigError: an argument is out of range.
+    """
+
+    def __init__(self, window: int, overlap: float = 0.5, batch_size: int = 4) -> None:
+        if window < 1 or not 0 <= overlap < 1 or batch_size < 1:
+            raise ConfigError(
+                "inference: window and batch_size must be positive and overlap in [0, 1), got "
+                f"window={window}, batch_size={batch_size}, overlap={overlap}"
+            )
+        self.window, self.overlap, self.batch_size = window, overlap, batch_size
+
+    def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:
+        """See :class:`~weakshot_seg.inference.semantic.Inference`."""
+        return [self._image(network, image, content) for image, content in zip(images, contents, strict=True)]
+
+    def _image(self, network: Network, image: Tensor, content: Size) -> Scores:
+        height, width = (min(self.window, length) for length in content)
+        corners = [(top, left) for top in self._starts(content[0]) for left in self._starts(content[1])]
+        parts: list[Scores] = []
+        for start in range(0, len(corners), self.batch_size):
+            some = corners[start : start + self.batch_size]
+            crops = pad_batch([image[:, top : top + height, left : left + width] for top, left in some])
+            parts += WholeImage()(network, crops, [(height, width)] * len(some))
+        return StitchedScores(parts, corners, (height, width), content)
+
+    def _starts(self, length: int) -> list[int]:
+        """Where the windows begin along an edge."""
+        last = max(length - self.window, 0)
+        stride = max(1, round(self.window * (1 - self.overlap)))
+        return [min(i * stride, last) for i in range(math.ceil(last / stride) + 1)]
+
+
+class StitchedScores(Scores):
+    """Scores of an image from those of its windows.
+
+    Args:
+        parts: scores of each window.
+        corners: its top and left in the image; together the windows cover the image.
+        window: height and width of the windows.
+        content: height and width of the image.
+    """
+
+    def __init__(self, parts: Sequence[Scores], corners: Sequence[Size], window: Size, content: Size) -> None:
+        self._parts, self._corners = tuple(parts), tuple(corners)
+        self._window, self._content = window, content
+        self.num_classes = parts[0].num_classes
+        self.pixels = content[0] * content[1]
+
+    def __call__(self, classes: slice, size: Size) -> Tensor:
+        """See :class:`~weakshot_seg.inference.semantic.Scores`."""
+        height, width = self._window
+        first = self._parts[0](classes, self._window)
+        others = (part(classes, self._window) for part in self._parts[1:])
+        total, count = first.new_zeros(len(first), *self._content), first.new_zeros(self._content)
+        for scores, (top, left) in zip(chain((first,), others), self._corners, strict=True):
+            total[:, top : top + height, left : left + width] += scores
+            count[top : top + height, left : left + width] += 1
+        return resize((total / count)[None], size)[0]

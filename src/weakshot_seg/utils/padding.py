@@ -1,0 +1,26 @@
+"""Images of different sizes in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+PADDING_VALUE = 128
+"""Grey of padded pixels: close to the mean of the normalised input."""
+MULTIPLE = 32
+"""Batches are padded to a multiple of the largest stride of the backbone."""
+
+
+def pad_batch(images: Sequence[Tensor]) -> Tensor:
+    """Pads images ``[3, h_i, w_i]`` at the bottom and right to one size, a multiple of :data:`MULTIPLE`.
+
+    Returns:
+        ``[B, 3, H, W]`` of the same dtype and on the same device.
+    """
+    sizes = zip(*(image.shape[-2:] for image in images), strict=True)
+    height, width = (-(-max(lengths) // MULTIPLE) * MULTIPLE for lengths in sizes)
+    batch = images[0].new_full((len(images), 3, height, width), PADDING_VALUE)
+    for canvas, image in zip(batch, images, strict=True):
+        canvas[:, : image.shape[1], : image.shape[2]] = image
+    return batch

@@ -1,0 +1,214 @@
+"""Sliding windows and test-time augmentation against explicit sums in float64."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.inference.semantic import Inference, label_map
+from weakshot_seg.inference.sliding import SlidingWindow
+from weakshot_seg.inference.tta import TestTimeAugmentation
+from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.structures import SegOutput
+
+ALL = slice(None)
+CLASSES, QUERIES = 5, 4
+Planes = np.ndarray
+
+
+class ToyNetwork:
+    """An output that depends on the image, and on where things are in it; remembers the sizes of its inputs."""
+
+    def __init__(self) -> None:
+        generator = torch.Generator().manual_seed(1)
+        self.to_masks = torch.randn(QUERIES, 3, 4, 4, generator=generator) / 300
+        self.to_classes = torch.randn(QUERIES * (CLASSES + 1), 3, generator=generator) / 60
+        self.sizes: list[tuple[int, ...]] = []
+
+    def __call__(self, images: torch.Tensor) -> SegOutput:
+        self.sizes.append(tuple(images.shape))
+        images = images.float() - 128  # padding is 0
+        masks = F.conv2d(images, self.to_masks, stride=4)
+        masks = masks + torch.linspace(-1, 1, masks.shape[-1])  # not symmetric
+        classes = (images.mean((2, 3)) @ self.to_classes.T).view(-1, QUERIES, CLASSES + 1)
+        return SegOutput(classes[None], masks[None], torch.zeros(1))
+
+
+def resized(planes: Planes, size: tuple[int, int]) -> Planes:
+    """Bilinear with half-pixel centres, by its definition."""
+    result = np.zeros((len(planes), *size))
+    for y in range(size[0]):
+        v = max((y + 0.5) * planes.shape[1] / size[0] - 0.5, 0)
+        top, bottom = int(v), min(int(v) + 1, planes.shape[1] - 1)
+        for x in range(size[1]):
+            u = max((x + 0.5) * planes.shape[2] / size[1] - 0.5, 0)
+            left, right = int(u), min(int(u) + 1, planes.shape[2] - 1)
+            a, b = v - top, u - left
+            result[:, y, x] = (1 - a) * ((1 - b) * planes[:, top, left] + b * planes[:, top, right]) + a * (
+                (1 - b) * planes[:, bottom, left] + b * planes[:, bottom, right]
+            )
+    return result
+
+
+def scores_of_image(image: torch.Tensor) -> Planes:
+    """The scores of an unpadded image ``[3, h, w]`` at its own size."""
+    _, height, width = image.shape
+    padded = torch.full((1, 3, math.ceil(height / 32) * 32, math.ceil(width / 32) * 32), 128.0)
+    padded[0, :, :height, :width] = image
+    output = ToyNetwork()(padded)
+    masks = resized(output.mask_logits[0, 0].double().numpy(), padded.shape[-2:])[:, :height, :width]
+    scores = np.zeros((CLASSES, height, width))
+    for logits, mask in zip(output.class_logits[0, 0].double().numpy(), masks, strict=True):
+        exponentials = np.exp(logits)
+        for c in range(CLASSES):
+            scores[c] += exponentials[c] / exponentials.sum() / (1 + np.exp(-mask))
+    return scores
+
+
+def windows_of_image(image: torch.Tensor, corners: list[tuple[int, int]], window: tuple[int, int]) -> Planes:
+    _, height, width = image.shape
+    total, count = np.zeros((CLASSES, height, width)), np.zeros((height, width))
+    for top, left in corners:
+        place = slice(top, top + window[0]), slice(left, left + window[1])
+        total[:, *place] += scores_of_image(image[:, *place])
+        count[place] += 1
+    assert count.min() > 0
+    return total / count
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, list[tuple[int, int]]]:
+    """Two images of 40 x 56 and 33 x 64 in a padded batch."""
+    contents = [(40, 56), (33, 64)]
+    images = torch.full((2, 3, 64, 64), 128, dtype=torch.uint8)
+    for canvas, (height, width) in zip(images, contents, strict=True):
+        canvas[:, :height, :width] = torch.randint(256, (3, height, width))
+    return images, contents
+
+
+Batch = tuple[torch.Tensor, list[tuple[int, int]]]
+
+
+def check(inference: Inference, batch: Batch, size: tuple[int, int], expect: Callable[[torch.Tensor], Planes]) -> None:
+    images, contents = batch
+    found = inference(ToyNetwork(), images, contents)
+    assert len(found) == len(images)
+    for scores, image, (height, width) in zip(found, images, contents, strict=True):
+        expected = torch.from_numpy(expect(image[:, :height, :width]))
+        ours = scores(ALL, size)
+        torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(scores(slice(1, 3), size), ours[1:3])
+        assert torch.equal(label_map(scores, size, at_once=2 * scores.pixels).long(), ours.argmax(0))
+
+
+@pytest.mark.parametrize("size", [(40, 56), (50, 41)])
+def test_whole(batch: Batch, size: tuple[int, int]) -> None:
+    check(WholeImage(), batch, size, lambda image: resized(scores_of_image(image), size))
+
+
+def test_sliding(batch: Batch) -> None:
+    places = {
+        (40, 56): [(0, 0), (0, 16), (0, 24), (8, 0), (8, 16), (8, 24)],  # stride 16, the last one moved inside
+        (33, 64): [(0, 0), (0, 16), (0, 32), (1, 0), (1, 16), (1, 32)],
+    }
+    size = (45, 50)
+
+    def expect(image: torch.Tensor) -> Planes:
+        return resized(windows_of_image(image, places[tuple(image.shape[1:])], (32, 32)), size)
+
+    check(SlidingWindow(32, overlap=0.5, batch_size=4), batch, size, expect)
+
+
+def test_sliding_with_windows_beyond_one_edge(batch: Batch) -> None:
+    places = {(40, 56): [(0, 0), (0, 8)], (33, 64): [(0, 0), (0, 16)]}
+
+    def expect(image: torch.Tensor) -> Planes:
+        height, width = image.shape[1:]
+        return resized(windows_of_image(image, places[height, width], (height, 48)), (40, 40))
+
+    check(SlidingWindow(48, overlap=0.0), batch, (40, 40), expect)
+
+
+def test_windows_go_through_the_network_a_few_at_a_time(batch: Batch) -> None:
+    network = ToyNetwork()
+    SlidingWindow(32, overlap=0.5, batch_size=4)(network, *batch)
+    assert network.sizes == 2 * [(4, 3, 32, 32), (2, 3, 32, 32)]
+
+
+def test_a_window_larger_than_the_image_is_the_whole_image(batch: Batch) -> None:
+    images, contents = batch
+    found = SlidingWindow(100)(ToyNetwork(), images, contents)
+    for ours, whole in zip(found, WholeImage()(ToyNetwork(), images, contents), strict=True):
+        torch.testing.assert_close(ours(ALL, (30, 40)), whole(ALL, (30, 40)))
+
+
+def scaled(image: torch.Tensor, scale: float) -> torch.Tensor:
+    """Bilinear for enlarging, as by definition; halving averages with a triangle of twice the width."""
+    _, height, width = image.shape
+    size = round(height * scale), round(width * scale)
+    if scale >= 1:
+        return torch.from_numpy(resized(image.double().numpy(), size)).float()
+    result = image.double().numpy()
+    for axis, length in ((1, size[0]), (2, size[1])):
+        ratio = result.shape[axis] / length
+        centres = (np.arange(length) + 0.5) * ratio
+        sources = np.arange(result.shape[axis]) + 0.5
+        weights = np.clip(1 - abs(sources[None] - centres[:, None]) / ratio, 0, None)
+        weights /= weights.sum(1, keepdims=True)
+        result = np.moveaxis(np.tensordot(weights, result, (1, axis)), 0, axis)
+    return torch.from_numpy(result).float()
+
+
+def mean_over_views(image: torch.Tensor, size: tuple[int, int], see: Callable[[torch.Tensor], Planes]) -> Planes:
+    views = []
+    for scale in (0.5, 1.0, 1.5):
+        view = scaled(image, scale)
+        views.append(resized(see(view), size))
+        views.append(resized(see(view.flip(-1)), size)[:, :, ::-1])
+    return np.mean(views, axis=0)
+
+
+def test_scales_and_flip(batch: Batch) -> None:
+    size = (44, 60)
+    augmented = TestTimeAugmentation(WholeImage(), [0.5, 1.0, 1.5])
+    check(augmented, batch, size, lambda image: mean_over_views(image, size, scores_of_image))
+
+
+def test_windows_at_every_scale(batch: Batch) -> None:
+    size = (40, 56)
+
+    def see(image: torch.Tensor) -> Planes:
+        height, width = image.shape[1:]
+        tops, lefts = ([min(i * 32, max(n - 32, 0)) for i in range(math.ceil(n / 32))] for n in (height, width))
+        corners = [(top, left) for top in tops for left in lefts]
+        return windows_of_image(image, corners, (min(32, height), min(32, width)))
+
+    augmented = TestTimeAugmentation(SlidingWindow(32, overlap=0.0), [0.5, 1.0, 1.5])
+    check(augmented, batch, size, lambda image: mean_over_views(image, size, see))
+
+
+def test_without_flip_and_scales_nothing_changes(batch: Batch) -> None:
+    images, contents = batch
+    network = ToyNetwork()
+    found = TestTimeAugmentation(WholeImage(), [1.0], flip=False)(network, images, contents)
+    assert network.sizes == [tuple(images.shape)]
+    for ours, whole in zip(found, WholeImage()(network, images, contents), strict=True):
+        assert torch.equal(ours(ALL, (30, 40)), whole(ALL, (30, 40)))
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: SlidingWindow(0), "window=0"),
+        (lambda: SlidingWindow(32, overlap=1.0), "overlap=1.0"),
+        (lambda: TestTimeAugmentation(WholeImage(), []), r"\[\]"),
+        (lambda: TestTimeAugmentation(WholeImage(), [1.0, -0.5]), "-0.5"),
+    ],
+)
+def test_refused(make: Callable[[], Inference], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        make()
