@@ -86,6 +86,10 @@ class WeakShotModule(pl.LightningModule):
             self.metrics.update(prediction, truth.to(prediction.device))
         return {"predictions": predictions, "batch": batch}
 
+    def predict_step(self, batch: EvalBatch, batch_idx: int) -> list[Tensor]:
+        """See :meth:`predict_batch`."""
+        return self.predict_batch(batch)
+
     def predict_batch(self, batch: EvalBatch) -> list[Tensor]:
         """uint8 label maps ``[h_i, w_i]`` at the original sizes."""
         sizes = [(truth.shape[0], truth.shape[1]) for truth in batch.truths]

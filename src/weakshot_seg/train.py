@@ -13,13 +13,14 @@ import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from weakshot_seg.checkpoint import build_module, load_weights, start_from
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.pseudo_label import make_pseudo_labels
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,19 @@ log = logging.getLogger(__name__)
 @entry_point
 def main(cfg: DictConfig) -> float | None:
     """Runs one job; returns novel IoU, which sweepers may optimise."""
-    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    check_stage(cfg)
+    novel_iou = train(cfg)
+    if cfg.retrain:
+        first = Path(cfg.output_dir)
+        labels = first / "pseudo_labels"
+        make_pseudo_labels(first / "checkpoints" / "last.ckpt", labels, cfg.inference, cfg.trainer)
+        novel_iou = train(retraining(cfg, labels))
+    return novel_iou
+
+
+def train(cfg: DictConfig) -> float | None:
+    """Trains and evaluates one stage in the folder ``cfg.output_dir``; returns novel IoU."""
+    run_dir = Path(cfg.output_dir)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     last = run_dir / "checkpoints" / "last.ckpt"
     if cfg.resume and not last.is_file():
@@ -37,6 +50,7 @@ def main(cfg: DictConfig) -> float | None:
     data.setup("fit")
     recipe = plain(cfg)
     module = build_module(recipe, data.class_split)
+    module.inference = instantiate(cfg.inference)
     check_queries(module, data)
     loggers = list(instantiate(cfg.logger).values())
     trainer: pl.Trainer = instantiate(
@@ -69,6 +83,32 @@ def main(cfg: DictConfig) -> float | None:
         print(f"\n{module.report.table()}\n\nmetrics:     {run_dir / 'metrics.json'}")
         print(f"pictures:    {run_dir / 'pictures'}\ncheckpoints: {last.parent}")
     return module.report.novel_iou
+
+
+def retraining(cfg: DictConfig, labels: Path) -> DictConfig:
+    """The configuration of the second stage: that of the first, ``conf/stage/retrain.yaml``, a folder of its own."""
+    own = {"pseudo_labels": str(labels), "output_dir": str(Path(cfg.output_dir) / "retrain"), "retrain": False}
+    with open_dict(cfg):  # the stage adds keys
+        merged = OmegaConf.merge(cfg, OmegaConf.load(conf_dir() / "stage" / "retrain.yaml"), own)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def check_stage(cfg: DictConfig) -> None:
+    """Refuses settings of the two stages that contradict each other.
+
+    Raises:
+        ConfigError: naming the setting and the remedy.
+    """
+    if (cfg.stage == "retrain") != bool(cfg.pseudo_labels):
+        raise ConfigError(
+            "stage=retrain and pseudo_labels=DIR (of weakshot_seg.pseudo_label) belong together; retrain=true does "
+            "both stages in one go"
+        )
+    if cfg.retrain and cfg.stage == "retrain":
+        raise ConfigError("retrain=true starts from the first stage: leave out stage=retrain")
+    if cfg.supervision != "weakshot" and (cfg.retrain or cfg.pseudo_labels):
+        raise ConfigError(f"re-training needs supervision=weakshot, not {cfg.supervision}: there is nothing to label")
 
 
 def check_queries(module: WeakShotModule, data: WeakShotDataModule) -> None:

@@ -53,9 +53,7 @@ def test_maps_have_the_original_sizes_and_the_best_class(make_output: MakeOutput
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
 @pytest.mark.parametrize("size", [(9, 11), (23, 5)])
-def test_classes_in_chunks_give_the_argmax_over_all(
-    size: tuple[int, int], chunk: int, make_output: MakeOutput
-) -> None:
+def test_classes_in_chunks_give_the_argmax_over_all(size: tuple[int, int], chunk: int, make_output: MakeOutput) -> None:
     (scores,) = scores_of(make_output(images=1, classes=7, size=(4, 6)), (16, 24), [(13, 20)])
     winner = label_map(scores, size, chunk * 13 * 20)
     assert torch.equal(winner.long(), scores(ALL, size).argmax(0))

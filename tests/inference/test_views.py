@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.inference import tta
 from weakshot_seg.inference.semantic import Inference, label_map
 from weakshot_seg.inference.sliding import SlidingWindow
-from weakshot_seg.inference.tta import TestTimeAugmentation
 from weakshot_seg.inference.whole import WholeImage
 from weakshot_seg.structures import SegOutput
 
@@ -174,7 +174,7 @@ def mean_over_views(image: torch.Tensor, size: tuple[int, int], see: Callable[[t
 
 def test_scales_and_flip(batch: Batch) -> None:
     size = (44, 60)
-    augmented = TestTimeAugmentation(WholeImage(), [0.5, 1.0, 1.5])
+    augmented = tta.TestTimeAugmentation(WholeImage(), [0.5, 1.0, 1.5])
     check(augmented, batch, size, lambda image: mean_over_views(image, size, scores_of_image))
 
 
@@ -187,14 +187,14 @@ def test_windows_at_every_scale(batch: Batch) -> None:
         corners = [(top, left) for top in tops for left in lefts]
         return windows_of_image(image, corners, (min(32, height), min(32, width)))
 
-    augmented = TestTimeAugmentation(SlidingWindow(32, overlap=0.0), [0.5, 1.0, 1.5])
+    augmented = tta.TestTimeAugmentation(SlidingWindow(32, overlap=0.0), [0.5, 1.0, 1.5])
     check(augmented, batch, size, lambda image: mean_over_views(image, size, see))
 
 
 def test_without_flip_and_scales_nothing_changes(batch: Batch) -> None:
     images, contents = batch
     network = ToyNetwork()
-    found = TestTimeAugmentation(WholeImage(), [1.0], flip=False)(network, images, contents)
+    found = tta.TestTimeAugmentation(WholeImage(), [1.0], flip=False)(network, images, contents)
     assert network.sizes == [tuple(images.shape)]
     for ours, whole in zip(found, WholeImage()(network, images, contents), strict=True):
         assert torch.equal(ours(ALL, (30, 40)), whole(ALL, (30, 40)))
@@ -205,8 +205,8 @@ def test_without_flip_and_scales_nothing_changes(batch: Batch) -> None:
     [
         (lambda: SlidingWindow(0), "window=0"),
         (lambda: SlidingWindow(32, overlap=1.0), "overlap=1.0"),
-        (lambda: TestTimeAugmentation(WholeImage(), []), r"\[\]"),
-        (lambda: TestTimeAugmentation(WholeImage(), [1.0, -0.5]), "-0.5"),
+        (lambda: tta.TestTimeAugmentation(WholeImage(), []), r"\[\]"),
+        (lambda: tta.TestTimeAugmentation(WholeImage(), [1.0, -0.5]), "-0.5"),
     ],
 )
 def test_refused(make: Callable[[], Inference], told: str) -> None:

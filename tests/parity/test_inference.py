@@ -32,4 +32,8 @@ def test_semantic_inference(inference_path: Path, compare: Compare) -> None:
         for match in cropped:
             *numbers, image = map(int, match.groups())
             content, target = (numbers[0], numbers[1]), (numbers[2], numbers[3])
-            compare(inference_path, scores_of(output, size, [content] * len(masks))[image](slice(None), target), arrays[match[0]])
+            compare(
+                inference_path,
+                scores_of(output, size, [content] * len(masks))[image](slice(None), target),
+                arrays[match[0]],
+            )

@@ -15,8 +15,8 @@ class EvaluatedModule(Protocol):
         class_split: Class names and which of them are novel.
         report: The latest result, made in ``on_validation_epoch_end``; None before the first.
         report_step: Optimiser steps done when it was measured.
-        recipe: Plain configuration of the run, of which ``name``, ``split``, ``seed``, ``data.supervision`` and
-            ``data.label_scope`` are used where they are given.
+        recipe: Plain configuration of the run, of which ``name``, ``split``, ``stage``, ``seed``,
+            ``data.supervision`` and ``data.label_scope`` are used where they are given.
     """
 
     class_split: ClassSplit

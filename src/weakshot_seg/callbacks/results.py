@@ -16,8 +16,8 @@ from weakshot_seg.utils.files import replacing
 class MetricsFile(pl.Callback):
     """Writes ``metrics.json`` after every validation and at the end of training; it holds the latest report.
 
-    Beside the report it says under which rules it was reached: split, seed, supervision, label scope, novel classes.
-    The hook is :class:`EvaluatedModule`.
+    Beside the report it says under which rules it was reached: split, stage, seed, supervision, label scope, novel
+    classes. The hook is :class:`EvaluatedModule`.
 
     Args:
         directory: Folder of ``metrics.json``, made when needed.
@@ -63,6 +63,7 @@ class MetricsFile(pl.Callback):
         content = {
             "name": recipe.get("name"),
             "split": recipe.get("split"),
+            "stage": recipe.get("stage"),
             "seed": recipe.get("seed"),
             "supervision": data.get("supervision"),
             "label_scope": data.get("label_scope"),

@@ -20,10 +20,11 @@ from torch.utils.data.distributed import DistributedSampler
 from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
 from weakshot_seg.data.folder import FolderImages
 from weakshot_seg.data.pairing import PairSampler
+from weakshot_seg.data.pseudo_labels import HiddenImages, PseudoLabels
 from weakshot_seg.data.source import LabelledImages, Selection
 from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
-from weakshot_seg.errors import DataError
+from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, WeakBatch, WeakSample
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class WeakShotDataModule(pl.LightningDataModule):
         accumulate: Batches per optimiser step.
         seed: Of the order of images, the pairing and the augmentation.
         drop_unlabelled: Leave out training images without any label that training may know.
+        pseudo_labels: Folder of pseudo-labels, on which the training is fully supervised instead; see
+            :mod:`~weakshot_seg.data.pseudo_labels`.
 
     Raises:
         DataError: the images, names and split do not fit together (from :meth:`setup`).
@@ -84,6 +87,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         accumulate: int = 1,
         seed: int = 0,
         drop_unlabelled: bool = True,
+        pseudo_labels: str | Path | None = None,
     ) -> None:
         super().__init__()
         self._make_train = train
@@ -109,6 +113,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         self._accumulate = accumulate
         self._seed = seed
         self._drop_unlabelled = drop_unlabelled
+        self._pseudo_labels = pseudo_labels
         self._train: WeakShotDataset | None = None
         self._val: LabelledImages | None = None
         self._class_split: ClassSplit | None = None
@@ -167,7 +172,7 @@ class WeakShotDataModule(pl.LightningDataModule):
                 if not len(kept):
                     raise DataError("no training image has a label: check the masks and the split")
                 dataset = self._weak(Selection(source, kept))
-            self._train = dataset
+            self._train = self._relabelled(dataset, self._pseudo_labels) if self._pseudo_labels else dataset
         if self._val is None:
             source = self._make_val()
             self._use_classes_of(source)
@@ -185,6 +190,14 @@ class WeakShotDataModule(pl.LightningDataModule):
 
     def _weak(self, source: LabelledImages) -> WeakShotDataset:
         return WeakShotDataset(source, self.class_split, self._train_transform, self._label_scope, self._supervision)
+
+    def _relabelled(self, dataset: WeakShotDataset, pseudo_labels: str | Path) -> WeakShotDataset:
+        if self._supervision != "weakshot":
+            raise ConfigError(f"pseudo_labels need supervision=weakshot, not {self._supervision}")
+        source = PseudoLabels(dataset, pseudo_labels)
+        kept = np.flatnonzero(source.presence().any(1))
+        log.info("%d of %d training images have pseudo-labels", len(kept), len(source))
+        return WeakShotDataset(Selection(source, kept), dataset.split, self._train_transform, supervision="full")
 
     @property
     def class_split(self) -> ClassSplit:
@@ -229,6 +242,17 @@ class WeakShotDataModule(pl.LightningDataModule):
         )
         collate = partial(WeakBatch.collate, novel=dataset.split.is_novel(), paired=self._pairing)
         return self._loader(dataset, batch_sampler=sampler, collate_fn=collate)
+
+    def whole_images(self, indices: Sequence[int]) -> DataLoader[EvalSample]:
+        """Some training images without augmentation, in order, their novel pixels hidden (``EvalBatch``)."""
+        source = Selection(HiddenImages(self.train_dataset), indices)
+        dataset = EvalDataset(source, self._val_transform)
+        return self._loader(dataset, batch_size=self._val_batch_size, collate_fn=collate_eval)
+
+    @property
+    def val_batch_size(self) -> int:
+        """Images of a validation batch."""
+        return self._val_batch_size
 
     def val_dataloader(self) -> DataLoader[EvalSample]:
         """All validation images in order, every ``world_size``-th on each process (``EvalBatch``)."""

@@ -78,6 +78,16 @@ class WeakShotDataset(Dataset[WeakSample]):
     def __len__(self) -> int:
         return len(self._source)
 
+    @property
+    def source(self) -> LabelledImages:
+        """The images with all labels: of no concern to training, for measuring only."""
+        return self._source
+
+    def hidden(self, index: int) -> tuple[Image, Image]:
+        """An image and its label map as they are stored, but for the novel pixels, which are ``IGNORE``."""
+        image, label_map = self._source.load(index)
+        return image, self._visible[label_map]
+
     def __getitem__(self, draw: Draw) -> WeakSample:
         """Loads, hides and augments one image.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -32,12 +32,13 @@ class Criterion(nn.Module):
     Args:
         assignment: module (output, targets) -> :class:`Assignment`.
         terms: loss terms by name.
+        without: names of terms to leave out; a configuration file can add to the terms but not remove one.
     """
 
-    def __init__(self, assignment: nn.Module, terms: Mapping[str, LossTerm]) -> None:
+    def __init__(self, assignment: nn.Module, terms: Mapping[str, LossTerm], without: Sequence[str] = ()) -> None:
         super().__init__()
         self.assignment = assignment
-        self.terms = nn.ModuleDict(terms)
+        self.terms = nn.ModuleDict({name: term for name, term in terms.items() if name not in without})
 
     def forward(self, output: SegOutput, targets: WeakTargets) -> Losses:
         """Sum over terms of weight * sum over parts of part weight * part, in float32."""
