@@ -1,0 +1,250 @@
+"""Pseudo-labels: the rule, the files, what is refused, what is measured, and that true novel masks play no part."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.metrics import jaccard_score, precision_score, recall_score
+
+from weakshot_seg.data.datamodule import WeakShotDataModule
+from weakshot_seg.data.pseudo_labels import Manifest, PseudoLabels, label_files, pseudo_map
+from weakshot_seg.data.pseudo_quality import Votes, measure
+from weakshot_seg.data.transforms import EvalTransform, TrainTransform
+from weakshot_seg.data.weak_labels import WeakShotDataset
+from weakshot_seg.errors import ConfigError, DataError
+from weakshot_seg.structures import IGNORE, ClassSplit, Draw
+
+NOVEL = (2, 5)
+CLASSES = 8
+MakeImages = Callable[..., Any]
+
+
+def split_of(source: Any) -> ClassSplit:
+    return ClassSplit(source.class_names, NOVEL)
+
+
+@pytest.fixture
+def dataset(make_images: MakeImages) -> WeakShotDataset:
+    source = make_images()
+    return WeakShotDataset(source, split_of(source), TrainTransform(32))
+
+
+@pytest.fixture
+def predictions(dataset: WeakShotDataset) -> list[np.ndarray]:
+    """Half right: the true map with noise in every other row."""
+    rng = np.random.default_rng(5)
+    maps = []
+    for index in range(len(dataset)):
+        truth = dataset.source.load(index)[1]
+        noise = rng.integers(CLASSES, size=truth.shape).astype(np.uint8)
+        maps.append(np.where((truth == IGNORE) | (np.arange(len(truth)) % 2 == 0)[:, None], noise, truth))
+    return maps
+
+
+@pytest.fixture
+def folder(dataset: WeakShotDataset, predictions: list[np.ndarray], tmp_path: Path) -> Path:
+    """Complete pseudo-labels, written without the code under test but for the manifest and the counts."""
+    for index, predicted in enumerate(predictions):
+        known = dataset.hidden(index)[1]
+        labels = explicit_rule(predicted, known, dataset.known[index])
+        file = tmp_path / "labels" / f"image {index}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(labels).save(file, pnginfo=Votes.count(predicted, labels, known, NOVEL).png_text())
+    names = dataset.split.names
+    manifest = Manifest("a.ckpt", "0" * 64, 10, 1, names, dataset.split.novel_names, len(dataset), {}, {}, True)
+    manifest.write(tmp_path)
+    return tmp_path
+
+
+def explicit_rule(predicted: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    result = np.full_like(known, IGNORE)
+    for y, x in np.ndindex(known.shape):
+        if known[y, x] != IGNORE:
+            result[y, x] = known[y, x]
+        elif predicted[y, x] in NOVEL and labels[predicted[y, x]]:
+            result[y, x] = predicted[y, x]
+    return result
+
+
+def test_the_rule(dataset: WeakShotDataset, predictions: list[np.ndarray]) -> None:
+    is_novel = dataset.split.is_novel().numpy()
+    refused = 0
+    for index, predicted in enumerate(predictions):
+        known, labels = dataset.hidden(index)[1], dataset.known[index]
+        found = pseudo_map(predicted, known, labels & is_novel)
+        assert found.dtype == np.uint8
+        assert np.array_equal(found, explicit_rule(predicted, known, labels))
+        refused += int(((known == IGNORE) & np.isin(predicted, NOVEL) & (found == IGNORE)).sum())
+    assert refused > 50  # novel predictions that no label of the image backs
+
+
+def test_hidden_maps_have_no_novel_pixel(dataset: WeakShotDataset) -> None:
+    for index in range(len(dataset)):
+        image, known = dataset.hidden(index)
+        whole, truth = dataset.source.load(index)
+        assert np.array_equal(image, whole)
+        assert np.array_equal(known, np.where(np.isin(truth, NOVEL), IGNORE, truth))
+
+
+def test_training_sees_the_files(dataset: WeakShotDataset, folder: Path) -> None:
+    source = PseudoLabels(dataset, folder)
+    assert len(source) == len(dataset)
+    for index in range(len(source)):
+        image, labels = source.load(index)
+        with Image.open(folder / "labels" / f"{source.name(index)}.png") as file:
+            stored = np.array(file)
+        assert np.array_equal(labels, stored)
+        assert np.array_equal(image, dataset.source.images[index])
+        assert np.flatnonzero(source.presence()[index]).tolist() == sorted(set(stored.ravel()) - {IGNORE})
+
+
+@pytest.fixture
+def retraining(make_images: MakeImages, folder: Path) -> Callable[..., WeakShotDataModule]:
+    def make(source: Any, **settings: Any) -> WeakShotDataModule:
+        options: dict[str, Any] = {"train_transform": TrainTransform(32), "val_transform": EvalTransform(), "split": 1}
+        options |= {"novel_classes": [source.class_names[c] for c in NOVEL], "pseudo_labels": folder, "num_workers": 0}
+        return WeakShotDataModule(lambda: source, make_images, **options | settings)
+
+    return make
+
+
+def test_retraining_is_fully_supervised_by_the_files(
+    retraining: Callable[..., WeakShotDataModule], make_images: MakeImages, folder: Path
+) -> None:
+    empty = folder / "labels" / "image 3.png"
+    nothing = make_images()
+    nothing.maps[3][:] = np.where(nothing.maps[3] == NOVEL[0], NOVEL[0], IGNORE)  # no base pixel, one novel tag
+    Image.fromarray(np.full_like(nothing.maps[3], IGNORE)).save(empty)
+    nothing.maps[3][:12, :12] = NOVEL[0]
+    data = retraining(nothing)
+    data.setup("fit")
+    assert data.class_split.novel == NOVEL  # for the evaluation
+    assert data.train_dataset.split.novel == ()
+    assert len(data.train_dataset) == len(nothing) - 1  # nothing is known of one image
+    seen = np.zeros(CLASSES, dtype=bool)
+    for index in range(len(data.train_dataset)):
+        sample = data.train_dataset[Draw(index, index)]
+        assert not sample.tags.any()
+        seen[list(set(sample.label_map.flatten().tolist()) - {IGNORE})] = True
+    assert seen[list(NOVEL)].all()
+
+
+@pytest.mark.parametrize("how", ["shuffle", "wipe"])
+def test_true_novel_masks_play_no_part(
+    how: str, retraining: Callable[..., WeakShotDataModule], make_images: MakeImages
+) -> None:
+    clean, poisoned = make_images(), make_images()
+    rng = np.random.default_rng(0)
+    for index, labels in enumerate(poisoned.maps):
+        where = np.isin(labels, NOVEL)
+        labels[where] = rng.permutation(labels[where]) if how == "shuffle" else NOVEL[index % 2]
+    assert sum(int((a != b).sum()) for a, b in zip(clean.maps, poisoned.maps, strict=True)) > 200
+    tags = clean.presence()
+    poisoned.presence = lambda: tags  # the image-level labels stay
+    samples = []
+    for source in (clean, poisoned):
+        data = retraining(source)
+        data.setup("fit")
+        train = data.train_dataset
+        samples.append([train[Draw(i, i)] for i in range(len(train))])
+    for a, b in zip(*samples, strict=True):
+        assert np.array_equal(a.label_map, b.label_map)
+        assert np.array_equal(a.image, b.image)
+
+
+def test_measuring(dataset: WeakShotDataset, predictions: list[np.ndarray], folder: Path) -> None:
+    """Quality as scikit-learn sees it, agreement by counting pixel by pixel."""
+    files = label_files(folder, dataset)
+    agreement, quality = measure(files, dataset)
+    truth = np.concatenate([dataset.source.load(i)[1].ravel() for i in range(len(dataset))])
+    labels = np.concatenate([np.array(Image.open(file)).ravel() for file in files])
+    predicted = np.concatenate([p.ravel() for p in predictions])
+    tags = [dataset.known[i] for i in range(len(dataset)) for _ in range(predictions[i].size)]
+    counted = truth != IGNORE
+    settings = {"labels": list(NOVEL), "average": None}
+    for name, score in (("iou", jaccard_score), ("precision", precision_score), ("recall", recall_score)):
+        expected = 100 * score(truth[counted], labels[counted], **settings)
+        assert [c[name] for c in quality["classes"]] == pytest.approx(expected.tolist())
+    assert quality["novel_iou"] == pytest.approx(np.mean([c["iou"] for c in quality["classes"]]))
+    assert [c["name"] for c in quality["classes"]] == list(dataset.split.novel_names)
+
+    hits = base = novel = tagged = outside = labelled = 0
+    for t, p, label, known in zip(truth, predicted, labels, tags, strict=True):
+        if t != IGNORE and t not in NOVEL:
+            base, hits = base + 1, hits + (p == t)
+        else:
+            outside, labelled = outside + 1, labelled + (label != IGNORE)
+            novel, tagged = novel + (p in NOVEL), tagged + (p in NOVEL and known[p])
+    pairs = [(i, c) for i in range(len(dataset)) for c in NOVEL if dataset.known[i, c]]
+    found = sum(c in np.array(Image.open(files[i])) for i, c in pairs)
+    assert agreement == pytest.approx(
+        {
+            "base_accuracy": 100 * hits / base,
+            "tag_precision": 100 * tagged / novel,
+            "tags_found": 100 * found / len(pairs),
+            "labelled": 100 * labelled / outside,
+        }
+    )
+
+
+def test_nothing_to_measure(dataset: WeakShotDataset, folder: Path) -> None:
+    """Without true novel masks (tags alone) there is no quality, and no error."""
+    for labels in dataset.source.maps:
+        labels[np.isin(labels, NOVEL)] = IGNORE
+    agreement, quality = measure(label_files(folder, dataset), dataset)
+    assert quality["novel_iou"] is None
+    assert agreement["labelled"] > 0
+
+
+def test_what_is_refused(dataset: WeakShotDataset, folder: Path, make_images: MakeImages) -> None:
+    manifest = Manifest.read(folder)
+    for changed, told in (
+        ({"complete": False}, "unfinished"),
+        ({"class_names": ["a", "b"]}, "other class names"),
+        ({"novel_classes": ["class 1", "class 2"], "split": 3}, r"other novel classes \(class 1, class 2\).*split=3"),
+        ({"num_images": 11}, "11 images, but there are 12"),
+    ):
+        replace(manifest, **changed).write(folder)
+        with pytest.raises(DataError, match=told) as caught:
+            PseudoLabels(dataset, folder)
+        assert str(folder) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    manifest.write(folder)
+    PseudoLabels(dataset, folder)
+    others = make_images(seed=1)
+    with pytest.raises(DataError, match="other images: those of image 0"):
+        PseudoLabels(WeakShotDataset(others, split_of(others), TrainTransform(32)), folder)
+    (folder / "labels" / "image 7.png").write_bytes(b"broken")
+    with pytest.raises(DataError, match=r"image 7\.png"):
+        PseudoLabels(dataset, folder)
+    (folder / "labels" / "image 7.png").unlink()
+    with pytest.raises(DataError, match=r"image 7\.png"):
+        PseudoLabels(dataset, folder)
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", json.dumps({"step": 1})])
+def test_a_folder_without_a_manifest_of_ours(text: str | None, dataset: WeakShotDataset, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match=r"weakshot_seg\.pseudo_label ckpt=\.\.\. out=") as caught:
+        PseudoLabels(dataset, tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_images_of_one_name(dataset: WeakShotDataset, tmp_path: Path) -> None:
+    dataset.source.name = lambda index: f"image {index // 2}"
+    with pytest.raises(DataError, match="image 0"):
+        label_files(tmp_path, dataset)
+
+
+@pytest.mark.parametrize("supervision", ["base_only", "full"])
+def test_only_for_weak_shot_supervision(
+    supervision: str, retraining: Callable[..., WeakShotDataModule], make_images: MakeImages
+) -> None:
+    with pytest.raises(ConfigError, match=f"supervision=weakshot, not {supervision}"):
+        retraining(make_images(), supervision=supervision).setup("fit")
