@@ -3,8 +3,9 @@
     python scripts/ablation.py --splits 1 2 3 4 --jobs 2 -- trainer.max_steps=800
 
 What follows ``--`` goes to every ``weakshot_seg.train``. Finished runs are not repeated: call it again to continue or
-only to print the table. The fully supervised model does not depend on the split: it is trained once per seed and its
-IoU is split into base and novel afterwards.
+only to print the table. The variants are those of ``weakshot_seg.train -m experiment=ablation``, several at a time.
+The fully supervised model does not depend on the split: it is trained once per seed and its IoU is split into base and
+novel afterwards.
 """
 
 from __future__ import annotations
@@ -18,14 +19,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-VARIANTS = {
-    "base only": ["data.supervision=base_only"],
-    "neither": ["~loss.terms.complement", "~loss.terms.similarity"],
-    "+ complement": ["~loss.terms.similarity"],
-    "+ similarity": ["~loss.terms.complement"],
-    "all": [],
-    "fully supervised": ["data.supervision=full"],
-}
+VARIANTS = ("base_only", "neither", "with_complement", "with_similarity", "all", "fully_supervised")  # conf/variant
+RETRAINED = "all, re-trained"  # the second stage of "all"
 
 
 def main() -> None:
@@ -33,7 +28,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--splits", type=int, nargs="+", default=[1, 2, 3, 4])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--jobs", type=int, default=2, help="trainings at a time; the cores are shared out among them")
     parser.add_argument("--out", type=Path, default=Path("outputs/ablation"))
     parser.add_argument("overrides", nargs="*", help="for every training, after --")
@@ -43,7 +38,7 @@ def main() -> None:
         for seed in args.seeds
         for split in args.splits
         for variant in args.variants
-        if variant != "fully supervised" or split == args.splits[0]
+        if variant != "fully_supervised" or split == args.splits[0]
     ]
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     with ThreadPoolExecutor(args.jobs) as pool:
@@ -53,7 +48,7 @@ def main() -> None:
 
 def folder(out: Path, variant: str, split: int, seed: int) -> Path:
     """Where a run lies."""
-    return out / variant.replace("+", "with").replace(" ", "_") / f"split{split}-seed{seed}"
+    return out / variant / f"split{split}-seed{seed}"
 
 
 def train(variant: str, split: int, seed: int, out: Path, overrides: list[str], threads: int) -> None:
@@ -65,7 +60,7 @@ def train(variant: str, split: int, seed: int, out: Path, overrides: list[str], 
     command = [sys.executable, "-m", "weakshot_seg.train", f"split={split}", f"seed={seed}", f"hydra.run.dir={target}"]
     with (target / "console.txt").open("w") as console:
         result = subprocess.run(
-            [*command, *VARIANTS[variant], *overrides],
+            [*command, f"variant={variant}", *overrides],
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -81,13 +76,13 @@ def table(out: Path, variants: list[str], splits: list[int], seeds: list[int]) -
         "| variant | base IoU | novel IoU | all IoU | novel / fully supervised | runs |",
         "|---|---|---|---|---|---|",
     ]
-    for variant in variants:
+    for variant in [*variants, *([RETRAINED] if "all" in variants else [])]:
         results, shares = [], []
         for split in splits:
             for seed in seeds:
-                full = read(out, "fully supervised", splits[0], seed)
+                full = read(out, "fully_supervised", splits[0], seed)
                 novel = novel_of_split(out, split, seed)
-                run = full if variant == "fully supervised" else read(out, variant, split, seed)
+                run = full if variant == "fully_supervised" else read(out, variant, split, seed)
                 if run is None or novel is None:
                     continue
                 base_iou, novel_iou = means(run, novel)
@@ -101,9 +96,10 @@ def table(out: Path, variants: list[str], splits: list[int], seeds: list[int]) -
 
 
 def read(out: Path, variant: str, split: int, seed: int) -> dict | None:
-    """``metrics.json`` of a finished run."""
-    target = folder(out, variant, split, seed)
-    return json.loads((target / "metrics.json").read_text()) if (target / "done").exists() else None
+    """``metrics.json`` of a finished run, or of its second stage."""
+    target = folder(out, "all" if variant == RETRAINED else variant, split, seed)
+    metrics = target / ("retrain/metrics.json" if variant == RETRAINED else "metrics.json")
+    return json.loads(metrics.read_text()) if (target / "done").exists() and metrics.exists() else None
 
 
 def novel_of_split(out: Path, split: int, seed: int) -> set[str] | None:

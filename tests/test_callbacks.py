@@ -59,6 +59,7 @@ class Toy(pl.LightningModule):
         self.recipe = {
             "name": "toy",
             "split": 3,
+            "stage": "first",
             "seed": 0,
             "data": {"supervision": "weakshot", "label_scope": "image"},
         }
@@ -111,8 +112,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*does no
 def test_metrics_file_says_what_was_measured(tmp_path: Path) -> None:
     toy = fit(tmp_path, MetricsFile(str(tmp_path / "new" / "folder")))
     content = json.loads((tmp_path / "new" / "folder" / "metrics.json").read_text())
-    facts = {"name": "toy", "split": 3, "seed": 0, "supervision": "weakshot", "label_scope": "image", "step": 4}
-    assert content.items() >= {**facts, "novel_classes": ["cat"]}.items()
+    facts = {"name": "toy", "split": 3, "stage": "first", "seed": 0, "supervision": "weakshot", "label_scope": "image"}
+    assert content.items() >= {**facts, "step": 4, "novel_classes": ["cat"]}.items()
     assert toy.report is not None
     assert content.items() >= toy.report.to_dict().items()
     assert content["base_iou"] == 0

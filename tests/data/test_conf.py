@@ -18,7 +18,7 @@ CONFIGS = sorted(path.stem for path in (conf_dir() / "data").glob("*.yaml"))
 
 
 def data_of(name: str, *overrides: str) -> WeakShotDataModule:
-    top = {"split": 2, "seed": 3, "trainer": {"max_steps": 2, "accumulate_grad_batches": 2}}
+    top = {"split": 2, "seed": 3, "supervision": "weakshot", "trainer": {"max_steps": 2, "accumulate_grad_batches": 2}}
     config = OmegaConf.create(top | {"data": OmegaConf.load(conf_dir() / "data" / f"{name}.yaml")})
     config.merge_with_dotlist([f"data.{override}" for override in ("num_workers=0", *overrides)])
     data: Any = instantiate(config.data)

@@ -22,7 +22,7 @@ CASES = {
         ("model.backbone.checkpoint=/nowhere.pth",),
         ("model.backbone.checkpoint=/nowhere.pth", "no such"),
     ),
-    "unknown supervision": (("data.supervision=weak",), ("'weak'", "weakshot, base_only, full")),
+    "unknown supervision": (("supervision=weak",), ("'weak'", "weakshot, base_only, full")),
     "impossible size": (("data.train.size=50",), ("50", "multiple of 32")),
     "unknown argument": (("+model.depth=3",), ("depth",)),
     "unknown distillation": (("loss.terms.similarity.distillation=kl",), ("kl", "cce")),

@@ -61,7 +61,7 @@ def composed(entry: str, overrides: tuple[str, ...], output_dir: Path) -> dict[s
 
 
 def test_all_entry_points_and_groups_are_known() -> None:
-    assert {"train", "evaluate", "predict"} <= set(ENTRIES)
+    assert {"train", "evaluate", "predict", "pseudo_label"} <= set(ENTRIES)
     groups = {option.rsplit("/", 1)[0] for option in OPTIONS}
     assert groups >= {
         "data",
@@ -73,6 +73,9 @@ def test_all_entry_points_and_groups_are_known() -> None:
         "callbacks",
         "logger",
         "experiment",
+        "inference",
+        "stage",
+        "variant",
     }
 
 

@@ -28,6 +28,19 @@ def test_evaluation_repeats_the_last_validation(
     assert str(tmp_path / "here" / "metrics.json") in printed
 
 
+def test_another_inference(trained: Path, command: Command, metrics_of: Metrics, tmp_path: Path) -> None:
+    """Without scales and flip, augmentation is the plain evaluation; a window as large as the image, too."""
+    ckpt, alike = f"ckpt={trained}/checkpoints/last.ckpt", ("inference.scales=[1.0]", "inference.flip=false")
+    for name, settings in {
+        "tta": ("inference=tta", *alike),
+        "sliding": ("inference=sliding", "inference.window=32"),
+        "both": ("inference=tta", "inference@inference.inner=sliding", "inference.inner.window=16"),
+    }.items():
+        command(evaluate.main, ckpt, CPU, *settings, f"hydra.run.dir={tmp_path / name}", folder=tmp_path)
+        same = metrics_of(tmp_path / name) == metrics_of(trained)
+        assert same == (name != "both"), name
+
+
 def test_data_of_the_same_classes(trained: Path, command: Command, metrics_of: Metrics, tmp_path: Path) -> None:
     settings = ("data=synthetic", "split=2", "data.num_workers=0", "data.train.size=64", "data.val.num_images=3")
     command(

@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from weakshot_seg import train
@@ -67,7 +71,7 @@ def check_run(folder: Path, metrics: dict[str, Any], novel: tuple[str, ...], spl
 
 
 def test_all_experiments_are_run() -> None:
-    assert EXPERIMENTS == ["ade20k", "coco", "folder"]
+    assert EXPERIMENTS == ["ablation", "ade20k", "coco", "folder"]
 
 
 def test_default(trained: Path, metrics_of: Metrics) -> None:
@@ -127,3 +131,63 @@ def test_paper(
     )
     folder = tmp_path / "outputs" / experiment / "split3"
     check_run(folder, metrics_of(folder), split.novel_names, split=3, pictures=2)
+
+
+def sweep(*overrides: str) -> list[dict[str, str]]:
+    """The jobs of a multirun."""
+    arguments = ["hydra.mode=MULTIRUN", *overrides]
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", arguments, return_hydra_config=True)
+    params = [f"{name}={values}" for name, values in config.hydra.sweeper.params.items()]
+    parsed = OverridesParser.create().parse_overrides([*params, *overrides])
+    (batch,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
+    return [dict(override.split("=", 1) for override in job) for job in batch]
+
+
+def test_ablation_has_all_variants_on_all_splits() -> None:
+    variants = sorted(path.stem for path in (conf_dir() / "variant").glob("*.yaml"))
+    jobs = sorted((job["variant"], job["split"]) for job in sweep("experiment=ablation"))
+    assert jobs == sorted((variant, split) for variant in variants for split in "1234")
+    assert [job["variant"] for job in sweep("experiment=ablation", "split=2", "variant=all,neither")] == [
+        "all",
+        "neither",
+    ]
+
+
+TERMS = {"classification", "mask", "absence", "complement", "similarity"}
+VARIANTS = {  # terms, supervision, re-training
+    "base_only": (TERMS, "base_only", False),
+    "neither": (TERMS - {"complement", "similarity"}, "weakshot", False),
+    "with_complement": (TERMS - {"similarity"}, "weakshot", False),
+    "with_similarity": (TERMS - {"complement"}, "weakshot", False),
+    "all": (TERMS, "weakshot", True),
+    "fully_supervised": (TERMS, "full", False),
+}
+
+
+def test_ablation(
+    command: Command, small: tuple[str, ...], few_scenes: tuple[str, ...], metrics_of: Metrics, tmp_path: Path
+) -> None:
+    """Every variant trains what it says, in a folder of its own."""
+    one_step = ("trainer.max_steps=1", "~callbacks.panels", "split=2")
+    command(train.main, "-m", "experiment=ablation", *small, *few_scenes, *one_step, folder=tmp_path)
+    root = tmp_path / "outputs" / "ablation" / "synthetic"
+    assert {path.name for path in root.iterdir()} == set(VARIANTS)
+    for variant, (terms, supervision, retrained) in VARIANTS.items():
+        folder = root / variant / "split2"
+        metrics = metrics_of(folder)
+        assert (metrics["supervision"], metrics["stage"], metrics["split"]) == (supervision, "first", 2)
+        with (folder / "csv" / "version_0" / "metrics.csv").open() as file:
+            names = {name.split("/")[1] for name in next(csv.reader(file)) if name.count("/") == 2}
+        assert names == terms, variant
+        assert (folder / "retrain" / "metrics.json").exists() == retrained
+
+
+def test_ablation_of_another_experiment(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command(
+        train.main, "experiment=[folder,ablation]", "data.root=x", "variant=neither", "--cfg", "job", folder=tmp_path
+    )
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["model"]["backbone"]["name"] == "tf_efficientnet_lite0"
+    assert config["loss"]["without"] == ["complement", "similarity"]
+    assert config["name"].startswith("ablation/")

@@ -20,7 +20,7 @@ def test_one_batch_is_learned_by_heart(loss: str, few_scenes: tuple[str, ...], t
     overrides = [
         *few_scenes,
         f"loss={loss}",
-        "data.supervision=full",
+        "supervision=full",
         "data.train.size=64",
         "data.train_transform.crop_size=64",
         "data.batch_size=4",

@@ -87,7 +87,7 @@ def labels(label: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory)
 
 
 def poison(patch: pytest.MonkeyPatch) -> list[int]:
-    """Permutes the ids of novel and unlabelled pixels in every training image; gets the number of changed pixels of each load."""
+    """Permutes the ids of novel and unlabelled pixels in every training image; counts those changed by each load."""
     load, changed = SyntheticScenes.load, []
 
     def poisoned(scenes: SyntheticScenes, index: int) -> tuple[np.ndarray, np.ndarray]:

@@ -90,6 +90,13 @@ def test_parts_that_have_nothing_to_say_are_zero(make_output: MakeOutput, make_t
     assert parts([[], []], [[], []]) == {*mask, *complement, "similarity/base", "similarity/novel"}
 
 
+def test_terms_can_be_left_out(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    output, targets = make_output(), make_targets([[0, 1], [2]], [[3], [4]])
+    terms = {"a": MaskLoss(), "b": ClassificationLoss()}
+    losses = Criterion(HungarianMatcher(), terms, without=["a", "c"])(output, targets)
+    assert set(losses.parts) == {"b/cross_entropy"}
+
+
 def test_the_total_is_the_weighted_sum_of_the_parts_of_the_right_layers(
     make_output: MakeOutput, make_targets: MakeTargets
 ) -> None:
