@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from weakshot_seg import train as training
+from weakshot_seg.checkpoint import load_module
+from weakshot_seg.data.splits import make_split
+from weakshot_seg.data.synthetic import SyntheticScenes
 
 Command = Callable[..., None]
 
@@ -95,6 +99,24 @@ def train(command: Command) -> Callable[..., Path]:
 def trained(train: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on a few scenes, for all tests that need a checkpoint."""
     return train(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def eager(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a short run, changed so that it predicts all novel classes: a few steps alone predict none."""
+    path = trained / "checkpoints" / "last.ckpt"
+    scenes = SyntheticScenes("training", 16, size=32)
+    images = torch.stack([torch.from_numpy(scenes.load(i)[0]).permute(2, 0, 1) for i in range(16)])
+    with torch.no_grad():
+        output = load_module(path).model(images, last_only=True)
+    checkpoint, novel = torch.load(path, weights_only=True), list(make_split(scenes.class_names, 1).novel)
+    state = checkpoint["state_dict"]
+    state["model.pixel_decoder.embed.bias"] -= output.pixel_embeddings.mean((0, 2, 3))  # no proposal has all pixels
+    state["model.head.mask_embed.2.weight"] *= 30
+    state["model.head.classify.bias"][novel] += 5 - output.class_logits[0, ..., novel].mean((0, 1))
+    path = tmp_path_factory.mktemp("eager") / "eager.ckpt"
+    torch.save(checkpoint, path)
+    return path
 
 
 @pytest.fixture

@@ -133,22 +133,21 @@ def test_paper(
     check_run(folder, metrics_of(folder), split.novel_names, split=3, pictures=2)
 
 
-def sweep(*overrides: str) -> list[dict[str, str]]:
-    """The jobs of a multirun."""
-    arguments = ["hydra.mode=MULTIRUN", *overrides]
+def sweep(*arguments: str) -> list[dict[str, str]]:
+    """The jobs of ``-m experiment=ablation``."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", arguments, return_hydra_config=True)
+        config = compose("train", ["experiment=ablation"], return_hydra_config=True)
     params = [f"{name}={values}" for name, values in config.hydra.sweeper.params.items()]
-    parsed = OverridesParser.create().parse_overrides([*params, *overrides])
+    parsed = OverridesParser.create().parse_overrides([*params, *arguments])
     (batch,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return [dict(override.split("=", 1) for override in job) for job in batch]
 
 
 def test_ablation_has_all_variants_on_all_splits() -> None:
     variants = sorted(path.stem for path in (conf_dir() / "variant").glob("*.yaml"))
-    jobs = sorted((job["variant"], job["split"]) for job in sweep("experiment=ablation"))
+    jobs = sorted((job["variant"], job["split"]) for job in sweep())
     assert jobs == sorted((variant, split) for variant in variants for split in "1234")
-    assert [job["variant"] for job in sweep("experiment=ablation", "split=2", "variant=all,neither")] == [
+    assert [job["variant"] for job in sweep("split=2", "variant=all,neither")] == [
         "all",
         "neither",
     ]

@@ -12,6 +12,8 @@ from PIL import Image, ImageOps
 from weakshot_seg import predict
 from weakshot_seg.checkpoint import load_module
 from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.inference import tta
+from weakshot_seg.inference.whole import WholeImage
 
 NUM_CLASSES = len(SyntheticScenes.class_names)
 ORIENTATION = 0x0112
@@ -124,6 +126,19 @@ def test_prediction_is_what_evaluation_measures(trained: Path, segment: Segment,
     assert len(maps) == len(measured) == 4
     for ids, name in zip(measured, batch.names, strict=True):
         assert np.mean(maps[Path(name).name] == ids.numpy()) > 0.999  # a batch may round otherwise than single images
+
+
+def test_another_inference(eager: Path, command: Callable[..., None], tmp_path: Path) -> None:
+    source = photo(tmp_path / "one.png")
+    for name, settings in {"whole": (), "tta": ("inference=tta", "inference.scales=[1.0,1.5]")}.items():
+        out = f"out={tmp_path / name}"
+        command(predict.main, f"ckpt={eager}", f"source={source}", out, "device=cpu", *settings, folder=tmp_path)
+    whole, augmented = (np.array(Image.open(tmp_path / name / "one.png")) for name in ("whole", "tta"))
+    assert not np.array_equal(whole, augmented)
+    module = load_module(eager)
+    module.inference = tta.TestTimeAugmentation(WholeImage(), [1.0, 1.5])
+    image = np.array(Image.open(source))
+    assert np.array_equal(augmented, predict.predict_image(module, image, image, "cpu"))
 
 
 def test_a_truncated_image_is_named(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:
