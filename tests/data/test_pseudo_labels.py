@@ -201,6 +201,13 @@ def test_nothing_to_measure(dataset: WeakShotDataset, folder: Path) -> None:
     assert agreement["labelled"] > 0
 
 
+def test_a_file_of_someone_else(dataset: WeakShotDataset, folder: Path) -> None:
+    file = folder / "labels" / "image 4.png"
+    Image.open(file).save(file, pnginfo=None)  # drops the text
+    with pytest.raises(DataError, match=r"image 4\.png was not written by .*remove it"):
+        measure(label_files(folder, dataset), dataset)
+
+
 def test_what_is_refused(dataset: WeakShotDataset, folder: Path, make_images: MakeImages) -> None:
     manifest = Manifest.read(folder)
     for changed, told in (

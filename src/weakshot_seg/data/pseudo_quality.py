@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from weakshot_seg.data.images import read_mask
 from weakshot_seg.data.pseudo_labels import in_threads
 from weakshot_seg.data.weak_labels import WeakShotDataset
+from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
 KEY = "weakshot_seg"
@@ -56,6 +58,21 @@ class Votes:
             int((~base & (labels != IGNORE)).sum()),
         )
 
+    @classmethod
+    def read(cls, path: Path) -> Votes:
+        """The votes in a PNG file.
+
+        Raises:
+            DataError: it has none.
+        """
+        with Image.open(path) as file:
+            try:
+                return cls(**json.loads(file.info[KEY]))
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"{path} was not written by weakshot_seg.pseudo_label: remove it, and call that again"
+                ) from error
+
     def png_text(self) -> PngInfo:
         """For ``save(..., pnginfo=...)``."""
         info = PngInfo()
@@ -76,6 +93,9 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset) -> tuple[dict[str, 
         masks) whose class is among the image's labels; ``tags_found``, the share of these image-level labels that got a
         pixel; ``labelled``, the share of the pixels outside the base masks that got a class. Quality: ``novel_iou`` and
         its ``classes``, where a pixel without label counts as missed.
+
+    Raises:
+        DataError: a file is missing, broken or not of ours.
     """
     split = dataset.split
     num_classes, novel = split.num_classes, list(split.novel)
@@ -85,8 +105,7 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset) -> tuple[dict[str, 
     counts = np.zeros(8, dtype=np.int64)
 
     def count(index: int) -> tuple[NDArray[np.int64], list[int]]:
-        with Image.open(files[index]) as file:
-            votes, labels = Votes(**json.loads(file.info[KEY])), np.array(file)
+        labels, votes = read_mask(files[index]), Votes.read(files[index])
         truth = dataset.source.load(index)[1]
         counted, outside = truth != IGNORE, ~is_base[truth]
         columns = np.minimum(labels[counted], num_classes).astype(np.int64)
