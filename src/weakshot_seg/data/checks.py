@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from weakshot_seg.data.images import image_size, read_image
 from weakshot_seg.data.label_files import BadFiles, LabelFormat, LabelledFile, Problem
 from weakshot_seg.data.parallel import in_parallel
+from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
@@ -134,6 +136,41 @@ def survey_files(inspection: Inspection, title: str) -> Survey:
     """Reads all files in parallel, with a progress bar."""
     ids = inspection.labels.ids
     return Survey.of(in_parallel(inspection, len(inspection.files), title), ids.classes, ids.num_classes)
+
+
+@runtime_checkable
+class Surveyed(Protocol):
+    """A source that has read all its files already.
+
+    Attributes:
+        survey: What they hold.
+    """
+
+    survey: Survey
+
+
+def survey_of(source: LabelledImages) -> Survey:
+    """What the images of any source hold: its own survey, or else all of them are loaded, in parallel."""
+    if isinstance(source, Surveyed):
+        return source.survey
+    every = np.arange(IGNORE + 1, dtype=np.uint8)
+    num_classes = len(source.class_names)
+    every[num_classes:] = IGNORE
+    return Survey.of(in_parallel(_Loading(source), len(source), "reading data"), every, num_classes)
+
+
+@dataclass(frozen=True)
+class _Loading:
+    source: LabelledImages
+
+    def __call__(self, index: int) -> Finding:
+        try:
+            image, label_map = self.source.load(index)
+        except DataError as error:
+            nothing = np.zeros(IGNORE + 1, dtype=np.int64)
+            return Finding((0, 0), nothing, (Problem(Path(self.source.name(index)), str(error)),))
+        stored = np.empty(0, dtype=np.uint8) if label_map is None else label_map
+        return Finding(image.shape[:2], np.bincount(stored.ravel(), minlength=IGNORE + 1), ())
 
 
 def inspect(inspection: Inspection, title: str) -> NDArray[np.bool_]:

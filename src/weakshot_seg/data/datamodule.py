@@ -61,6 +61,11 @@ class WeakShotDataModule(pl.LightningDataModule):
         seed: Of the order of images, the pairing and the augmentation.
         drop_unlabelled: Leave out training images without any label that training may know.
 
+    Attributes:
+        make_train: As given.
+        make_val: As given.
+        split: As given.
+
     Raises:
         DataError: the images, names and split do not fit together (from :meth:`setup`).
     """
@@ -93,7 +98,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         self.make_val = val
         self._train_transform = train_transform
         self._val_transform = val_transform
-        self._split = split
+        self.split = split
         self._make_split = partial(
             make_split,
             novel_ratio=novel_ratio,
@@ -161,8 +166,9 @@ class WeakShotDataModule(pl.LightningDataModule):
             tags = TAGS
         train = partial(folder, images=train_images, annotations=train_annotations, tags=tags)
         val_masks = val_annotations if (root / val_annotations).is_dir() else None
-        val = partial(folder, images=val_images, annotations=val_masks) if (root / val_images).is_dir() else None
-        return cls(train, val, **settings)
+        val = partial(folder, images=val_images, annotations=val_masks)
+        missing = root.is_dir() and not (root / val_images).is_dir()
+        return cls(train, None if missing else val, **settings)
 
     @classmethod
     def from_official(
@@ -200,7 +206,7 @@ class WeakShotDataModule(pl.LightningDataModule):
             tag_only = tag_only_classes(source)
             if tag_only:
                 log.info("classes with tags and without a single mask: %s", ", ".join(tag_only))
-            dataset = self._weak(source)
+            dataset = self.weak_dataset(source, self._class_split)
             kept = np.flatnonzero(dataset.known.any(1))
             if self._drop_unlabelled and len(kept) < len(source):
                 log.warning(
@@ -208,7 +214,7 @@ class WeakShotDataModule(pl.LightningDataModule):
                 )
                 if not len(kept):
                     raise DataError("no training image has a label: check the masks and the split")
-                dataset = self._weak(Selection(source, kept))
+                dataset = self.weak_dataset(Selection(source, kept), self._class_split)
             self._train = dataset
         if self._val is None and self.make_val is not None:
             source = self.make_val()
@@ -224,7 +230,7 @@ class WeakShotDataModule(pl.LightningDataModule):
 
     def split_classes(self, source: LabelledImages, split: int | None = None) -> ClassSplit:
         """Base and novel classes of a source, for the split of the settings or another number."""
-        number = self._split if split is None else split
+        number = self.split if split is None else split
         return self._make_split(source.class_names, number, tag_only=tag_only_classes(source))
 
     def _check_names(self, source: LabelledImages) -> None:
@@ -235,8 +241,9 @@ class WeakShotDataModule(pl.LightningDataModule):
                 f"training and validation images have different class names ({differ}): give both the same list"
             )
 
-    def _weak(self, source: LabelledImages) -> WeakShotDataset:
-        return WeakShotDataset(source, self.class_split, self._train_transform, self._label_scope, self._supervision)
+    def weak_dataset(self, source: LabelledImages, split: ClassSplit) -> WeakShotDataset:
+        """The images of a source as training sees them."""
+        return WeakShotDataset(source, split, self._train_transform, self._label_scope, self._supervision)
 
     @property
     def class_split(self) -> ClassSplit:
