@@ -96,7 +96,7 @@ def test_sound_data(run: Run, tagged_photos: Path) -> None:
         assert float(rows[name][5]) == pytest.approx(share, abs=0.006)
     assert [rows[name][2:5] for name in ("cat", "dog")] == [["novel", "0", "3"], ["novel", "0", "2"]]
     assert rows["sky"][4] == "1"
-    assert table(output, "splits")[1] == ["1-4", "3", "2", "4", "cat, dog"]
+    assert table(output, "splits")[1] == ["1-4", "3", "2", "4", "cat, dog", "-"]
     sizes = np.array([Image.open(p).size for p in (tagged_photos / "images/training").iterdir()])
     files = dict(table(output, "training images")[1:])
     for axis, name in enumerate(("width", "height")):
@@ -143,6 +143,7 @@ def test_classes_that_nobody_shows(run: Run, tagged_photos: Path) -> None:
     )
     assert code == 0
     assert "note: novel classes that no training image carries: fox" in output
+    assert table(output, "splits")[1][-1] == "fox"
     assert "note: base classes without a mask in the training images: none, owl, b, c" in output
 
 

@@ -38,7 +38,7 @@ class BadFiles(DataError):
 
     def __init__(self, problems: Sequence[Problem], source: LabelledImages | None = None) -> None:
         self.source = source
-        self.problems = tuple(sorted(problems, key=lambda problem: (problem.file, problem.message)))
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.file))
         more = len(problems) - 1
         super().__init__(self.problems[0].message + (f" (and {more} more)" if more else ""))
 

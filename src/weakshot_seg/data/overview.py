@@ -138,12 +138,13 @@ def _split_table(data: WeakShotDataModule, train: Part) -> Table:
             splits.setdefault(data.split_classes(train.source, number), []).append(number)
         except DataError:
             continue
-    rows = [("split", "base", "novel", "images with novel labels", "novel classes")]
+    rows = [("split", "base", "novel", "images with novel labels", "novel classes", "in no training image")]
     for split, numbers in splits.items():
         images = int(labels[:, list(split.novel)].any(1).sum())
         counts = (str(len(split.base)), str(len(split.novel)), str(images))
-        rows.append((_ranges(numbers), *counts, _some(split.novel_names)))
-    return Table("splits", tuple(rows), "<>>><")
+        absent = [split.names[i] for i in split.novel if not labels[:, i].any()]
+        rows.append((_ranges(numbers), *counts, _some(split.novel_names), _some(absent) or "-"))
+    return Table("splits", tuple(rows), "<>>><<")
 
 
 def _class_table(split: ClassSplit, train: Part, val: Part | None) -> Table:

@@ -16,7 +16,7 @@ body { font: 14px/1.45 system-ui, sans-serif; color: #222630; max-width: 1180px;
 h1 { font-size: 24px } h2 { font-size: 18px; margin-top: 32px }
 table { border-collapse: collapse } th { text-align: left; color: #5b6270; font-weight: 600 }
 th, td { padding: 3px 14px 3px 0; border-bottom: 1px solid #e3e5ea; vertical-align: top; overflow-wrap: anywhere }
-.right { text-align: right; white-space: nowrap }
+.right, td:first-child { white-space: nowrap } .right { text-align: right }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(210px, 1fr)); gap: 16px }
 figure { margin: 0 } img { width: 100%; display: block } figcaption { font-size: 12px; overflow-wrap: anywhere }
 .swatch { display: inline-block; width: 12px; height: 12px; margin-right: 5px; vertical-align: -1px }
