@@ -89,6 +89,7 @@ def _build(files: Sequence[LabelledFile], labels: LabelFormat, copied: bool, pla
     try:
         if place.is_dir():  # another process was faster
             return
+        log.info("reading %d images and their labels once, kept in %s", len(files), place)
         temporary = place.with_name(f".{place.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)  # of a build that was killed
         try:
