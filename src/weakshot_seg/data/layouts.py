@@ -45,9 +45,11 @@ class Layout:
         """Whether ``root`` has this layout."""
         if part not in self.labels or not all((root / path).exists() for path in self.needs(part)):
             return False
-        first = next((root / self.labels[part]).glob(f"*{self.suffix}"), None) if self.headers else None
+        if not self.headers:
+            return True
+        first = next((root / self.labels[part]).glob(f"[!.]*{self.suffix}"), None)
         if first is None:
-            return not self.headers
+            return False
         with first.open("rb") as file:
             return file.read(max(map(len, self.headers))).startswith(self.headers)
 
