@@ -3,10 +3,10 @@
     python scripts/benchmark_loader.py                  # needs torchvision
     python scripts/benchmark_loader.py --clock wall     # on an idle machine
 
-Photos of 640x480 as JPEG and masks as palette PNG, in the layout of VOC 2012. Steps of both: decode image and mask, resize the
-shorter edge to 320..960, crop 640, SSD colour jitter, flip, pad to 640, uint8 tensors. Ours also hides the novel classes
-and tells the padding. torchvision runs on tensors and on Pillow images; it is compared at its faster. All take turns, round by
-round; one thread each, as in a worker.
+Photos of 640x480 as JPEG and masks as palette PNG, in the layout of VOC 2012. Steps of both: decode image and mask,
+resize the shorter edge to 320..960, crop 640, SSD colour jitter, flip, pad to 640, uint8 tensors. Ours also hides the
+novel classes and tells the padding. torchvision runs on tensors and on Pillow images and is compared at its faster. All
+take turns, round by round; one thread each, as in a worker.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def main() -> None:
     quotient = ratio(seconds, rival, OURS)
     text = "\n".join(
         [
-            f"{args.images} images of {WIDTH}x{HEIGHT}, {args.rounds} paired rounds, {args.clock} clock, one thread; load "
-            f"{os.getloadavg()[0]:.1f}",
+            f"{args.images} images of {WIDTH}x{HEIGHT}, {args.rounds} paired rounds, {args.clock} clock, one thread; "
+            f"load {os.getloadavg()[0]:.1f}",
             "",
             "| | images/s per worker | quartiles |",
             "|---|---|---|",

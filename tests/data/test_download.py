@@ -198,6 +198,15 @@ def test_damaged_archives(tmp_path: Path) -> None:
         unpack(archive, tmp_path / "here")
 
 
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.write_bytes(zipped({"a/b.txt": b"content"}))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a").write_text("a file, not a folder")
+    with pytest.raises(DataError, match=r"cannot unpack .*archive to .*here \(.*\): make room"):
+        unpack(archive, tmp_path / "here")
+
+
 def test_from_a_server_to_images(site: Site, tmp_path: Path) -> None:
     write_coco(tmp_path / "source", maps := random_maps(171, train=3, val=2))
     site.files["coco.zip"] = folder_as(zipped, tmp_path / "source")

@@ -238,6 +238,16 @@ def test_what_a_killed_build_left_is_not_used(tmp_path: Path) -> None:
     assert np.array_equal(source.load(0)[1], maps["train"][0])
 
 
+def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
+    write_voc(tmp_path, random_maps(21, train=2, val=1))
+    read(VOC2012, tmp_path)
+    (place,) = caches(tmp_path)
+    for content in (b"", b"no array"):
+        (place / "presence.npy").write_bytes(content)
+        with pytest.raises(DataError, match=rf"the cache {place} is damaged \(.*\): remove it"):
+            read(VOC2012, tmp_path)
+
+
 def test_several_processes_build_at_once(tmp_path: Path) -> None:
     write_coco(tmp_path, maps := random_maps(171, train=40, val=1))
     script = (

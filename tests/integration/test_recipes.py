@@ -89,6 +89,7 @@ def test_on_two_processes(small: tuple[str, ...], metrics_of: Callable[[Path], d
     finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert finished.returncode == 0, finished.stderr[-3000:]
     assert metrics_of(tmp_path / "outputs/coco/split1")["step"] == 4
+    assert "8 images per step: 2 per batch, 2 device(s), 2 batch(es)" in finished.stdout + finished.stderr
     assert len([path for path in (tmp_path / "data/.weakshot_seg").iterdir() if path.is_dir()]) == 2
 
 

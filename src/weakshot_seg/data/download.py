@@ -121,7 +121,8 @@ def unpack(archive: Path, folder: Path) -> None:
     """Unpacks a zip or tar file into ``folder``.
 
     Raises:
-        DataError: the file is missing, no archive or damaged, or it would write outside of ``folder``.
+        DataError: the file is missing, no archive or damaged, it would write outside of ``folder``, or ``folder``
+            cannot be written.
     """
     if not archive.is_file():
         raise DataError(f"there is no archive {archive.absolute()}: check the path")
@@ -135,6 +136,10 @@ def unpack(archive: Path, folder: Path) -> None:
             raise DataError(f"{archive} is no zip or tar archive: remove it and fetch it again")
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
         raise DataError(f"{archive} cannot be unpacked ({error}): remove it and fetch it again") from error
+    except OSError as error:
+        raise DataError(
+            f"cannot unpack {archive} to {folder} ({error}): make room, or choose another folder"
+        ) from error
 
 
 def _unzip(archive: Path, folder: Path) -> None:

@@ -61,7 +61,7 @@ def cached_labels(
 
     Raises:
         BadFiles: naming every file that cannot be used; nothing is kept then.
-        DataError: the folder cannot be written.
+        DataError: the folder cannot be written, or its contents are damaged.
     """
     place = folder / f"{name}-{_fingerprint(files, labels, copied)}"
     if not place.is_dir():
@@ -73,10 +73,14 @@ def cached_labels(
                 f"cannot write the cache of labels to {folder} ({reason}): set data.cache_dir to a folder that can be "
                 "written"
             ) from error
+    try:
+        presence: NDArray[np.bool_] = np.load(place / PRESENCE)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"the cache {place} is damaged ({error}): remove it") from error
     if copied:
         files = [replace(file, labels=_copy_of(file, place)) for file in files]
         labels = LabelFormat(read_mask, LabelIds.contiguous(labels.ids.num_classes))
-    return CachedLabels(files, labels, np.load(place / PRESENCE))
+    return CachedLabels(files, labels, presence)
 
 
 def _build(files: Sequence[LabelledFile], labels: LabelFormat, copied: bool, place: Path) -> None:
@@ -90,6 +94,7 @@ def _build(files: Sequence[LabelledFile], labels: LabelFormat, copied: bool, pla
     try:
         if place.is_dir():  # another process was faster
             return
+        log.info("reading %d images and their labels once, kept in %s", len(files), place)
         temporary = place.with_name(f".{place.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)  # of a build that was killed
         try:

@@ -20,7 +20,7 @@ class Layout:
     Attributes:
         title: In words, for messages.
         images: Folder of the images of each part, relative to the root.
-        labels: Folder of the labels of each part.
+        labels: Folder of the labels of each part; a layout may be that of one part only.
         format: How a label file is read.
         lists: Text file with the names of the images of each part; None: all files of the folders, paired by name.
         suffix: Of the label files.
@@ -43,11 +43,13 @@ class Layout:
 
     def fits(self, root: Path, part: Part) -> bool:
         """Whether ``root`` has this layout."""
-        if not all((root / path).exists() for path in self.needs(part)):
+        if part not in self.labels or not all((root / path).exists() for path in self.needs(part)):
             return False
-        first = next((root / self.labels[part]).glob(f"*{self.suffix}"), None) if self.headers else None
+        if not self.headers:
+            return True
+        first = next((root / self.labels[part]).glob(f"[!.]*{self.suffix}"), None)
         if first is None:
-            return not self.headers
+            return False
         with first.open("rb") as file:
             return file.read(max(map(len, self.headers))).startswith(self.headers)
 
@@ -113,7 +115,9 @@ class KnownDataset:
                 if layout.fits(folder, part):
                     return layout, folder
         places = " or ".join(["there", *self.inner])
-        wanted = "; or ".join(dict.fromkeys(" + ".join(layout.needs(part)) for layout in self.layouts))
+        wanted = "; or ".join(
+            dict.fromkeys(" + ".join(layout.needs(part)) for layout in self.layouts if part in layout.labels)
+        )
         raise DataError(
             f"{root.absolute()} does not hold {self.title}: looked {places} for {wanted}. Set data.root to the folder "
             f"that holds them, or fetch the data with scripts/prepare_data.py {self.name} --root DIR --download"

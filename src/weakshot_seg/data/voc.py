@@ -9,7 +9,6 @@ LISTS: dict[Part, str] = {
     "train": "ImageSets/Segmentation/train.txt",
     "val": "ImageSets/Segmentation/val.txt",
 }
-AUGMENTED_LISTS: dict[Part, str] = LISTS | {"train": "ImageSets/Segmentation/trainaug.txt"}
 FORMAT = LabelFormat(read_mask, LabelIds.contiguous(21))  # 0 is the background, 255 the rim between objects
 
 VOC2012 = KnownDataset(
@@ -18,11 +17,11 @@ VOC2012 = KnownDataset(
     num_classes=21,
     layouts=(
         Layout(
-            title="SegmentationClassAug",  # validation as everywhere, with the rims that SBD's masks lack
+            title="SegmentationClassAug",
             images=IMAGES,
-            labels={"train": "SegmentationClassAug", "val": "SegmentationClass"},
+            labels={"train": "SegmentationClassAug"},
             format=FORMAT,
-            lists=AUGMENTED_LISTS,
+            lists={"train": "ImageSets/Segmentation/trainaug.txt"},
         ),
         Layout(
             title="SegmentationClass",
@@ -32,11 +31,11 @@ VOC2012 = KnownDataset(
             lists=LISTS,
         ),
         Layout(
-            title="SegmentationClassAug alone",
+            title="SegmentationClassAug",  # for validation only if need be: SBD's masks lack the rim between objects
             images=IMAGES,
-            labels={"train": "SegmentationClassAug", "val": "SegmentationClassAug"},
+            labels={"val": "SegmentationClassAug"},
             format=FORMAT,
-            lists=AUGMENTED_LISTS,
+            lists=LISTS,
         ),
     ),
     archive=Archive(
