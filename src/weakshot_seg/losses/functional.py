@@ -61,6 +61,17 @@ def mask_losses(logits: Tensor, masks: Tensor) -> MaskLosses:
     return MaskLosses(focal, 1 - overlap / total, focal_gradient, dice_gradient)
 
 
+def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
+    """``value`` with a given derivative: for autograd, d value / d logits is ``gradient`` (once).
+
+    Args:
+        value: float ``[...]``.
+        logits: float ``[..., *dims]`` that ``value`` was computed from.
+        gradient: float, shape of ``logits``.
+    """
+    return value + (gradient * (logits - logits.detach())).flatten(value.ndim).sum(-1)
+
+
 def pairwise_mask_cost(logits: Tensor, masks: Tensor, focal_weight: float, dice_weight: float) -> Tensor:
     """focal_weight * focal + dice_weight * dice of every proposal with every mask, as matrix products.
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from weakshot_seg.losses.functional import mask_losses
+from weakshot_seg.losses.functional import mask_losses, with_gradient
 
 
 def upsampled_mask_losses(logits: Tensor, masks: Tensor, vertical: Tensor, horizontal: Tensor) -> tuple[Tensor, Tensor]:
@@ -25,14 +22,9 @@ def upsampled_mask_losses(logits: Tensor, masks: Tensor, vertical: Tensor, horiz
     Returns:
         (focal, dice), each float ``[L, M]``; see :func:`~weakshot_seg.losses.functional.mask_losses`.
     """
-    return _UpsampledMaskLosses.apply(logits, masks, vertical, horizontal)
-
-
-class _UpsampledMaskLosses(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, masks: Tensor, vertical: Tensor, horizontal: Tensor) -> tuple[Tensor, Tensor]:
-        values = logits.new_empty(2, *logits.shape[:2])
-        gradients = logits.new_empty(2, *logits.shape)
+    values = logits.new_empty(2, *logits.shape[:2])
+    gradients = logits.new_empty(2, *logits.shape)
+    with torch.no_grad():
         for layer, value, gradient in zip(logits, values.unbind(1), gradients.unbind(1), strict=True):
             full = vertical @ (layer @ horizontal.T)  # [M, S, H, W]
             union, winner = full.max(1) if full.shape[1] > 1 else (full[:, 0], None)
@@ -40,15 +32,7 @@ class _UpsampledMaskLosses(torch.autograd.Function):
             value[0], value[1] = losses.focal, losses.dice
             for by_union, out in zip((losses.focal_gradient, losses.dice_gradient), gradient, strict=True):
                 torch.matmul(vertical.T @ _by_slot(by_union, winner, full.shape[1]), horizontal, out=out)
-        ctx.save_for_backward(gradients)
-        return values[0], values[1]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradients,) = ctx.saved_tensors
-        focal, dice = (gradient[..., None, None, None] for gradient in outer)
-        return torch.addcmul(focal * gradients[0], dice, gradients[1]), None, None, None
+    return with_gradient(values[0], logits, gradients[0]), with_gradient(values[1], logits, gradients[1])
 
 
 def _by_slot(gradient: Tensor, winner: Tensor | None, slots: int) -> Tensor:
