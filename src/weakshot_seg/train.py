@@ -54,6 +54,14 @@ def main(cfg: DictConfig) -> float | None:
         cfg.data.label_scope,
         ", ".join(data.class_split.novel_names),
     )
+    batch, devices, batches = cfg.data.batch_size, trainer.world_size, trainer.accumulate_grad_batches
+    log.info(
+        "%d images per step: %d per batch, %d device(s), %d batch(es)",
+        batch * devices * batches,
+        batch,
+        devices,
+        batches,
+    )
     checkpoint = last if cfg.resume and last.is_file() else None
     if checkpoint:
         load_weights(module, checkpoint)  # a file that does not fit is refused here, in one line

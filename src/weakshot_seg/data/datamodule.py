@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,7 +18,10 @@ from torch.utils.data.distributed import DistributedSampler
 
 from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
 from weakshot_seg.data.folder import FolderImages
+from weakshot_seg.data.layouts import KnownDataset
+from weakshot_seg.data.official import OfficialImages
 from weakshot_seg.data.pairing import PairSampler
+from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.data.source import LabelledImages, Selection
 from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
@@ -104,7 +106,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         self._pairing = pairing
         self._batch_size = batch_size
         self._val_batch_size = val_batch_size
-        self._num_workers = min(4, _num_cpus() - 1) if num_workers is None else num_workers
+        self._num_workers = min(4, num_cpus() - 1) if num_workers is None else num_workers
         self._num_batches = max_steps * accumulate
         self._accumulate = accumulate
         self._seed = seed
@@ -152,6 +154,28 @@ class WeakShotDataModule(pl.LightningDataModule):
         )
         train = partial(folder, images=train_images, annotations=train_annotations)
         return cls(train, partial(folder, images=val_images, annotations=val_annotations), **settings)
+
+    @classmethod
+    def from_official(
+        cls,
+        dataset: KnownDataset,
+        root: str | Path,
+        class_names: Sequence[str],
+        *,
+        cache_dir: str | Path | None = None,
+        **settings: Any,
+    ) -> WeakShotDataModule:
+        """The data module of a published data set as downloaded.
+
+        Args:
+            dataset: Which one, such as :data:`~weakshot_seg.data.ade20k.ADE20K`.
+            root: Folder of the data set.
+            class_names: Its names, by id.
+            cache_dir: See :class:`~weakshot_seg.data.official.OfficialImages`.
+            **settings: All other arguments of :class:`WeakShotDataModule`.
+        """
+        images = partial(OfficialImages, dataset, root, class_names=class_names, cache_dir=cache_dir)
+        return cls(partial(images, part="train"), partial(images, part="val"), **settings)
 
     def setup(self, stage: str | None = None) -> None:
         """Makes what ``stage`` needs, once: "fit" (also None) both parts, anything else the validation images only."""
@@ -262,7 +286,3 @@ class WeakShotDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
-
-
-def _num_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

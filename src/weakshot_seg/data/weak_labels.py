@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from weakshot_seg.data.label_files import present_classes
 from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import IGNORE, ClassSplit, Draw, WeakSample
@@ -90,7 +91,7 @@ class WeakShotDataset(Dataset[WeakSample]):
             image, label_map, padding = self._transform(image, self._visible[label_map], draw.seed)
         else:
             image, label_map, padding = self._transform(image, label_map, draw.seed)
-            tags = _present(label_map, len(self._taggable)) & self._taggable
+            tags = present_classes(label_map, len(self._taggable)) & self._taggable
             label_map = self._visible[label_map]
         return WeakSample(
             image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
@@ -99,10 +100,3 @@ class WeakShotDataset(Dataset[WeakSample]):
             tags=torch.from_numpy(tags),
             name=self._source.name(draw.index),
         )
-
-
-def _present(label_map: Image, num_classes: int) -> NDArray[np.bool_]:
-    """Which classes a map shows: bool ``[num_classes]``."""
-    present = np.zeros(IGNORE + 1, dtype=bool)
-    present[label_map] = True
-    return present[:num_classes]
