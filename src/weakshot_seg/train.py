@@ -40,8 +40,9 @@ def main(cfg: DictConfig) -> float | None:
     module = build_module(recipe, data.class_split)
     check_queries(module, data)
     loggers = list(instantiate(cfg.logger).values())
+    options = {} if data.make_val else {"limit_val_batches": 0}
     trainer: pl.Trainer = instantiate(
-        cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=loggers or False
+        cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=loggers or False, **options
     )
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()

@@ -133,7 +133,7 @@ def test_missing_files_are_all_named(tmp_path: Path) -> None:
     photo.unlink()
     with pytest.raises(BadFiles, match=r"000010.mat is missing, but .*train.txt names it.* \(and 1 more\)$") as caught:
         read(COCO_STUFF_10K, tmp_path)
-    assert [problem.split(" is missing")[0] for problem in caught.value.problems] == [
+    assert [problem.message.split(" is missing")[0] for problem in caught.value.problems] == [
         str(label_file(tmp_path, 10)),
         str(photo),
     ]
@@ -163,7 +163,8 @@ def test_broken_files_are_all_named_and_nothing_is_kept(tmp_path: Path) -> None:
     problems = caught.value.problems
     assert len(problems) == len(expected)
     assert all(
-        str(file) in p and what in p and "\n" not in p for p, (file, what) in zip(problems, expected, strict=True)
+        p.file == file and str(file) in p.message and what in p.message and "\n" not in p.message
+        for p, (file, what) in zip(problems, expected, strict=True)
     )
     assert caches(tmp_path) == []
 
@@ -179,7 +180,7 @@ def test_broken_files_of_matlab_73(tmp_path: Path) -> None:
     with pytest.raises(BadFiles) as caught:
         read(COCO_STUFF_10K, tmp_path)
     assert len(caught.value.problems) == 3
-    assert "S has the shape (3, 3, 3)" in caught.value.problems[2]
+    assert "S has the shape (3, 3, 3)" in caught.value.problems[2].message
 
 
 def test_hdf5_without_matlabs_header(tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from PIL import Image
 
+from weakshot_seg.data.checks import Inspection, inspect
 from weakshot_seg.data.images import read_mask
-from weakshot_seg.data.label_files import Inspection, LabelFormat, LabelIds, LabelledFile, inspect
+from weakshot_seg.data.label_files import LabelFormat, LabelIds, LabelledFile
 from weakshot_seg.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -130,9 +131,8 @@ def _fingerprint(files: Sequence[LabelledFile], labels: LabelFormat, copied: boo
     digest.update(labels.ids.classes.tobytes() + labels.ids.known.tobytes())
     for file in files:
         try:
-            image, mask = file.image.stat(), file.labels.stat()
+            states = [path.stat() for path in (file.image, file.labels) if path is not None]
         except OSError as error:
             raise DataError(f"cannot read {error.filename} ({error.strerror}): replace it by the original") from error
-        state = (file.name, image.st_size, image.st_mtime_ns, mask.st_size, mask.st_mtime_ns)
-        digest.update(repr(state).encode())
+        digest.update(repr((file.name, *((state.st_size, state.st_mtime_ns) for state in states))).encode())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Image and label files that belong together: how their ids are read, and what may be wrong with them."""
+"""Image and label files that belong together, and how their ids are read."""
 
 from __future__ import annotations
 
@@ -9,32 +9,47 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.images import IMAGE_SUFFIXES, image_size, read_image
-from weakshot_seg.data.parallel import in_parallel
+from weakshot_seg.data.images import IMAGE_SUFFIXES
+from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a file.
+
+    Attributes:
+        file: The culprit.
+        message: One line with file, value and remedy.
+    """
+
+    file: Path
+    message: str
 
 
 class BadFiles(DataError):
     """Files that cannot be used; the message is the first problem and the number of the others.
 
     Attributes:
-        problems: one line for each, with file and remedy.
+        problems: All of them, sorted by file.
+        source: What can be read in spite of them, if anything.
     """
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[Problem], source: LabelledImages | None = None) -> None:
+        self.source = source
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.file))
         more = len(problems) - 1
-        super().__init__(problems[0] + (f" (and {more} more)" if more else ""))
-        self.problems = tuple(problems)
+        super().__init__(self.problems[0].message + (f" (and {more} more)" if more else ""))
 
 
 @dataclass(frozen=True)
 class LabelledFile:
-    """An image and its labels; ``name`` is short, without suffix, and unlike all others."""
+    """An image and its labels, None if it has none; ``name`` is short, without suffix, and unlike all others."""
 
     name: str
     image: Path
-    labels: Path
+    labels: Path | None
 
 
 @dataclass(frozen=True)
@@ -54,11 +69,19 @@ class LabelIds:
     @classmethod
     def contiguous(cls, num_classes: int, offset: int = 0, ignore_label: int = IGNORE) -> LabelIds:
         """Class c is stored as c + ``offset``; ids below ``offset`` and ``ignore_label`` are unlabelled."""
-        stored = np.arange(IGNORE + 1)
-        classes = stored - offset
-        is_class = (classes >= 0) & (classes < num_classes) & (stored != ignore_label)
-        known = is_class | (stored == ignore_label) | (classes < 0)
-        return cls(np.where(is_class, classes, IGNORE).astype(np.uint8), known, num_classes)
+        return cls.ascending(range(offset, offset + num_classes), ignore_label)
+
+    @classmethod
+    def ascending(cls, stored: Sequence[int], ignore_label: int = IGNORE) -> LabelIds:
+        """Class c is stored as ``stored[c]``; ids below the first and ``ignore_label`` are unlabelled."""
+        classes = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
+        known = np.arange(IGNORE + 1) < stored[0]
+        for class_id, number in enumerate(stored):
+            if number <= IGNORE and number != ignore_label:
+                classes[number] = class_id
+                known[number] = True
+        known[ignore_label] = True
+        return cls(classes, known, len(stored))
 
     @classmethod
     def listed(cls, stored: Sequence[int], unlabelled: int) -> LabelIds:
@@ -84,9 +107,9 @@ class LabelFormat:
     ids: LabelIds
     remedy: str = "replace it by the original"
 
-    def load(self, path: Path) -> NDArray[np.uint8]:
-        """The map of class ids and ``IGNORE``, uint8 ``[h, w]``; unknown ids are unlabelled."""
-        return np.take(self.ids.classes, self.read(path))
+    def load(self, path: Path | None) -> NDArray[np.uint8] | None:
+        """The map of class ids and ``IGNORE``, uint8 ``[h, w]``, or None for no file; unknown ids are unlabelled."""
+        return None if path is None else np.take(self.ids.classes, self.read(path))
 
 
 def data_folder(root: str | Path) -> Path:
@@ -108,101 +131,37 @@ def present_classes(label_map: NDArray[np.uint8], num_classes: int) -> NDArray[n
     return present[:num_classes]
 
 
-def load_checked(file: LabelledFile, labels: LabelFormat, verify: bool) -> NDArray[np.uint8]:
-    """The map of class ids of a file, after all checks.
-
-    Args:
-        file: Image and labels.
-        labels: How to read them.
-        verify: Also decode the image, to find truncated files.
-
-    Raises:
-        DataError: a file cannot be read, sizes differ, or an id is unknown.
-    """
-    stored = labels.read(file.labels)
-    size = read_image(file.image).shape[:2] if verify else image_size(file.image)
-    if stored.shape != size:
-        raise DataError(
-            f"mask {file.labels} is {stored.shape[1]}x{stored.shape[0]} but its image is {size[1]}x{size[0]}: resize "
-            "the mask (nearest neighbour) or replace it"
-        )
-    ids = labels.ids
-    seen = present_classes(stored, IGNORE + 1)
-    unknown = np.flatnonzero(seen & ~ids.known)
-    if len(unknown):
-        known = np.flatnonzero(ids.classes != IGNORE)
-        raise DataError(
-            f"mask {file.labels} has the id {unknown[0]}, but the {ids.num_classes} class names allow {known[0]} to "
-            f"{known[-1]}: {labels.remedy}"
-        )
-    return np.take(ids.classes, stored)
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """Checks file ``index``, as a function that other processes can be given.
-
-    Attributes:
-        files: All files.
-        labels: How to read them.
-        verify: See :func:`load_checked`.
-        keep: Called with the file and its map of class ids, if given.
-    """
-
-    files: Sequence[LabelledFile]
-    labels: LabelFormat
-    verify: bool
-    keep: Callable[[LabelledFile, NDArray[np.uint8]], None] | None = None
-
-    def __call__(self, index: int) -> tuple[NDArray[np.bool_], str]:
-        """The classes in the file, bool ``[K]``, and what is wrong with it, or ""."""
-        file, num_classes = self.files[index], self.labels.ids.num_classes
-        try:
-            label_map = load_checked(file, self.labels, self.verify)
-        except DataError as error:
-            return np.zeros(num_classes, dtype=bool), str(error)
-        if self.keep is not None:
-            self.keep(file, label_map)
-        return present_classes(label_map, num_classes), ""
-
-
-def inspect(inspection: Inspection, title: str) -> NDArray[np.bool_]:
-    """Reads all files in parallel, with a progress bar.
-
-    Returns:
-        bool ``[len(files), K]``: which classes each image shows.
-
-    Raises:
-        BadFiles: naming every file that cannot be used.
-    """
-    results = list(in_parallel(inspection, len(inspection.files), title))
-    problems = [problem for _, problem in results if problem]
-    if problems:
-        raise BadFiles(problems)
-    return np.stack([present for present, _ in results])
-
-
-def pair_files(image_folder: Path, label_folder: Path) -> list[LabelledFile]:
+def pair_files(image_folder: Path, label_folder: Path | None) -> tuple[list[LabelledFile], list[Problem]]:
     """Images and PNG masks of two folders (and their sub-folders), by name.
 
+    Args:
+        image_folder: Folder of the images.
+        label_folder: Folder of the masks, with the same layout; None: there are no masks.
+
+    Returns:
+        All images with their masks, or None where there is none, sorted by name; and what is wrong: masks without an
+        image, and files of the same name.
+
     Raises:
-        DataError: a folder is missing or empty, two files have one name, or a file has no partner.
+        DataError: a folder is missing or empty.
     """
-    images = _by_name(image_folder, IMAGE_SUFFIXES, "images")
-    masks = _by_name(label_folder, frozenset({".png"}), "masks (PNG)")
-    without_mask = sorted(images.keys() - masks.keys())
-    without_image = sorted(masks.keys() - images.keys())
-    if without_mask:
-        raise DataError(
-            f"{len(without_mask)} of {len(images)} images have no mask, the first is {images[without_mask[0]]}: "
-            f"add {label_folder / without_mask[0]}.png or remove the image"
-        )
-    if without_image:
-        raise DataError(
-            f"{len(without_image)} of {len(masks)} masks have no image, the first is {masks[without_image[0]]}: "
-            f"add {image_folder / without_image[0]}.jpg or remove the mask"
-        )
-    return [LabelledFile(name, images[name], masks[name]) for name in sorted(images)]
+    images, problems = _by_name(image_folder, IMAGE_SUFFIXES, "images")
+    masks: dict[str, Path] = {}
+    if label_folder is not None:
+        masks, doubled = _by_name(label_folder, frozenset({".png"}), "masks (PNG)")
+        problems += doubled
+    for name, mask in masks.items():
+        if name not in images:
+            remedy = f"add {image_folder / name}.jpg or remove the mask"
+            problems.append(Problem(mask, f"mask {mask} has no image: {remedy}"))
+    return [LabelledFile(name, images[name], masks.get(name)) for name in sorted(images)], problems
+
+
+def no_mask(file: LabelledFile, label_folder: Path, otherwise: str = "") -> Problem:
+    """Says that an image lacks its mask; ``otherwise`` is one more remedy."""
+    return Problem(
+        file.image, f"image {file.image} has no mask: add {label_folder / file.name}.png{otherwise} or remove the image"
+    )
 
 
 def listed_files(names: Path, image_folder: Path, label_folder: Path, label_suffix: str) -> list[LabelledFile]:
@@ -223,27 +182,31 @@ def listed_files(names: Path, image_folder: Path, label_folder: Path, label_suff
     if not files:
         raise DataError(f"the list of images {names} is empty: replace it by the original")
     there = {path for folder in (image_folder, label_folder) for path in folder.iterdir()}
-    missing = [path for file in files for path in (file.image, file.labels) if path not in there]
+    missing = [path for file in files for path in (file.image, file.labels) if path and path not in there]
     if missing:
-        raise BadFiles([f"{path} is missing, but {names} names it: unpack the data set again" for path in missing])
+        raise BadFiles(
+            [Problem(path, f"{path} is missing, but {names} names it: unpack the data set again") for path in missing]
+        )
     return files
 
 
-def _by_name(folder: Path, suffixes: Iterable[str], what: str) -> dict[str, Path]:
+def _by_name(folder: Path, suffixes: Iterable[str], what: str) -> tuple[dict[str, Path], list[Problem]]:
+    """The files of a folder by path without suffix, and those whose name is taken."""
     if not folder.is_dir():
         raise DataError(
             f"the folder {folder.absolute()} does not exist: create it, or set the paths in data.train and data.val"
         )
     files: dict[str, Path] = {}
+    problems = []
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in suffixes or path.name.startswith(".") or not path.is_file():
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in files:
-            raise DataError(f"{files[name]} and {path} have the same name: keep one of them")
-        files[name] = path
+            problems.append(Problem(path, f"{files[name]} and {path} have the same name: keep one of them"))
+        files.setdefault(name, path)
     if not files:
         raise DataError(
             f"there are no {what} in {folder.absolute()} ({', '.join(sorted(suffixes))}): check the paths in data"
         )
-    return files
+    return files, problems

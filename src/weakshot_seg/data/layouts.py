@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from weakshot_seg.data.label_files import LabelFormat, LabelledFile, listed_files, pair_files
+from weakshot_seg.data.label_files import BadFiles, LabelFormat, LabelledFile, listed_files, no_mask, pair_files
 from weakshot_seg.errors import DataError
 
 Part = Literal["train", "val"]
@@ -61,7 +61,11 @@ class Layout:
         """
         images, labels = root / self.images[part], root / self.labels[part]
         if self.lists is None:
-            return pair_files(images, labels)
+            files, problems = pair_files(images, labels)
+            problems += [no_mask(file, labels) for file in files if file.labels is None]
+            if problems:
+                raise BadFiles(problems)
+            return files
         return listed_files(root / self.lists[part], images, labels, self.suffix)
 
 

@@ -68,7 +68,7 @@ class OfficialImages:
         """The image's file name without suffix."""
         return self._labels.files[index].name
 
-    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """The RGB image uint8 ``[h, w, 3]`` and the label map uint8 ``[h, w]`` of ids 0..K-1 and ``IGNORE``."""
         file = self._labels.files[index]
         return read_image(file.image), self._labels.format.load(file.labels)

@@ -41,7 +41,10 @@ class ComplementLoss(LossTerm):
         self.stride = stride
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
-        """Mean over the images that have classes known by tag only; 0 when there are none."""
+        """Mean over the images with masks that have classes known by tag only; 0 when there are none.
+
+        In an image without any mask, the complement of its base classes is not known.
+        """
         slots = targets.tag_slots  # [B, S]
         queries = assignment.queries.gather(2, slots.clamp(min=0).expand(len(assignment.queries), -1, -1))  # [L, B, S]
         image = torch.arange(len(slots), device=slots.device).repeat_interleave(slots.shape[1])
@@ -51,6 +54,6 @@ class ComplementLoss(LossTerm):
         lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
         complement = lattice.pick((targets.label_map == IGNORE) & ~targets.padding)
         focal, dice = upsampled_mask_losses(logits, complement, *lattice.matrices(logits))
-        has_tags = targets.tagged.any(1).float()
-        count = mean_over_ranks(has_tags.sum()) + 1e-5
-        return {"focal": (focal * has_tags).sum() / count, "dice": (dice * has_tags).sum() / count}
+        counted = (targets.tagged.any(1) & targets.has_masks).float()
+        count = mean_over_ranks(counted.sum()) + 1e-5
+        return {"focal": (focal * counted).sum() / count, "dice": (dice * counted).sum() / count}
