@@ -27,9 +27,7 @@ def read_mat5(path: Path) -> NDArray[np.uint8]:
         return _as_ids(scipy.io.loadmat(path, variable_names=[VARIABLE])[VARIABLE], path)
     except DataError:
         raise
-    except (
-        Exception
-    ) as error:  # scipy raises whatever the broken bytes lead to: TypeError, zlib.error, MemoryError, ...
+    except Exception as error:  # broken bytes lead to anything: TypeError, zlib.error, MemoryError, ...
         raise _unreadable(path, error) from error
 
 

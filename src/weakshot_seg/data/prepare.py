@@ -33,15 +33,18 @@ def prepare(
     Raises:
         DataError: something is missing, damaged, or not the official data.
     """
+    official = dataset.archive
     if url is not None:
         archive = root / url.rsplit("/", 1)[-1]
         if not archive.is_file():
-            download(url, archive, dataset.archive.checksum)
+            download(url, archive, official.checksum)
+        else:
+            verify_checksum(archive, official.checksum)
+    elif archive is not None and archive.is_file() and archive.name == official.url.rsplit("/", 1)[-1]:
+        verify_checksum(archive, official.checksum)
     if archive is not None:
-        if archive.name == dataset.archive.url.rsplit("/", 1)[-1]:
-            verify_checksum(archive, dataset.archive.checksum)
         unpack(archive, root)
-    for part, count in dataset.archive.counts.items():
+    for part, count in official.counts.items():
         layout, folder = dataset.recognise(root, part)
         found = len(layout.files(folder, part))
         if found < count:
@@ -50,4 +53,4 @@ def prepare(
                 "unpack the archive again"
             )
     names = published_class_names(dataset.name)
-    return {part: OfficialImages(dataset, root, part, names, cache_dir) for part in dataset.archive.counts}
+    return {part: OfficialImages(dataset, root, part, names, cache_dir) for part in official.counts}
