@@ -195,9 +195,7 @@ def test_image_without_mask_and_mask_without_image(make_folder: MakeFolder) -> N
     message = failure(root)
     assert message == (f"mask {mask(root, 7)} has no image: add {photo(root, 7)} or remove the mask (and 1 more)")
     Image.new("RGB", (17, 33)).save(photo(root, 7))
-    assert failure(root) == (
-        f"image {photo(root)} has no mask: add {mask(root)} or a line in {root}/tags.csv or remove the image"
-    )
+    assert failure(root) == (f"image {photo(root)} has no mask: add {mask(root)} or remove the image")
 
 
 def test_two_images_of_one_name(make_folder: MakeFolder) -> None:

@@ -169,7 +169,7 @@ def test_every_problem_is_found_at_once(tagged: Path) -> None:
         (tagged / "annotations/training/photo0.png", "is a colour picture"),
         (mask, "has the id 200"),
         (photo, "cannot read image"),
-        (tagged / "images/training/photo2.jpg", f"add {tagged}/annotations/training/photo2.png or a line in"),
+        (tagged / "images/training/photo2.jpg", f"add {tagged}/annotations/training/photo2.png, or a line in"),
         (tagged / "tags.csv", "unknown class 'kat': did you mean 'cat'?"),
         (tagged / "tags.csv", "names the image 'photo9'"),
     ]

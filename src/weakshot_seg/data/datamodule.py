@@ -198,8 +198,8 @@ class WeakShotDataModule(pl.LightningDataModule):
         Raises:
             DataError: the images, names and split do not fit together, or there is nothing to validate on.
         """
-        fitting = stage in ("fit", None)
-        if fitting and self._train is None:
+        starting = stage in ("fit", None) and self._train is None
+        if starting:
             source = self.make_train()
             self._check_names(source)
             self._class_split = self.split_classes(source)
@@ -222,10 +222,10 @@ class WeakShotDataModule(pl.LightningDataModule):
             if self._class_split is None:
                 self._class_split = self.split_classes(source)
             self._val = source
-        if self._val is None and not fitting:
+        if self._val is None and stage not in ("fit", None):
             raise DataError("there are no validation images: add them, or set data.val_images to their folder")
         novel = list(self.class_split.novel)
-        if fitting and novel and (self._val is None or not self._val.presence()[:, novel].any()):
+        if starting and novel and (self._val is None or not self._val.presence()[:, novel].any()):
             log.warning("no validation image has a mask of a novel class: novel IoU cannot be measured")
 
     def split_classes(self, source: LabelledImages, split: int | None = None) -> ClassSplit:

@@ -12,7 +12,7 @@ from weakshot_seg.data.checks import Inspection, survey_files
 from weakshot_seg.data.class_names import read_classes
 from weakshot_seg.data.images import read_image, read_mask
 from weakshot_seg.data.label_files import BadFiles, LabelFormat, LabelIds, data_folder, no_mask, pair_files
-from weakshot_seg.data.tags import FILE, Tags
+from weakshot_seg.data.tags import Tags
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import IGNORE
 
@@ -70,13 +70,15 @@ class FolderImages:
         self._files, problems = pair_files(root / images, masks)
         listed = np.zeros(len(self), dtype=bool)
         tagged = np.zeros((len(self), len(classes)), dtype=bool)
+        remedy = ""
         if tags is not None:
             table = Tags(root / tags, [file.name for file in self._files], self.class_names)
             listed, tagged = table.listed, table.classes
             problems += table.problems
+            remedy = f", or a line in {root / tags},"
         if masks is not None:
             unlabelled = (file for file, known in zip(self._files, listed, strict=True) if not (file.labels or known))
-            problems += [no_mask(file, masks, f" or a line in {root / (tags or FILE)}") for file in unlabelled]
+            problems += [no_mask(file, masks, remedy) for file in unlabelled]
         ids = LabelIds.ascending([number + label_offset for number in classes], ignore_label)
         self._labels = LabelFormat(read_mask, ids, REMEDY)
         self.survey = survey_files(Inspection(self._files, self._labels, verify), "checking data")

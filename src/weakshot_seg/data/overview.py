@@ -96,17 +96,15 @@ def look_over(data: WeakShotDataModule) -> Overview:
 def _read(title: str, make: Callable[[], LabelledImages], problems: list[str]) -> Part | None:
     """Reads a part, as far as that is possible, and adds to the list of problems."""
     try:
-        source: LabelledImages | None = make()
+        source = make()
+        survey = survey_of(source)
+        problems += [problem.message for problem in survey.problems]
     except BadFiles as error:
         problems += [problem.message for problem in error.problems]
-        source = error.source
+        return Part(title, error.source, survey_of(error.source)) if error.source is not None else None
     except DataError as error:
         problems.append(str(error))
         return None
-    if source is None:
-        return None
-    survey = survey_of(source)
-    problems += [problem.message for problem in survey.problems if problem.message not in problems]
     return Part(title, source, survey)
 
 

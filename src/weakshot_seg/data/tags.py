@@ -24,7 +24,8 @@ class Tags:
     """The classes of images, from a CSV file of two columns: image, and class names separated by ``;``.
 
     The image is a path within the folder of the images, with or without suffix. A header ``image,classes`` is left out.
-    Several lines of an image add up; a line without classes says that the image shows none that has tags.
+    Several lines of an image add up; a line without classes says that the image shows none that has tags. A tag of a base
+    class teaches only where there is no mask: a mask tells of all base classes.
 
     Args:
         path: The CSV file, UTF-8.
