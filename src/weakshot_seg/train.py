@@ -20,6 +20,7 @@ from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.utils.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ def main(cfg: DictConfig) -> float | None:
     trainer: pl.Trainer = instantiate(
         cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=loggers or False, **options
     )
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.num_devices > 1:
         raise ConfigError("a multirun (-m) with several devices per job would mix up its jobs; use scripts/sweep.sh")
     log.info(

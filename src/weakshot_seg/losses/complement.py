@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weakshot_seg.losses.functional import mask_losses
-from weakshot_seg.losses.lattice import PixelLattice
+from weakshot_seg.losses.lattice import PixelLattice, choose
 from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.losses.upsampled import upsampled_mask_losses
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.distributed import mean_over_ranks
 
@@ -48,12 +48,12 @@ class ComplementLoss(LossTerm):
         slots = targets.tag_slots  # [B, S]
         queries = assignment.queries.gather(2, slots.clamp(min=0).expand(len(assignment.queries), -1, -1))  # [L, B, S]
         image = torch.arange(len(slots), device=slots.device).repeat_interleave(slots.shape[1])
-        lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
-        logits = lattice.upsample(output, image, queries.flatten(1)).unflatten(1, slots.shape)  # [L, B, S, H', W']
+        logits = choose(output, image, queries.flatten(1)).unflatten(1, slots.shape)  # [L, B, S, h, w]
         logits = logits.masked_fill((slots < 0)[..., None, None], IGNORE_LOGIT)
-        union = F.pad(logits, (0, 0, 0, 0, 0, 1), value=IGNORE_LOGIT).amax(2)  # the plane is one more mask
+        logits = F.pad(logits, (0, 0, 0, 0, 0, 1), value=IGNORE_LOGIT)  # the plane is one more mask
+        lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
         complement = lattice.pick((targets.label_map == IGNORE) & ~targets.padding)
-        focal, dice = mask_losses(union, complement)
+        focal, dice = upsampled_mask_losses(logits, complement, *lattice.matrices(logits))
         counted = (targets.tagged.any(1) & targets.has_masks).float()
         count = mean_over_ranks(counted.sum()) + 1e-5
         return {"focal": (focal * counted).sum() / count, "dice": (dice * counted).sum() / count}
