@@ -35,6 +35,7 @@ from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.models.simnet import SimNet
 from weakshot_seg.structures import SegOutput
+from weakshot_seg.utils.memory import keep_freed_memory
 
 OTHER, PLAIN, FULL, PLAIN_WEAK = "Hugging Face", "ours plain", "ours full", "ours plain, weak targets"
 
@@ -68,6 +69,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All numbers by name."""
     torch.manual_seed(0)
     device = torch.device(args.device)
+    if device.type == "cpu":
+        keep_freed_memory()  # as train does; for all contestants
     work = make_workload(args.size, args.batch, args.classes, device)
     contestants = make_contestants(args, work)
     options = (args.rounds, args.warmup, device, args.clock)

@@ -58,6 +58,7 @@ def make_targets() -> Callable[..., WeakTargets]:
         size: tuple[int, int] = (8, 12),
         padded_rows: int = 1,
         paired: bool = False,
+        without_masks: Sequence[int] = (),
     ) -> WeakTargets:
         label_maps, padding = [], []
         for present in base:
@@ -74,6 +75,10 @@ def make_targets() -> Callable[..., WeakTargets]:
         tag_table = torch.zeros(len(base), classes, dtype=torch.bool)
         for row, ids in zip(tag_table, tags, strict=True):
             row[list(ids)] = True
-        return WeakTargets.collate(torch.stack(label_maps), torch.stack(padding), tag_table, is_novel, paired)
+        has_masks = torch.tensor([image not in without_masks for image in range(len(base))])
+        for image in without_masks:
+            label_maps[image][:] = IGNORE
+        maps = torch.stack(label_maps), torch.stack(padding)
+        return WeakTargets.collate(*maps, tag_table, is_novel, paired, has_masks)
 
     return make

@@ -36,7 +36,9 @@ KNOWN_TO = {
     "timm": {"models/backbone.py"},
     "albumentations": {"data/transforms.py"},
     "cv2": {"data/transforms.py"},
-    "scipy": {"losses/matcher.py"},
+    "scipy": {"losses/matcher.py", "data/matlab.py"},
+    "h5py": {"data/matlab.py"},
+    "filelock": {"data/label_cache.py"},
     "hydra": {"entry", "config.py"},
     "omegaconf": {"entry", "config.py"},
     "wandb": set(),  # behind Lightning's WandbLogger

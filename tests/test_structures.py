@@ -89,7 +89,7 @@ def tensors(part: object) -> list[Tensor]:
 
 def test_to_moves_every_tensor_and_keeps_the_rest(batch: WeakBatch) -> None:
     moved = batch.to("meta")
-    assert len(tensors(moved)) == 9
+    assert len(tensors(moved)) == 10
     assert all(t.device.type == "meta" for t in tensors(moved))
     assert moved.names == batch.names
     assert moved.targets.counts == batch.targets.counts

@@ -110,6 +110,12 @@ class WeakShotModule(pl.LightningModule):
             if value is not None:
                 self.log(f"val/{name}", value, prog_bar=name in ("base_iou", "novel_iou"), rank_zero_only=True)
 
+    def on_train_end(self) -> None:
+        """Reports that nothing was measured, if there is nothing to validate on."""
+        if not self.trainer.enable_validation:
+            self.report = SegmentationReport.from_confusion(self.metrics.confusion, self.class_split)
+            self.report_step = self.global_step
+
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW and its per-step poly schedule over the whole run."""
         fused = "mixed" not in str(self.trainer.precision)  # else Lightning cannot clip gradients

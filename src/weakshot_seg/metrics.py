@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from torchmetrics import Metric
 
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE, ClassSplit
+from weakshot_seg.utils.tables import aligned
 
 FloatArray = NDArray[np.float64]
 
@@ -141,7 +141,7 @@ class SegmentationReport:
             name, kind = (f"{name} *", "novel") if index in split.novel else (name, "base")
             iou, accuracy, pixels = (_text(values[index]) for values in (self.iou, self.accuracy, self.pixels))
             classes.append((str(index), name, kind, iou, accuracy, pixels))
-        return _align(means, "<>>>") + "\n\n" + _align(classes, "><<>>>")
+        return aligned(means, "<>>>") + "\n\n" + aligned(classes, "><<>>>")
 
 
 class SegmentationMetrics(Metric):
@@ -213,9 +213,3 @@ def _harmonic(a: float | None, b: float | None) -> float | None:
 
 def _text(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
-
-
-def _align(rows: Sequence[tuple[str, ...]], sides: str) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines)

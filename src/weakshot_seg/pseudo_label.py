@@ -125,8 +125,8 @@ class PseudoLabelWriter(BasePredictionWriter):
         super().__init__(write_interval="batch")
         self._index = {dataset.source.name(index): index for index in range(len(dataset))}
         self._files = files
-        self._novel = dataset.split.novel
-        self._tags = dataset.known & dataset.split.is_novel().numpy()
+        self._labels = dataset.known
+        self._split = dataset.split
         self._colours = palette(dataset.split.num_classes)
 
     def write_on_batch_end(
@@ -142,8 +142,8 @@ class PseudoLabelWriter(BasePredictionWriter):
         for name, predicted, known in zip(batch.names, prediction, batch.truths, strict=True):
             index = self._index[name]
             votes, hidden = predicted.cpu().numpy(), known.cpu().numpy()
-            labels = pseudo_map(votes, hidden, self._tags[index])
-            text = Votes.count(votes, labels, hidden, self._novel).png_text()
+            labels = pseudo_map(votes, hidden, self._labels[index], self._split.is_novel().numpy())
+            text = Votes.count(votes, labels, hidden, self._split.novel).png_text()
             with replacing(self._files[index]) as temporary:
                 label_png(labels, self._colours).save(temporary, "PNG", pnginfo=text)
 

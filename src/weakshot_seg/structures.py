@@ -107,8 +107,9 @@ class WeakSample:
         image: uint8 ``[3, H, W]``, RGB 0..255, padding 128.
         label_map: uint8 ``[H, W]``, ids of base classes, :data:`IGNORE` elsewhere.
         padding: bool ``[H, W]``, True where the image was padded.
-        tags: bool ``[K]``, image-level labels of the novel classes.
+        tags: bool ``[K]``, image-level labels of the novel classes; of all classes if the image has no masks.
         name: Shown in logs and errors.
+        has_masks: False if nothing is known of the image's pixels.
     """
 
     image: Tensor
@@ -116,6 +117,7 @@ class WeakSample:
     padding: Tensor
     tags: Tensor
     name: str
+    has_masks: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ class WeakTargets(_Movable):
         with_mask: bool ``[B, K]``, classes with a mask in the image.
         tagged: bool ``[B, K]``, classes known by tag only.
         novel: bool ``[K]``, True for novel classes.
+        has_masks: bool ``[B]``, False where nothing is known of the pixels: not even that they are of no base class.
         counts: targets of each image (without padding slots), on the host.
         paired: images 2i and 2i+1 are an anchor and its reference (method section 5); an odd last image is alone.
     """
@@ -147,12 +150,19 @@ class WeakTargets(_Movable):
     with_mask: Tensor
     tagged: Tensor
     novel: Tensor
+    has_masks: Tensor
     counts: tuple[int, ...]
     paired: bool = False
 
     @classmethod
     def collate(
-        cls, label_maps: Tensor, padding: Tensor, tags: Tensor, novel: Tensor, paired: bool = False
+        cls,
+        label_maps: Tensor,
+        padding: Tensor,
+        tags: Tensor,
+        novel: Tensor,
+        paired: bool = False,
+        has_masks: Tensor | None = None,
     ) -> WeakTargets:
         """Builds the target slots from label maps and tags, on the host.
 
@@ -162,6 +172,7 @@ class WeakTargets(_Movable):
             tags: bool ``[B, K]``; a class that has a mask in the image is not doubled by its tag.
             novel: bool ``[K]``.
             paired: see the class.
+            has_masks: bool ``[B]``; None: all have.
         """
         images, num_classes = tags.shape
         seen = torch.zeros(images, IGNORE + 1, dtype=torch.bool)
@@ -180,9 +191,15 @@ class WeakTargets(_Movable):
             with_mask=with_mask,
             tagged=tagged,
             novel=novel,
+            has_masks=torch.ones(images, dtype=torch.bool) if has_masks is None else has_masks,
             counts=tuple((with_mask | tagged).sum(1).tolist()),
             paired=paired,
         )
+
+    @property
+    def unknown(self) -> Tensor:
+        """Bool ``[B, K]``: may be in the image or not; base classes without a tag where there are no masks."""
+        return ~(self.has_masks[:, None] | self.novel | self.tagged)
 
 
 def _ids(table: Tensor) -> list[Tensor]:
@@ -216,6 +233,7 @@ class WeakBatch(_Movable):
             torch.stack([s.tags for s in samples]),
             novel,
             paired,
+            torch.tensor([s.has_masks for s in samples]),
         )
         return cls(torch.stack([s.image for s in samples]), targets, tuple(s.name for s in samples))
 

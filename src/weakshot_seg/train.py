@@ -21,6 +21,7 @@ from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.pseudo_label import make_pseudo_labels
+from weakshot_seg.utils.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
@@ -53,9 +54,12 @@ def train(cfg: DictConfig) -> float | None:
     module.inference = instantiate(cfg.inference)
     check_queries(module, data)
     loggers = list(instantiate(cfg.logger).values())
+    options = {} if data.make_val else {"limit_val_batches": 0}
     trainer: pl.Trainer = instantiate(
-        cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=loggers or False
+        cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=loggers or False, **options
     )
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.num_devices > 1:
         raise ConfigError("a multirun (-m) with several devices per job would mix up its jobs; use scripts/sweep.sh")
     log.info(
@@ -64,6 +68,14 @@ def train(cfg: DictConfig) -> float | None:
         len(data.class_split.base),
         cfg.data.label_scope,
         ", ".join(data.class_split.novel_names),
+    )
+    batch, devices, batches = cfg.data.batch_size, trainer.world_size, trainer.accumulate_grad_batches
+    log.info(
+        "%d images per step: %d per batch, %d device(s), %d batch(es)",
+        batch * devices * batches,
+        batch,
+        devices,
+        batches,
     )
     checkpoint = last if cfg.resume and last.is_file() else None
     if checkpoint:

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
-from PIL import Image
 
+from official_layouts import LAYOUTS, NUM_CLASSES, random_maps, write_coco, write_photo, write_png
 from weakshot_seg.config import conf_dir
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.splits import make_split, published_class_names
-from weakshot_seg.structures import IGNORE
 
 CONFIGS = sorted(path.stem for path in (conf_dir() / "data").glob("*.yaml"))
 
@@ -25,20 +24,8 @@ def data_of(name: str, *overrides: str) -> WeakShotDataModule:
     return data
 
 
-def write(root: Path, config: str, ids: list[list[int]]) -> None:
-    """One image and mask in each folder the configuration names; the masks hold ``ids``."""
-    settings = OmegaConf.load(conf_dir() / "data" / f"{config}.yaml")
-    mask = np.array(ids, dtype=np.uint8).repeat(20, 0).repeat(20, 1)
-    for part in ("train", "val"):
-        images, masks = root / settings[f"{part}_images"], root / settings[f"{part}_annotations"]
-        images.mkdir(parents=True)
-        masks.mkdir(parents=True)
-        Image.fromarray(np.zeros((*mask.shape, 3), np.uint8)).save(images / "a.jpg")
-        Image.fromarray(mask).save(masks / "a.png")
-
-
 def test_all_configurations_are_tested() -> None:
-    assert CONFIGS == ["ade20k", "coco_stuff_10k", "folder", "synthetic"]
+    assert CONFIGS == ["ade20k", "coco_stuff_10k", "folder", "synthetic", "voc2012"]
 
 
 def test_synthetic() -> None:
@@ -51,7 +38,10 @@ def test_synthetic() -> None:
 
 
 def test_folder(tmp_path: Path) -> None:
-    write(tmp_path, "folder", [[0, 1], [2, 255]])
+    mask = np.array([[0, 1], [2, 255]], dtype=np.uint8).repeat(20, 0).repeat(20, 1)
+    for part in ("training", "validation"):
+        write_photo(tmp_path / "images" / part / "a.jpg", mask)
+        write_png(tmp_path / "annotations" / part / "a.png", mask)
     (tmp_path / "classes.txt").write_text("sky\ngrass\ncat\n")
     data = data_of("folder", f"root={tmp_path}", "novel_classes=[cat]")
     data.setup()
@@ -62,21 +52,31 @@ def test_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "stored", "expected", "crop"),
-    [
-        ("ade20k", [[0, 1], [150, 26]], [[IGNORE, 0], [149, 25]], 512),
-        ("coco_stuff_10k", [[0, 1], [170, 255]], [[0, 1], [170, IGNORE]], 640),
-    ],
+    ("config", "layout", "crop"),
+    [("ade20k", "ADE20K", 512), ("coco_stuff_10k", "COCO-Stuff v1.1", 640), ("voc2012", "VOC", 512)],
 )
-def test_published_data_sets(
-    tmp_path: Path, config: str, stored: list[list[int]], expected: list[list[int]], crop: int
-) -> None:
-    write(tmp_path, config, stored)
-    data = data_of(config, f"root={tmp_path}", "batch_size=1")
+def test_published_data_sets(tmp_path: Path, config: str, layout: str, crop: int) -> None:
+    name, write = LAYOUTS[layout]
+    maps = random_maps(NUM_CLASSES[name], train=2, val=1, size=(40, 40))
+    write(tmp_path, maps)
+    data = data_of(config, f"root={tmp_path}", "batch_size=1", f"cache_dir={tmp_path}/cache")
     data.setup()
     assert data.class_names == published_class_names(config)
     assert data.class_split == make_split(data.class_names, 2, published=config)
     assert next(iter(data.train_dataloader())).images.shape == (1, 3, crop, crop)
     batch = next(iter(data.val_dataloader()))
     assert batch.sizes == ((crop, crop),)
-    assert batch.truths[0][::20, ::20].tolist() == expected
+    assert batch.truths[0].tolist() == maps["val"][0].tolist()
+    assert (tmp_path / "cache").is_dir()
+    assert not list(tmp_path.rglob(".weakshot_seg"))
+
+
+def test_the_four_splits_share_one_cache(tmp_path: Path) -> None:
+    write_coco(tmp_path, random_maps(171, train=2, val=1))
+    splits = []
+    for split in range(1, 5):
+        data = data_of("coco_stuff_10k", f"root={tmp_path}", f"split={split}")
+        data.setup()
+        splits.append(data.class_split)
+    assert len(set(splits)) == 4
+    assert len([path for path in (tmp_path / ".weakshot_seg").iterdir() if path.is_dir()]) == 2

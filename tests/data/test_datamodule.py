@@ -98,7 +98,7 @@ def test_training_batches(make_data: MakeData) -> None:
         for anchor, reference in zip(batch.names[::2], batch.names[1::2], strict=True):
             assert anchor != reference
     assert len({fingerprint(batch) for batch in batches}) == 12
-    assert data.max_classes_per_image == max(len(np.unique(m[m != IGNORE])) for m in data._make_train().maps)
+    assert data.max_classes_per_image == max(len(np.unique(m[m != IGNORE])) for m in data.make_train().maps)
 
 
 def test_any_number_of_workers_gives_the_same_batches(make_data: MakeData) -> None:

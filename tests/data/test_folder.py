@@ -126,6 +126,14 @@ def test_masks_of_one_channel(tmp_path: Path, mode: str) -> None:
         ("sky\ngrass\ncat\n\n", "names.txt"),
         ('["sky", "grass", "cat"]', "classes.json"),
         ('{"names": ["sky", "grass", "cat"]}', "classes.json"),
+        ('{"0": "sky", "2": "cat", "1": "grass"}', "classes.json"),
+        ('{"sky": 0, "cat": 2, "grass": 1}', "classes.json"),
+        ('{"names": {"0": "sky", "1": "grass", "2": "cat"}}', "classes.json"),
+        (
+            '{"info": {}, "images": [{"id": 7}], "categories": [{"supercategory": "x", "id": 0, "name": "sky"}, '
+            '{"id": 1, "name": "grass"}, {"id": 2, "name": "cat"}]}',
+            "classes.json",
+        ),
         (
             '{"classes": [{"id": 2, "name": "cat"}, {"id": 0, "name": "sky"}, {"id": 1, "name": "grass"}]}',
             "classes.json",
@@ -152,7 +160,10 @@ def test_missing_class_names(make_folder: MakeFolder) -> None:
     [
         ("{", "cannot read class names from"),
         ('{"labels": []}', "cannot read class names from"),
-        ('{"classes": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]}', "number the classes 0, 1, 2"),
+        ('{"classes": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]}', "give every class an id of its own"),
+        ('{"classes": [{"id": 1, "name": "a"}, {"id": 255, "name": "b"}]}', "ids in"),
+        ('{"-1": "a"}', "are [-1]: give every class an id of its own, 0 to 254"),
+        ('{"categories": [{"name": "a"}]}', "cannot read class names from"),
         ('["a", "b", "a"]', "names the class 'a' twice"),
         ('["a", ""]', "class 1 of"),
         ('["a", 3]', "class 1 of"),
@@ -182,9 +193,9 @@ def test_image_without_mask_and_mask_without_image(make_folder: MakeFolder) -> N
     root = make_folder()
     mask(root).rename(mask(root, 7))
     message = failure(root)
-    assert f"1 of 3 images have no mask, the first is {photo(root)}: add {mask(root)} or remove the image" in message
-    photo(root).unlink()
-    assert f"1 of 3 masks have no image, the first is {mask(root, 7)}" in failure(root)
+    assert message == (f"mask {mask(root, 7)} has no image: add {photo(root, 7)} or remove the mask (and 1 more)")
+    Image.new("RGB", (17, 33)).save(photo(root, 7))
+    assert failure(root) == (f"image {photo(root)} has no mask: add {mask(root)} or remove the image")
 
 
 def test_two_images_of_one_name(make_folder: MakeFolder) -> None:

@@ -76,11 +76,20 @@ def test_the_rule(dataset: WeakShotDataset, predictions: list[np.ndarray]) -> No
     refused = 0
     for index, predicted in enumerate(predictions):
         known, labels = dataset.hidden(index)[1], dataset.known[index]
-        found = pseudo_map(predicted, known, labels & is_novel)
+        found = pseudo_map(predicted, known, labels, is_novel)
         assert found.dtype == np.uint8
         assert np.array_equal(found, explicit_rule(predicted, known, labels))
         refused += int(((known == IGNORE) & np.isin(predicted, NOVEL) & (found == IGNORE)).sum())
     assert refused > 50  # novel predictions that no label of the image backs
+
+
+def test_without_masks_tags_of_base_classes_count_too() -> None:
+    predicted = np.array([[0, 1, 2, 5]], np.uint8)
+    labels, is_novel = np.isin(np.arange(CLASSES), [0, 2]), np.isin(np.arange(CLASSES), NOVEL)
+    nothing = np.full_like(predicted, IGNORE)
+    assert pseudo_map(predicted, nothing, labels, is_novel).tolist() == [[0, IGNORE, 2, IGNORE]]
+    masked = np.array([[IGNORE, IGNORE, IGNORE, 0]], np.uint8)
+    assert pseudo_map(predicted, masked, labels, is_novel).tolist() == [[IGNORE, IGNORE, 2, 0]]
 
 
 def test_hidden_maps_have_no_novel_pixel(dataset: WeakShotDataset) -> None:
@@ -196,6 +205,8 @@ def test_nothing_to_measure(dataset: WeakShotDataset, folder: Path) -> None:
     """Without true novel masks (tags alone) there is no quality, and no error."""
     for labels in dataset.source.maps:
         labels[np.isin(labels, NOVEL)] = IGNORE
+    dataset.source.maps[3] = None
+    dataset.source.load = lambda index: (dataset.source.images[index], dataset.source.maps[index])
     agreement, quality = measure(label_files(folder, dataset), dataset)
     assert quality["novel_iou"] is None
     assert agreement["labelled"] > 0

@@ -29,7 +29,8 @@ def test_seed_replaces_the_number_of_the_split() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "classes", "splits", "novel"), [("ade20k", 150, 4, 38), ("coco_stuff_10k", 171, 9, 43)]
+    ("name", "classes", "splits", "novel"),
+    [("ade20k", 150, 4, 38), ("coco_stuff_10k", 171, 9, 43), ("voc2012", 21, 4, 5)],
 )
 def test_published_splits(name: str, classes: int, splits: int, novel: int) -> None:
     names = published_class_names(name)
@@ -113,8 +114,16 @@ def test_one_class_cannot_be_split() -> None:
 
 
 def test_published_names_can_be_unpacked() -> None:
-    assert published_names() == ("ade20k", "coco_stuff_10k")
+    assert published_names() == ("ade20k", "coco_stuff_10k", "voc2012")
     for name in published_names():
         names = published_class_names(name)
         assert all(n == n.strip() and n for n in names)
         assert len(set(names)) == len(names)
+
+
+def test_splits_of_voc_are_the_folds_of_pascal_5i() -> None:
+    names = published_class_names("voc2012")
+    novel = [make_split(names, split, published="voc2012").novel_names for split in range(1, 5)]
+    assert novel[0] == ("aeroplane", "bicycle", "bird", "boat", "bottle")
+    assert novel[3] == ("pottedplant", "sheep", "sofa", "train", "tvmonitor")
+    assert set(sum(novel, ())) == set(names) - {"background"}

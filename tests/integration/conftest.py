@@ -171,3 +171,48 @@ def write_images() -> Callable[..., None]:
             indexed.save(masks / f"photo {number}.png")
 
     return write
+
+
+@pytest.fixture
+def tagged_photos(write_images: Callable[..., None], tmp_path: Path) -> Path:
+    """Photos whose novel classes (cat, dog) have tags and no masks: with both, with masks alone, with tags alone."""
+    root = tmp_path / "tagged"
+    masks = root / "annotations" / "training"
+    write_images(root / "images" / "training", masks, [(1, 2), (1, 9), (2, 9), (1, 2), (1,), (2,)])
+    for number in (4, 5):
+        (masks / f"photo {number}.png").unlink()
+    lines = [
+        "image,classes",
+        "photo 0.jpg,cat",
+        "photo 1.jpg, cat; dog",
+        "photo 3,",
+        "photo 4.jpg,cat",
+        "photo 5,dog;sky",
+    ]
+    (root / "tags.csv").write_text("\n".join(lines))
+    names = {1: "sky", 2: "grass", 5: "cat", 7: "dog", 9: "chair"}
+    (root / "classes.json").write_text(
+        json.dumps({"info": {}, "categories": [{"id": i, "name": name} for i, name in names.items()]})
+    )
+    return root
+
+
+@pytest.fixture
+def train_tagged(command: Command, tagged_photos: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Trains on the tagged photos for three steps; returns the folder of the results."""
+
+    def run(*overrides: str) -> Path:
+        crops = ("crop_size=32", "short_edge=40")
+        arguments = (
+            "experiment=folder",
+            *SMALL_MODEL,
+            *SHORT_RUN,
+            *(f"data.train_transform.{setting}" for setting in crops),
+            "data.val_transform.short_edge=40",
+            "trainer.max_steps=3",
+            f"data.root={tagged_photos}",
+        )
+        command(training.main, *arguments, *overrides, folder=tmp_path)
+        return tmp_path / "outputs" / "folder" / "split1"
+
+    return run

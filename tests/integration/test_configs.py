@@ -28,6 +28,7 @@ CASES = [
 # Functions that hand on keyword arguments they do not know.
 HAND_ON: dict[Callable[..., Any], Callable[..., Any]] = {
     WeakShotDataModule.from_folders: WeakShotDataModule,
+    WeakShotDataModule.from_official: WeakShotDataModule,
     wandb_logger: WandbLogger,
     WandbLogger: wandb.init,
 }

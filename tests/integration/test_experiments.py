@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -14,20 +15,16 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
+from official_layouts import LAYOUTS
 from weakshot_seg import train
 from weakshot_seg.config import conf_dir
 from weakshot_seg.data.splits import make_split, published_class_names
 from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.structures import IGNORE
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 WORDS = ("sky", "grass", "cat", "dog", "chair")
 FOLDERS = ("images/training", "annotations/training", "images/validation", "annotations/validation")
-DETECTRON = (
-    "images_detectron2/train",
-    "annotations_detectron2/train",
-    "images_detectron2/test",
-    "annotations_detectron2/test",
-)
 SMALL_CROPS = (
     "data.train_transform.crop_size=32",
     "data.train_transform.short_edge=40",
@@ -71,7 +68,7 @@ def check_run(folder: Path, metrics: dict[str, Any], novel: tuple[str, ...], spl
 
 
 def test_all_experiments_are_run() -> None:
-    assert EXPERIMENTS == ["ablation", "ade20k", "coco", "folder"]
+    assert EXPERIMENTS == ["ablation", "ade20k", "coco", "folder", "voc"]
 
 
 def test_default(trained: Path, metrics_of: Metrics) -> None:
@@ -98,34 +95,45 @@ def test_folder(
     check_run(folder, metrics_of(folder), ("cat", "dog"))
 
 
+CROP = ("data.label_scope=crop",)
+
+
 @pytest.mark.parametrize(
-    ("experiment", "published", "folders", "offset", "unlabelled"),
-    [("ade20k", "ade20k", FOLDERS, 1, 0), ("coco", "coco_stuff_10k", DETECTRON, 0, 255)],
+    ("experiment", "layout", "overrides"),
+    [
+        ("coco", "COCO-Stuff v1.1", ()),
+        ("coco", "COCO-Stuff v1.0", CROP),
+        ("coco", "COCO-Stuff of MaskFormer", ("data.batch_size=2", "trainer.accumulate_grad_batches=4")),
+        ("ade20k", "ADE20K", CROP),
+        ("ade20k", "ADE20K of MaskFormer", ()),
+        ("voc", "VOC", ()),
+        ("voc", "VOC with SBD", CROP),
+    ],
 )
-def test_paper(
+def test_published(
     experiment: str,
-    published: str,
-    folders: tuple[str, ...],
-    offset: int,
-    unlabelled: int,
+    layout: str,
+    overrides: tuple[str, ...],
     command: Command,
     small: tuple[str, ...],
-    write_images: WriteImages,
     metrics_of: Metrics,
     tmp_path: Path,
 ) -> None:
+    published, write = LAYOUTS[layout]
     split = make_split(published_class_names(published), 3, published=published)
-    ids = torch.tensor([*split.base[-6:], *split.novel[-6:]]).view(2, 6).T + offset  # up to the highest id
-    rows = [ids[[i % 6, (i + 1) % 6]].flatten().tolist() for i in range(8)]
-    for part, (images, masks) in {"train": folders[:2], "val": folders[2:]}.items():
-        write_images(tmp_path / images, tmp_path / masks, rows[: 6 if part == "train" else 3], unlabelled)
+    ids = [*split.base[-4:], *split.novel[-4:], IGNORE]
+    rng = np.random.default_rng(0)
+    blocks = rng.choice(ids, (9, 5, 7)).astype(np.uint8)
+    maps = [block.repeat(9 + i % 3, 0).repeat(11 - i % 2, 1) for i, block in enumerate(blocks)]
+    write(tmp_path / "data", {"train": maps[:6], "val": maps[6:]})
     command(
         train.main,
         f"experiment={experiment}",
         *small,
         *SMALL_CROPS,
+        *overrides,
         "split=3",
-        f"data.root={tmp_path}",
+        f"data.root={tmp_path}/data",
         "callbacks.panels.num_images=2",
         folder=tmp_path,
     )

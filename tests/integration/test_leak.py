@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic import SyntheticScenes
@@ -87,3 +88,27 @@ def test_the_scenes_have_novel_pixels_to_hide() -> None:
     labels = np.stack([scenes.load(i)[1] for i in range(16)])
     assert np.isin(labels, SPLIT.novel).mean() > 0.05
     assert (labels == IGNORE).mean() < 0.3
+
+
+def test_novel_pixels_are_never_seen_beside_tags(
+    train_tagged: Callable[..., Path], tagged_photos: Path, tmp_path: Path
+) -> None:
+    """Masks that do show cat (5) and dog (7), tags of them, and images with tags alone: then 5 and 7 change places."""
+    masks = [tagged_photos / "annotations" / "training" / f"photo {number}.png" for number in range(4)]
+    states = []
+    for part in ("clean", "poisoned"):
+        for file in masks:
+            mask = np.asarray(Image.open(file)).copy()
+            if part == "clean":
+                mask[:4], mask[-4:] = 5, 7
+            else:
+                novel = np.isin(mask, (5, 7))
+                assert novel.any()
+                mask[novel] = 5 + 7 - mask[novel]
+            Image.fromarray(mask).save(file)
+        train_tagged("data.novel_classes=[cat,dog]", f"hydra.run.dir={tmp_path / part}")
+        states.append((losses(tmp_path / part), weights(tmp_path / part)))
+    (clean_losses, clean), (poisoned_losses, poisoned) = states
+    assert len(clean_losses) == 3
+    assert clean_losses == poisoned_losses
+    assert all(torch.equal(clean[name], poisoned[name]) for name in clean)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from weakshot_seg.losses.lattice import PixelLattice
+from weakshot_seg.losses.lattice import PixelLattice, choose
 from weakshot_seg.structures import SegOutput
 
 MakeOutput = Callable[..., SegOutput]
@@ -15,33 +15,28 @@ MakeOutput = Callable[..., SegOutput]
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("size", [(16, 24), (15, 23), (17, 9), (3, 2), (4, 6)])
-def test_upsample_is_bilinear_at_the_lattice(stride: int, size: tuple[int, int], make_output: MakeOutput) -> None:
-    output = make_output(images=3, queries=5, layers=2, size=(4, 6), dtype=torch.float64)
-    image = torch.tensor([2, 0, 0, 1])
-    queries = torch.randint(5, (2, 4))
-    full = F.interpolate(output.mask_logits.flatten(0, 1), size, mode="bilinear", align_corners=False)
-    full = full.unflatten(0, (2, 3))
+def test_matrices_resize_bilinearly_at_the_lattice(stride: int, size: tuple[int, int]) -> None:
+    maps = torch.randn(2, 3, 4, 6, dtype=torch.float64)
+    full = F.interpolate(maps, size, mode="bilinear", align_corners=False)
     for top in range(min(stride, size[0])):
         for left in range(min(stride, size[1])):
             lattice = PixelLattice(size, slice(top, None, stride), slice(left, None, stride))
-            got = lattice.upsample(output, image, queries)
-            for layer in range(2):
-                for m in range(4):
-                    plain = full[layer, image[m], queries[layer, m], top::stride, left::stride]
-                    torch.testing.assert_close(got[layer, m], plain, rtol=1e-10, atol=1e-10)
+            vertical, horizontal = lattice.matrices(maps)
+            got = vertical @ maps @ horizontal.T
+            torch.testing.assert_close(got, full[..., top::stride, left::stride], rtol=1e-10, atol=1e-10)
 
 
-def test_upsample_passes_gradients_like_interpolate(make_output: MakeOutput) -> None:
-    output = make_output(images=1, queries=2, layers=1, size=(3, 5), dtype=torch.float64)
-    lattice = PixelLattice.draw((7, 11), 1)
-    weight = torch.randn(7, 11, dtype=torch.float64)
-    (lattice.upsample(output, torch.tensor([0]), torch.tensor([[1]])) * weight).sum().backward()
-    plain = output.mask_logits.detach().clone().requires_grad_()
-    (F.interpolate(plain[:, :, 1], (7, 11), mode="bilinear", align_corners=False) * weight).sum().backward()
-    torch.testing.assert_close(output.mask_logits.grad, plain.grad)
+def test_choose_takes_one_proposal_of_an_image_in_every_layer(make_output: MakeOutput) -> None:
+    output = make_output(images=3, queries=5, layers=2, size=(4, 6))
+    image = torch.tensor([2, 0, 0, 1])
+    queries = torch.randint(5, (2, 4))
+    got = choose(output, image, queries)
+    for layer in range(2):
+        for m in range(4):
+            assert torch.equal(got[layer, m], output.mask_logits[layer, image[m], queries[layer, m]])
 
 
-def test_pick_takes_the_same_pixels_as_upsample() -> None:
+def test_pick_takes_the_pixels_of_the_lattice() -> None:
     rows = torch.arange(5.0)[:, None].expand(5, 7)
     lattice = PixelLattice((5, 7), slice(1, None, 2), slice(2, None, 3))
     assert lattice.pick(rows).tolist() == [[1, 1], [3, 3]]

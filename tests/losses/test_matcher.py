@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from weakshot_seg.errors import ConfigError
+from weakshot_seg.errors import ConfigError, DivergedError
+from weakshot_seg.losses import gpu_matcher
 from weakshot_seg.losses.class_queries import ClassQueries
+from weakshot_seg.losses.gpu_matcher import GpuHungarianMatcher
 from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 
@@ -182,3 +184,26 @@ class TestClassQueries:
 def test_last_layer_of_an_assignment() -> None:
     queries = torch.arange(12).view(3, 2, 2)
     assert torch.equal(Assignment(queries).last().queries, queries[2:])
+
+
+def test_gpu_matcher_solves_the_same_problem(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    targets = make_targets(**MIXED, size=(9, 13))
+    output = make_output(images=5, queries=6)
+    expected, got = HungarianMatcher()(output, targets).queries, GpuHungarianMatcher()(output, targets).queries
+    assert got.shape == expected.shape
+    for image, count in enumerate(targets.counts):
+        assert torch.equal(got[:, image, :count], expected[:, image, :count])
+    assert ((got >= 0) & (got < 6)).all()
+
+
+def test_gpu_matcher_refuses_what_is_not_finite(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    output = make_output(images=5, queries=6)
+    broken = replace(output, class_logits=torch.full_like(output.class_logits, math.nan))
+    with pytest.raises(DivergedError, match="NaN or infinity"):
+        GpuHungarianMatcher()(broken, make_targets(**MIXED, size=(9, 13)))
+
+
+def test_gpu_matcher_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_matcher, "batch_linear_assignment", None)
+    with pytest.raises(ConfigError, match=r"weakshot-seg\[gpu\]"):
+        GpuHungarianMatcher()

@@ -376,3 +376,39 @@ def test_extreme_logits_stay_finite(
         gradients = torch.autograd.grad(value, [output.class_logits, output.mask_logits])
         assert value.isfinite()
         assert all(g.isfinite().all() for g in gradients)
+
+
+@pytest.mark.parametrize("without_masks", [(2,), (3,), (2, 3)])
+def test_pairs_without_masks_count_for_nothing(
+    without_masks: tuple[int, ...],
+    build: Callable[..., PixelSimilarityLoss],
+    make_output: MakeOutput,
+    make_targets: MakeTargets,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pixel without a mask may be of the other one's base class: "different" would be a wrong lesson."""
+    monkeypatch.setattr(similarity, "sample_points", lambda region, count: region.float().topk(count).indices)
+    base, tags = [[0, 1], [0, 2], [1], [1]], [[3], [3], [3, 4], [3, 4]]
+    output = make_output(images=4, layers=1, size=SIZE)
+    results = []
+    for images in (4, 2):
+        torch.manual_seed(1)
+        targets = make_targets(
+            base[:images], tags[:images], paired=True, without_masks=without_masks if images == 4 else ()
+        )
+        torch.manual_seed(2)
+        loss = build(history=3)
+        part = SegOutput(output.class_logits, output.mask_logits, output.pixel_embeddings)
+        if images == 2:
+            part = SegOutput(part.class_logits[:, :2], part.mask_logits[:, :2], part.pixel_embeddings[:2])
+        values = loss(part, targets, NOBODY)
+        results.append([*(value.item() for value in values.values()), *loss.balance.counts.flatten().tolist()])
+    assert results[0] == pytest.approx(results[1], rel=1e-5)
+    assert all(value != 0 for value in results[0][:2])
+
+
+def test_distillation_needs_a_common_novel_class_not_just_a_tag(
+    build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
+) -> None:
+    targets = make_targets([[], []], [[0, 3], [0, 4]], paired=True)  # tags of the base class 0 in masks without it
+    assert build()(make_output(images=2, layers=1, size=SIZE), targets, NOBODY)["novel"].item() == 0

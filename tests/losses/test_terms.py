@@ -177,6 +177,57 @@ def test_absence_loss_is_the_focal_loss_of_absent_classes(make_output: MakeOutpu
     same_with_gradients(ours, plain / sum(map(len, present)), output.mask_logits)
 
 
+class TestImagesWithoutMasks:
+    """Nothing is known of their pixels, and of base classes only what is tagged; classes 3 and 4 are novel."""
+
+    WITHOUT = (1, 3, 4)
+    BASE = ([0, 2], [], [], [], [])  # the third has a mask without a labelled pixel
+    TAGS = ([3], [3], [4], [0, 4], [1])
+
+    @pytest.fixture
+    def targets(self, make_targets: MakeTargets) -> WeakTargets:
+        return make_targets(self.BASE, self.TAGS, without_masks=self.WITHOUT)
+
+    def test_complement_leaves_them_out(self, targets: WeakTargets, make_output: MakeOutput) -> None:
+        output = make_output(images=5, dtype=torch.float64)
+        assignment = HungarianMatcher()(output.float(), targets)
+        ours = ComplementLoss()(output, targets, assignment)
+        rows = [0, 2]
+        known = WeakTargets.collate(targets.label_map[rows], targets.padding[rows], targets.tagged[rows], targets.novel)
+        part = SegOutput(output.class_logits[:, rows], output.mask_logits[:, rows], output.pixel_embeddings[rows])
+        plain = plain_complement(part, known, Assignment(assignment.queries[:, rows]))
+        for value, expected in zip(ours.values(), plain, strict=True):
+            torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
+        (gradient,) = torch.autograd.grad(ours["focal"] + ours["dice"], output.mask_logits)
+        assert not gradient[:, self.WITHOUT].any()
+
+    def test_classification_lets_proposals_be_base_classes(self, targets: WeakTargets, make_output: MakeOutput) -> None:
+        output = make_output(images=5, layers=1, dtype=torch.float64)
+        assignment = HungarianMatcher()(output.float(), targets)
+        total, weights = torch.zeros((), dtype=torch.float64), 0.0
+        for image in range(5):
+            matched = dict(pairs(targets, assignment, 0, image))
+            maybe = set() if image not in self.WITHOUT else {0, 1, 2} - set(self.TAGS[image])
+            for query in range(6):
+                p = output.class_logits[0, image, query].softmax(0)
+                right = [matched[query]] if query in matched else [5, *maybe]
+                weight = 1.0 if query in matched else 0.1
+                total, weights = total - weight * sum(p[k] for k in right).log(), weights + weight
+        ours = ClassificationLoss()(output, targets, assignment)["cross_entropy"]
+        same_with_gradients(ours, total / weights, output.class_logits)
+
+    def test_absence_is_known_of_novel_classes_alone(self, targets: WeakTargets, make_output: MakeOutput) -> None:
+        output = make_output(images=5, queries=5, layers=1, dtype=torch.float64)
+        absent = ({1, 4}, {4}, {0, 1, 2, 3}, {3}, {3, 4})
+        plain = torch.zeros((), dtype=torch.float64)
+        for image, classes in enumerate(absent):
+            for query in classes:
+                logits = output.mask_logits[0, image, query]
+                plain = plain + plain_losses(logits, torch.zeros_like(logits, dtype=torch.bool))[0]
+        ours = AbsenceLoss()(output, targets, ClassQueries()(output, targets))["focal"]
+        same_with_gradients(ours, plain / 8, output.mask_logits)  # 3 + 1 + 1 + 2 + 1 labels
+
+
 def test_unknown_layers_are_refused() -> None:
     with pytest.raises(ConfigError, match="'all' or 'last'"):
         MaskLoss(layers="first")

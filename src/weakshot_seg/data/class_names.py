@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,23 @@ from weakshot_seg.structures import IGNORE
 FILES = ("classes.json", "classes.txt", "names.txt")
 """Looked for in the root of a data set if no class names are given."""
 REMEDY = (
-    'write a text file with one name per line, or a JSON list of names, or {"classes": [{"id": 0, "name": "cat"}, ...]}'
+    "write a text file with one name per line, or a JSON list of names, or "
+    '{"categories": [{"id": 0, "name": "cat"}, ...]}'
 )
+LISTS = ("categories", "classes", "names")
+"""Keys under which a JSON file may hold the classes; all else in it is ignored (COCO's annotation files will do)."""
 
 
 def read_class_names(given: Sequence[str] | str | Path | None, root: Path) -> tuple[str, ...]:
-    """The class names, by id.
+    """The class names in the order of their ids: see :func:`read_classes`."""
+    return tuple(read_classes(given, root).values())
+
+
+def read_classes(given: Sequence[str] | str | Path | None, root: Path) -> dict[int, str]:
+    """The id of each class in the masks, ascending, and its name.
+
+    A text file has one name per line, for the ids 0, 1, 2, ...; JSON is a list of names, or of ``{"id", "name"}``, or
+    ``{id: name}``, or ``{name: id}``, or an object with one of these under a key of :data:`LISTS`.
 
     Args:
         given: The names themselves, or a file of them (relative to ``root`` or to the working directory), or None:
@@ -25,7 +37,7 @@ def read_class_names(given: Sequence[str] | str | Path | None, root: Path) -> tu
         root: Folder of the data set.
 
     Raises:
-        DataError: there is no such file, it has another layout, or names are missing or given twice.
+        DataError: there is no such file, it has another layout, or names or ids are missing, given twice or too high.
     """
     if given is None:
         found = [root / name for name in FILES if (root / name).is_file()]
@@ -33,44 +45,52 @@ def read_class_names(given: Sequence[str] | str | Path | None, root: Path) -> tu
             raise DataError(f"no class names in {root}: {REMEDY}, as {root / 'classes.txt'}, or set data.class_names")
         return _valid(_parse(found[0]), str(found[0]))
     if not isinstance(given, str | Path):
-        return _valid(list(given), "data.class_names")
+        return _valid(list(enumerate(given)), "data.class_names")
     for path in (root / given, Path(given)):
         if path.is_file():
             return _valid(_parse(path), str(path))
     raise DataError(f"the file of class names {given} is neither in {root} nor in {Path.cwd()}: {REMEDY}")
 
 
-def _parse(path: Path) -> list[object]:
+def unknown_class(name: str, names: Sequence[str]) -> str:
+    """What to say of a name that is no class: classes of similar names, or all of them."""
+    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(repr(c) for c in close)}?" if close else f"the classes are {', '.join(names)}"
+
+
+def _parse(path: Path) -> list[tuple[int, object]]:
+    """Pairs of id and name."""
     try:
         text = path.read_text("utf8")
         if path.suffix.lower() != ".json":
-            return [line.strip() for line in text.rstrip().splitlines()]
+            return list(enumerate(line.strip() for line in text.rstrip().splitlines()))
         content = json.loads(text)
+        key = next(
+            (key for key in LISTS if isinstance(content, dict) and isinstance(content.get(key), list | dict)), None
+        )
+        content = content if key is None else content[key]
         if isinstance(content, dict):
-            content = content["classes"] if "classes" in content else content["names"]
+            return [(v, k) if type(v) is int else (int(k), v) for k, v in content.items()]
         if content and isinstance(content[0], dict):
-            entries = sorted(content, key=lambda entry: int(entry["id"]))
-            ids = [int(entry["id"]) for entry in entries]
-            if ids != list(range(len(ids))):
-                raise DataError(
-                    f"the class ids in {path} are {ids[:5]}...: number the classes 0, 1, 2, ... without gaps"
-                )
-            return [entry["name"] for entry in entries]
-        return list(content)
-    except DataError:
-        raise
+            return [(int(entry["id"]), entry["name"]) for entry in content]
+        return list(enumerate(content))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"cannot read class names from {path} ({type(error).__name__}: {error}): {REMEDY}") from error
 
 
-def _valid(names: list[object], origin: str) -> tuple[str, ...]:
-    bad = [i for i, name in enumerate(names) if not isinstance(name, str) or not name.strip()]
+def _valid(classes: list[tuple[int, object]], origin: str) -> dict[int, str]:
+    bad = [i for i, name in classes if not isinstance(name, str) or not name.strip()]
     if bad:
         raise DataError(f"class {bad[0]} of {origin} has no name: {REMEDY}")
-    clean = tuple(str(name).strip() for name in names)
-    twice = sorted({name for name in clean if clean.count(name) > 1})
+    clean = {i: str(name).strip() for i, name in sorted(classes, key=lambda pair: pair[0])}
+    names = list(clean.values())
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{origin} names the class '{twice[0]}' twice: class names must differ")
-    if not 0 < len(clean) < IGNORE:
-        raise DataError(f"{origin} has {len(clean)} class names: 1 to {IGNORE - 1} are possible")
+    if not 0 < len(classes) < IGNORE:
+        raise DataError(f"{origin} has {len(classes)} class names: 1 to {IGNORE - 1} are possible")
+    if len(clean) < len(classes) or not 0 <= min(clean) <= max(clean) < IGNORE:
+        raise DataError(
+            f"the class ids in {origin} are {list(clean)}: give every class an id of its own, 0 to {IGNORE - 1}"
+        )
     return clean

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,10 +18,14 @@ from torch.utils.data.distributed import DistributedSampler
 
 from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
 from weakshot_seg.data.folder import FolderImages
+from weakshot_seg.data.layouts import KnownDataset
+from weakshot_seg.data.official import OfficialImages
 from weakshot_seg.data.pairing import PairSampler
+from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.data.pseudo_labels import HiddenImages, PseudoLabels
-from weakshot_seg.data.source import LabelledImages, Selection
+from weakshot_seg.data.source import LabelledImages, Selection, tag_only_classes
 from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
+from weakshot_seg.data.tags import FILE as TAGS
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, WeakBatch, WeakSample
@@ -39,7 +42,7 @@ class WeakShotDataModule(pl.LightningDataModule):
 
     Args:
         train: Makes the training images when they are needed.
-        val: Makes the validation images when they are needed.
+        val: Makes the validation images when they are needed; None: there are none.
         train_transform: See :class:`~weakshot_seg.data.transforms.TrainTransform`.
         val_transform: See :class:`~weakshot_seg.data.transforms.EvalTransform`.
         split: Number of the split.
@@ -61,6 +64,11 @@ class WeakShotDataModule(pl.LightningDataModule):
         pseudo_labels: Folder of pseudo-labels, on which the training is fully supervised instead; see
             :mod:`~weakshot_seg.data.pseudo_labels`.
 
+    Attributes:
+        make_train: As given.
+        make_val: As given.
+        split: As given.
+
     Raises:
         DataError: the images, names and split do not fit together (from :meth:`setup`).
     """
@@ -68,7 +76,7 @@ class WeakShotDataModule(pl.LightningDataModule):
     def __init__(
         self,
         train: Callable[[], LabelledImages],
-        val: Callable[[], LabelledImages],
+        val: Callable[[], LabelledImages] | None,
         train_transform: Augmentation,
         val_transform: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
         split: int,
@@ -90,13 +98,13 @@ class WeakShotDataModule(pl.LightningDataModule):
         pseudo_labels: str | Path | None = None,
     ) -> None:
         super().__init__()
-        self._make_train = train
-        self._make_val = val
+        self.make_train = train
+        self.make_val = val
         self._train_transform = train_transform
         self._val_transform = val_transform
+        self.split = split
         self._make_split = partial(
             make_split,
-            split=split,
             novel_ratio=novel_ratio,
             seed=split_seed,
             novel_classes=novel_classes,
@@ -108,7 +116,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         self._pairing = pairing
         self._batch_size = batch_size
         self._val_batch_size = val_batch_size
-        self._num_workers = min(4, _num_cpus() - 1) if num_workers is None else num_workers
+        self._num_workers = min(4, num_cpus() - 1) if num_workers is None else num_workers
         self._num_batches = max_steps * accumulate
         self._accumulate = accumulate
         self._seed = seed
@@ -123,6 +131,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         cls,
         root: str | Path,
         *,
+        tags: str | None = None,
         train_images: str = "images/training",
         train_annotations: str = "annotations/training",
         val_images: str = "images/validation",
@@ -137,10 +146,12 @@ class WeakShotDataModule(pl.LightningDataModule):
 
         Args:
             root: Folder of the data set.
+            tags: CSV file of the image-level labels of the training images, relative to ``root``; None: ``tags.csv``,
+                if there is one.
             train_images: Folder of the training images, relative to ``root``; likewise the next three.
             train_annotations: Their masks.
-            val_images: Validation images.
-            val_annotations: Their masks.
+            val_images: Validation images; the folder may be missing.
+            val_annotations: Their masks; the folder may be missing.
             class_names: See :class:`~weakshot_seg.data.folder.FolderImages`; likewise the next three.
             label_offset: Subtracted from the ids in the masks.
             ignore_label: Id of unlabelled pixels in the masks.
@@ -155,15 +166,52 @@ class WeakShotDataModule(pl.LightningDataModule):
             ignore_label=ignore_label,
             verify=verify,
         )
-        train = partial(folder, images=train_images, annotations=train_annotations)
-        return cls(train, partial(folder, images=val_images, annotations=val_annotations), **settings)
+        root = Path(root).expanduser()
+        if tags is None and (root / TAGS).is_file():
+            tags = TAGS
+        train = partial(folder, images=train_images, annotations=train_annotations, tags=tags)
+        val_masks = val_annotations if (root / val_annotations).is_dir() else None
+        val = partial(folder, images=val_images, annotations=val_masks)
+        missing = root.is_dir() and not (root / val_images).is_dir()
+        return cls(train, None if missing else val, **settings)
+
+    @classmethod
+    def from_official(
+        cls,
+        dataset: KnownDataset,
+        root: str | Path,
+        class_names: Sequence[str],
+        *,
+        cache_dir: str | Path | None = None,
+        **settings: Any,
+    ) -> WeakShotDataModule:
+        """The data module of a published data set as downloaded.
+
+        Args:
+            dataset: Which one, such as :data:`~weakshot_seg.data.ade20k.ADE20K`.
+            root: Folder of the data set.
+            class_names: Its names, by id.
+            cache_dir: See :class:`~weakshot_seg.data.official.OfficialImages`.
+            **settings: All other arguments of :class:`WeakShotDataModule`.
+        """
+        images = partial(OfficialImages, dataset, root, class_names=class_names, cache_dir=cache_dir)
+        return cls(partial(images, part="train"), partial(images, part="val"), **settings)
 
     def setup(self, stage: str | None = None) -> None:
-        """Makes what ``stage`` needs, once: "fit" (also None) both parts, anything else the validation images only."""
-        if stage in ("fit", None) and self._train is None:
-            source = self._make_train()
-            self._use_classes_of(source)
-            dataset = self._weak(source)
+        """Makes what ``stage`` needs, once: "fit" (also None) both parts, anything else the validation images only.
+
+        Raises:
+            DataError: the images, names and split do not fit together, or there is nothing to validate on.
+        """
+        starting = stage in ("fit", None) and self._train is None
+        if starting:
+            source = self.make_train()
+            self._check_names(source)
+            self._class_split = self.split_classes(source)
+            tag_only = tag_only_classes(source)
+            if tag_only:
+                log.info("classes with tags and without a single mask: %s", ", ".join(tag_only))
+            dataset = self.weak_dataset(source, self._class_split)
             kept = np.flatnonzero(dataset.known.any(1))
             if self._drop_unlabelled and len(kept) < len(source):
                 log.warning(
@@ -171,25 +219,36 @@ class WeakShotDataModule(pl.LightningDataModule):
                 )
                 if not len(kept):
                     raise DataError("no training image has a label: check the masks and the split")
-                dataset = self._weak(Selection(source, kept))
+                dataset = self.weak_dataset(Selection(source, kept), self._class_split)
             self._train = self._relabelled(dataset, self._pseudo_labels) if self._pseudo_labels else dataset
-        if self._val is None:
-            source = self._make_val()
-            self._use_classes_of(source)
+        if self._val is None and self.make_val is not None:
+            source = self.make_val()
+            self._check_names(source)
+            if self._class_split is None:
+                self._class_split = self.split_classes(source)
             self._val = source
+        if self._val is None and stage not in ("fit", None):
+            raise DataError("there are no validation images: add them, or set data.val_images to their folder")
+        novel = list(self.class_split.novel)
+        if starting and novel and (self._val is None or not self._val.presence()[:, novel].any()):
+            log.warning("no validation image has a mask of a novel class: novel IoU cannot be measured")
 
-    def _use_classes_of(self, source: LabelledImages) -> None:
-        if self._class_split is None:
-            self._class_split = self._make_split(source.class_names)
-        elif self._class_split.names != tuple(source.class_names):
+    def split_classes(self, source: LabelledImages, split: int | None = None) -> ClassSplit:
+        """Base and novel classes of a source, for the split of the settings or another number."""
+        number = self.split if split is None else split
+        return self._make_split(source.class_names, number, tag_only=tag_only_classes(source))
+
+    def _check_names(self, source: LabelledImages) -> None:
+        if self._class_split is not None and self._class_split.names != tuple(source.class_names):
             pairs = zip(self._class_split.names, source.class_names, strict=False)
             differ = next((f"'{a}' and '{b}'" for a, b in pairs if a != b), "their number")
             raise DataError(
                 f"training and validation images have different class names ({differ}): give both the same list"
             )
 
-    def _weak(self, source: LabelledImages) -> WeakShotDataset:
-        return WeakShotDataset(source, self.class_split, self._train_transform, self._label_scope, self._supervision)
+    def weak_dataset(self, source: LabelledImages, split: ClassSplit) -> WeakShotDataset:
+        """The images of a source as training sees them."""
+        return WeakShotDataset(source, split, self._train_transform, self._label_scope, self._supervision)
 
     def _relabelled(self, dataset: WeakShotDataset, pseudo_labels: str | Path) -> WeakShotDataset:
         if self._supervision != "weakshot":
@@ -286,7 +345,3 @@ class WeakShotDataModule(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
-
-
-def _num_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -29,7 +29,7 @@ class EvalDataset(Dataset[EvalSample]):
     """All images of a source, for evaluation.
 
     Args:
-        source: Images with all labels.
+        source: Images with all labels; those without a label map count for nothing.
         transform: Resizes an image uint8 ``[h, w, 3]``.
         world_size: The length is rounded up to a multiple of this, so that all processes get as many images. The
             surplus images have empty maps and count for nothing.
@@ -51,8 +51,8 @@ class EvalDataset(Dataset[EvalSample]):
     def __getitem__(self, index: int) -> EvalSample:
         original = index % len(self._source)
         image, truth = self._source.load(original)
-        if index != original:
-            truth = np.full_like(truth, IGNORE)
+        if truth is None or index != original:
+            truth = np.full(image.shape[:2], IGNORE, dtype=np.uint8)
         pixels = np.ascontiguousarray(self._transform(image).transpose(2, 0, 1))
         return EvalSample(torch.from_numpy(pixels), torch.from_numpy(truth), self._source.name(original))
 

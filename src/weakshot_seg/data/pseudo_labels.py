@@ -7,24 +7,21 @@ their true class, novel pixels as predicted, 255 elsewhere.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from weakshot_seg.data.images import read_mask
+from weakshot_seg.data.parallel import in_parallel
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.files import replacing
 
-T = TypeVar("T")
 SAMPLES = 16
 """Images whose base pixels are compared with the pseudo-labels before a training."""
 
@@ -129,7 +126,7 @@ class PseudoLabels:
         self._images = dataset.source
         self._files = label_files(folder, dataset)
         self._check_samples(dataset, folder)
-        self._presence = np.array(list(in_threads(self._present, len(dataset), "checking pseudo-labels")))
+        self._presence = np.array(list(in_parallel(self._present, len(dataset), "checking pseudo-labels")))
 
     def __len__(self) -> int:
         return len(self._files)
@@ -198,22 +195,22 @@ def label_files(folder: Path, dataset: WeakShotDataset) -> list[Path]:
     return [folder / "labels" / f"{name.lstrip('/')}.png" for name in names]
 
 
-def pseudo_map(predicted: NDArray[np.uint8], known: NDArray[np.uint8], tags: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def pseudo_map(
+    predicted: NDArray[np.uint8], known: NDArray[np.uint8], labels: NDArray[np.bool_], is_novel: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
     """The rule of the method: base pixels keep their class, others take a predicted novel class the image has.
+
+    In an image without any base mask they also take a base class that the image has by its tags.
 
     Args:
         predicted: uint8 ``[h, w]``, ids 0..K-1.
         known: uint8 ``[h, w]``, ids of base classes and ``IGNORE``.
-        tags: bool ``[K]``, the image's labels of novel classes.
+        labels: bool ``[K]``, the image-level labels that training may know.
+        is_novel: bool ``[K]``.
     """
-    novel = np.where(tags[predicted], predicted, np.uint8(IGNORE))
-    return np.where(known != IGNORE, known, novel)
-
-
-def in_threads(task: Callable[[int], T], count: int, title: str) -> Iterator[T]:
-    """``task(0)``, ``task(1)``, ... in order, under a progress bar; Pillow and NumPy free the interpreter lock."""
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 32)) as pool:
-        yield from tqdm(pool.map(task, range(count)), title, count, delay=1, leave=False, disable=None)
+    is_base = known != IGNORE
+    taken = labels & is_novel if is_base.any() else labels
+    return np.where(is_base, known, np.where(taken[predicted], predicted, np.uint8(IGNORE)))
 
 
 def _some(names: Sequence[str]) -> str:

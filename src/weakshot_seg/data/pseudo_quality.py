@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from weakshot_seg.data.images import read_mask
-from weakshot_seg.data.pseudo_labels import in_threads
+from weakshot_seg.data.parallel import in_parallel
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
@@ -55,7 +56,7 @@ class Votes:
             int(base.sum()),
             int((base & (predicted == known)).sum()),
             int((~base & np.isin(predicted, novel)).sum()),
-            int((~base & (labels != IGNORE)).sum()),
+            int((~base & np.isin(labels, novel)).sum()),
         )
 
     @classmethod
@@ -98,28 +99,10 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset) -> tuple[dict[str, 
         DataError: a file is missing, broken or not of ours.
     """
     split = dataset.split
-    num_classes, novel = split.num_classes, list(split.novel)
-    is_base = np.zeros(IGNORE + 1, dtype=bool)
-    is_base[list(split.base)] = True
+    num_classes = split.num_classes
     confusion = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
     counts = np.zeros(8, dtype=np.int64)
-
-    def count(index: int) -> tuple[NDArray[np.int64], list[int]]:
-        labels, votes = read_mask(files[index]), Votes.read(files[index])
-        truth = dataset.source.load(index)[1]
-        counted, outside = truth != IGNORE, ~is_base[truth]
-        columns = np.minimum(labels[counted], num_classes).astype(np.int64)
-        pairs = truth[counted].astype(np.int64) * (num_classes + 1) + columns
-        tags = np.flatnonzero(dataset.known[index] & ~is_base[:num_classes])
-        numbers = [
-            len(tags),
-            int(np.isin(tags, labels).sum()),
-            int(outside.sum()),
-            int((labels[outside] != IGNORE).sum()),
-        ]
-        return np.bincount(pairs, minlength=confusion.size).reshape(confusion.shape), [*astuple(votes), *numbers]
-
-    for of_image, numbers in in_threads(count, len(files), "measuring pseudo-labels"):
+    for of_image, numbers in in_parallel(partial(_count, files, dataset), len(files), "measuring pseudo-labels"):
         confusion += of_image
         counts += numbers
     names = ("base_accuracy", "tag_precision", "tags_found", "labelled")
@@ -127,7 +110,7 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset) -> tuple[dict[str, 
         name: _percent(part, whole) for name, whole, part in zip(names, counts[::2], counts[1::2], strict=True)
     }
     hit, true, given = np.diag(confusion), confusion.sum(1), confusion[:, :num_classes].sum(0)
-    iou = {c: _percent(hit[c], true[c] + given[c] - hit[c]) if true[c] else None for c in novel}
+    iou = {c: _percent(hit[c], true[c] + given[c] - hit[c]) if true[c] else None for c in split.novel}
     classes = [
         {
             "id": c,
@@ -136,10 +119,26 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset) -> tuple[dict[str, 
             "precision": _percent(hit[c], given[c]),
             "recall": _percent(hit[c], true[c]),
         }
-        for c in novel
+        for c in split.novel
     ]
     known = [value for value in iou.values() if value is not None]
     return agreement, {"novel_iou": sum(known) / len(known) if known else None, "classes": classes}
+
+
+def _count(files: Sequence[Path], dataset: WeakShotDataset, index: int) -> tuple[NDArray[np.int64], list[int]]:
+    """Of one image: pixels by true class and label (the last column: none), and the numbers behind the agreement."""
+    labels, votes = read_mask(files[index]), Votes.read(files[index])
+    num_classes = dataset.split.num_classes
+    truth = dataset.source.load(index)[1]
+    if truth is None:
+        truth = np.full_like(labels, IGNORE)
+    counted, outside = truth != IGNORE, ~np.isin(truth, dataset.split.base)
+    columns = np.minimum(labels[counted], num_classes).astype(np.int64)
+    pairs = truth[counted].astype(np.int64) * (num_classes + 1) + columns
+    table = np.bincount(pairs, minlength=num_classes * (num_classes + 1)).reshape(num_classes, num_classes + 1)
+    tags = np.flatnonzero(dataset.known[index] & dataset.split.is_novel().numpy())
+    found, labelled = np.isin(tags, labels).sum(), (labels[outside] != IGNORE).sum()
+    return table, [*astuple(votes), len(tags), int(found), int(outside.sum()), int(labelled)]
 
 
 def _percent(part: int, whole: int) -> float | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 class LabelledImages(Protocol):
-    """Images with complete label maps. Raw dataset ids end here: inside there are only 0..K-1 and ``IGNORE`` = 255.
+    """Images with label maps or tags. Raw dataset ids end here: inside there are only 0..K-1 and ``IGNORE`` = 255.
 
     ``load`` gives the masks of *all* classes, novel ones included. Only
     :class:`~weakshot_seg.data.weak_labels.WeakShotDataset` (which hides them) and the evaluation (which needs them)
@@ -30,13 +30,34 @@ class LabelledImages(Protocol):
         """A short name for logs, errors and file names."""
         ...
 
-    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The RGB image uint8 ``[h, w, 3]`` and the label map uint8 ``[h, w]`` of ids 0..K-1 and ``IGNORE``."""
+    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """The RGB image uint8 ``[h, w, 3]`` and the label map uint8 ``[h, w]`` of ids 0..K-1 and ``IGNORE``.
+
+        The map is None if the image has none: then nothing is known of its pixels.
+        """
         ...
 
     def presence(self) -> NDArray[np.bool_]:
-        """Which classes each image shows: bool ``[len, K]``."""
+        """Which classes each image shows, by its label map or by its tags: bool ``[len, K]``."""
         ...
+
+
+@runtime_checkable
+class TaggedImages(LabelledImages, Protocol):
+    """Images some of whose classes are known by tags, not by masks."""
+
+    def by_tag(self) -> NDArray[np.bool_]:
+        """The part of ``presence()`` that no label map shows: bool ``[len, K]``."""
+        ...
+
+
+def tag_only_classes(source: LabelledImages) -> tuple[str, ...]:
+    """Names of the classes that have tags and not a single mask."""
+    if not isinstance(source, TaggedImages):
+        return ()
+    by_tag = source.by_tag()
+    only = by_tag.any(0) & ~(source.presence() & ~by_tag).any(0)
+    return tuple(source.class_names[i] for i in np.flatnonzero(only))
 
 
 class Selection:
@@ -54,7 +75,7 @@ class Selection:
         """See :class:`LabelledImages`."""
         return self._source.name(int(self._indices[index]))
 
-    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """See :class:`LabelledImages`."""
         return self._source.load(int(self._indices[index]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import random
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from weakshot_seg.data.class_names import unknown_class
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import ClassSplit
 
@@ -26,6 +26,7 @@ def make_split(
     novel_classes: Sequence[str] | None = None,
     split_file: str | Path | None = None,
     published: str | None = None,
+    tag_only: Sequence[str] = (),
 ) -> ClassSplit:
     """Chooses the novel classes, by the first of these that is given.
 
@@ -33,7 +34,8 @@ def make_split(
     2. ``split_file``: JSON ``{"1": [ids], ...}`` or ``{"split1": {"novel": [ids]}, ...}``.
     3. ``published``: the lists of the paper, unless ``seed`` or a ``novel_ratio`` other than the default asks for
        others.
-    4. At random: ``round(K * novel_ratio)`` classes, at least 1 and at most K - 1, from ``random.Random(seed)``;
+    4. ``tag_only``: these names, if there are any.
+    5. At random: ``round(K * novel_ratio)`` classes, at least 1 and at most K - 1, from ``random.Random(seed)``;
        without a seed the number of the split is the seed.
 
     Args:
@@ -44,6 +46,7 @@ def make_split(
         novel_classes: Names of the novel classes.
         split_file: Path of a JSON file of splits.
         published: Name of a data set whose splits come with the package: see :func:`published_names`.
+        tag_only: Names of the classes that have tags but no masks.
 
     Raises:
         DataError: an unknown class name, split or data set, an unreadable file, ids that do not fit the classes.
@@ -62,6 +65,8 @@ def make_split(
             )
         novel = _choose({int(k): v for k, v in lists["splits"].items()}, split, f"the published splits of {published}")
         return _checked(names, novel, published)
+    if tag_only:
+        return _checked(names, [names.index(name) for name in tag_only], "classes without masks")
     if not 0 < novel_ratio < 1:
         raise DataError(f"novel_ratio is {novel_ratio}: use a share between 0 and 1, such as {DEFAULT_RATIO}")
     if len(names) < 2:
@@ -93,9 +98,7 @@ def _published(name: str) -> dict[str, Any]:
 def _id_of(name: str, names: tuple[str, ...]) -> int:
     if name in names:
         return names.index(name)
-    close = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else f"the classes are {', '.join(names)}"
-    raise DataError(f"unknown novel class '{name}': {hint}")
+    raise DataError(f"unknown novel class '{name}': {unknown_class(name, names)}")
 
 
 def _choose(splits: dict[int, list[int]], split: int, origin: str) -> list[int]:

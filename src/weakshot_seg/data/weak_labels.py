@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from weakshot_seg.data.source import LabelledImages
+from weakshot_seg.data.label_files import present_classes
+from weakshot_seg.data.source import LabelledImages, TaggedImages
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import IGNORE, ClassSplit, Draw, WeakSample
 
@@ -38,7 +39,7 @@ class WeakShotDataset(Dataset[WeakSample]):
     the authors' code does, and not possible with tags alone.
 
     Args:
-        source: Images with all labels.
+        source: Images with masks or tags.
         split: Base and novel classes.
         transform: The augmentation.
         label_scope: See :data:`LabelScope`.
@@ -47,6 +48,9 @@ class WeakShotDataset(Dataset[WeakSample]):
     Attributes:
         split: The split as training sees it: without novel classes when ``supervision="full"``.
         known: bool ``[len, K]``, the image-level labels that training may know; pairing works on them.
+
+    Raises:
+        ConfigError: an unknown option, or one that needs masks where there are tags.
     """
 
     def __init__(
@@ -69,6 +73,16 @@ class WeakShotDataset(Dataset[WeakSample]):
         self._label_scope = label_scope
 
         novel = list(self.split.novel)
+        tagged = int(source.by_tag().any(1).sum()) if isinstance(source, TaggedImages) else 0
+        for setting, unfit in (
+            ("label_scope=crop", label_scope == "crop"),
+            ("supervision=full", supervision == "full"),
+        ):
+            if tagged and unfit:
+                raise ConfigError(
+                    f"data.{setting} needs masks of all classes, but {tagged} images have classes with tags alone: use "
+                    "data.label_scope=image and data.supervision=weakshot"
+                )
         self._visible = np.arange(IGNORE + 1, dtype=np.uint8)
         self._visible[novel] = IGNORE
         is_novel = self.split.is_novel().numpy()
@@ -84,9 +98,12 @@ class WeakShotDataset(Dataset[WeakSample]):
         return self._source
 
     def hidden(self, index: int) -> tuple[Image, Image]:
-        """An image and its label map as they are stored, but for the novel pixels, which are ``IGNORE``."""
+        """An image and its label map as they are stored, but for the novel pixels, which are ``IGNORE``.
+
+        Without a label map all pixels are.
+        """
         image, label_map = self._source.load(index)
-        return image, self._visible[label_map]
+        return image, np.full(image.shape[:2], IGNORE, np.uint8) if label_map is None else self._visible[label_map]
 
     def __getitem__(self, draw: Draw) -> WeakSample:
         """Loads, hides and augments one image.
@@ -95,24 +112,22 @@ class WeakShotDataset(Dataset[WeakSample]):
             draw: The image and the seed of its augmentation; the sample is a pure function of both.
         """
         image, label_map = self._source.load(draw.index)
+        has_masks = label_map is not None
+        if label_map is None:
+            label_map = np.full(image.shape[:2], IGNORE, dtype=np.uint8)
         if self._label_scope == "image":
-            tags = self.known[draw.index] & self._taggable
+            # where there is a mask, it decides on the base classes, also when the crop loses one
+            tags = self.known[draw.index] & (self._taggable if has_masks else True)
             image, label_map, padding = self._transform(image, self._visible[label_map], draw.seed)
         else:
             image, label_map, padding = self._transform(image, label_map, draw.seed)
-            tags = _present(label_map, len(self._taggable)) & self._taggable
+            tags = present_classes(label_map, len(self._taggable)) & self._taggable
             label_map = self._visible[label_map]
         return WeakSample(
             image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
             label_map=torch.from_numpy(np.ascontiguousarray(label_map)),
             padding=torch.from_numpy(np.ascontiguousarray(padding)),
             tags=torch.from_numpy(tags),
+            has_masks=has_masks,
             name=self._source.name(draw.index),
         )
-
-
-def _present(label_map: Image, num_classes: int) -> NDArray[np.bool_]:
-    """Which classes a map shows: bool ``[num_classes]``."""
-    present = np.zeros(IGNORE + 1, dtype=bool)
-    present[label_map] = True
-    return present[:num_classes]

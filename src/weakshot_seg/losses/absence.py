@@ -39,6 +39,7 @@ class AbsenceLoss(LossTerm):
                 "or drop the term with ~loss.terms.absence"
             )
         present = targets.with_mask | targets.tagged  # [B, K]
+        absent = ~(present | targets.unknown)
         focal = empty_focal(output.mask_logits)  # [L, B, Q = K]
         count = mean_over_ranks(present.sum().float()).clamp(min=1)
-        return {"focal": (focal * ~present).sum() / count}
+        return {"focal": (focal * absent).sum() / count}

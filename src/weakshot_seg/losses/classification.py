@@ -16,6 +16,8 @@ from weakshot_seg.utils.distributed import mean_over_ranks
 class ClassificationLoss(LossTerm):
     """Cross-entropy over K+1 classes; proposals without a target are "no object".
 
+    In an image without masks they are that or any base class without a tag (of which nothing is known there).
+
     Args:
         weight: weight of the term.
         no_object: class weight of "no object"; the other classes weigh 1.
@@ -37,6 +39,11 @@ class ClassificationLoss(LossTerm):
         target = torch.full((*logits.shape[:2], logits.shape[2] + 1), num_classes, device=logits.device)
         target = target.scatter(2, column, classes)[..., :-1]
         weight = torch.where(target == num_classes, self.no_object, 1.0)
-        loss = F.cross_entropy(logits.movedim(-1, 1), target, reduction="none") * weight
+        log_probs = logits.log_softmax(-1)
+        # without masks, a proposal without a target may well have found a base class that has no tag
+        allowed = F.pad(targets.unknown, (0, 1), value=True)[:, None]  # [B, 1, K+1]
+        no_target = log_probs.masked_fill(~allowed, -torch.inf).logsumexp(-1)
+        chosen = log_probs.gather(-1, target[..., None])[..., 0]
+        loss = -torch.where(target == num_classes, no_target, chosen) * weight  # [L, B, Q]
         normaliser = mean_over_ranks(weight.sum((1, 2)))  # [L]
         return {"cross_entropy": (loss.sum((1, 2)) / normaliser).sum()}

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weakshot_seg.losses.functional import mask_losses
-from weakshot_seg.losses.lattice import PixelLattice
+from weakshot_seg.losses.lattice import PixelLattice, choose
 from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.losses.upsampled import upsampled_mask_losses
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.distributed import mean_over_ranks
 
@@ -41,16 +41,19 @@ class ComplementLoss(LossTerm):
         self.stride = stride
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
-        """Mean over the images that have classes known by tag only; 0 when there are none."""
+        """Mean over the images with masks that have classes known by tag only; 0 when there are none.
+
+        In an image without any mask, the complement of its base classes is not known.
+        """
         slots = targets.tag_slots  # [B, S]
         queries = assignment.queries.gather(2, slots.clamp(min=0).expand(len(assignment.queries), -1, -1))  # [L, B, S]
         image = torch.arange(len(slots), device=slots.device).repeat_interleave(slots.shape[1])
-        lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
-        logits = lattice.upsample(output, image, queries.flatten(1)).unflatten(1, slots.shape)  # [L, B, S, H', W']
+        logits = choose(output, image, queries.flatten(1)).unflatten(1, slots.shape)  # [L, B, S, h, w]
         logits = logits.masked_fill((slots < 0)[..., None, None], IGNORE_LOGIT)
-        union = F.pad(logits, (0, 0, 0, 0, 0, 1), value=IGNORE_LOGIT).amax(2)  # the plane is one more mask
+        logits = F.pad(logits, (0, 0, 0, 0, 0, 1), value=IGNORE_LOGIT)  # the plane is one more mask
+        lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
         complement = lattice.pick((targets.label_map == IGNORE) & ~targets.padding)
-        focal, dice = mask_losses(union, complement)
-        has_tags = targets.tagged.any(1).float()
-        count = mean_over_ranks(has_tags.sum()) + 1e-5
-        return {"focal": (focal * has_tags).sum() / count, "dice": (dice * has_tags).sum() / count}
+        focal, dice = upsampled_mask_losses(logits, complement, *lattice.matrices(logits))
+        counted = (targets.tagged.any(1) & targets.has_masks).float()
+        count = mean_over_ranks(counted.sum()) + 1e-5
+        return {"focal": (focal * counted).sum() / count, "dice": (dice * counted).sum() / count}

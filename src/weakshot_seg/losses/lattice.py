@@ -36,23 +36,6 @@ class PixelLattice:
         """``[..., H, W]`` -> ``[..., H', W']``."""
         return maps[..., self.rows, self.columns]
 
-    def upsample(self, output: SegOutput, image: Tensor, queries: Tensor) -> Tensor:
-        """Mask logits of chosen proposals, bilinearly upsampled (align_corners=False) to the lattice's pixels.
-
-        Bilinear upsampling is separable: two small matrix products, and only the pixels asked for are computed.
-
-        Args:
-            output: network output.
-            image: int64 ``[M]``.
-            queries: int64 ``[L, M]``, proposals of those images.
-
-        Returns:
-            float ``[L, M, H', W']``.
-        """
-        logits = choose(output, image, queries)
-        vertical, horizontal = self.matrices(logits)
-        return vertical @ (logits @ horizontal.T)
-
     def matrices(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """``[H', h]`` and ``[W', w]`` that upsample maps of size, dtype and device of ``like`` (``[..., h, w]``)."""
         vertical = _bilinear(like.shape[-2], self.size[0], like)[self.rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 from weakshot_seg.errors import ConfigError, DivergedError
 from weakshot_seg.losses.functional import pairwise_mask_cost
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
+
+NOT_FINITE = "the network's outputs hold NaN or infinity; lower optim.lr or use trainer.precision=32"
 
 
 class HungarianMatcher(nn.Module):
@@ -44,18 +48,23 @@ class HungarianMatcher(nn.Module):
                 f"an image has {max(targets.counts)} classes but the model only {queries} queries; "
                 f"set model.num_queries={max(targets.counts)} or more"
             )
-        cost = self.cost(output, targets)
+        return Assignment(self.solve(self.cost(output, targets), targets.counts))
+
+    def solve(self, cost: Tensor, counts: Sequence[int]) -> Tensor:
+        """Optimal proposals int64 ``[L, B, N]`` for costs ``[L, B, Q, N]``, of which ``counts[b]`` slots are real.
+
+        Raises:
+            DivergedError: a cost is not finite.
+        """
         host = cost.cpu()  # the one copy to the host of a training step
         if not host.isfinite().all():
-            raise DivergedError(
-                "the network's outputs hold NaN or infinity; lower optim.lr or use trainer.precision=32"
-            )
+            raise DivergedError(NOT_FINITE)
         assigned = torch.zeros(cost.shape[0], cost.shape[1], cost.shape[3], dtype=torch.int64)
         for layer, layer_cost in enumerate(host.numpy()):
-            for image, count in enumerate(targets.counts):
+            for image, count in enumerate(counts):
                 rows, columns = linear_sum_assignment(layer_cost[image, :, :count])
                 assigned[layer, image, torch.from_numpy(columns)] = torch.from_numpy(rows)
-        return Assignment(assigned.to(cost.device, non_blocking=True))
+        return assigned.to(cost.device, non_blocking=True)
 
     def cost(self, output: SegOutput, targets: WeakTargets) -> Tensor:
         """Cost ``[L, B, Q, N]`` of every proposal for every target slot; arbitrary in padding slots."""

@@ -59,7 +59,10 @@ class PixelSimilarityLoss(LossTerm):
         self.student_pairs = student_pairs
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
-        """SimLoss and DistLoss over all pairs of the batch. SimNet always runs, so that DDP ranks stay in step."""
+        """SimLoss and DistLoss over all pairs of images with masks. SimNet always runs, so that DDP ranks stay in step.
+
+        Without masks, base pixels cannot be told from others: such a pixel is neither "not base" nor novel.
+        """
         images = len(targets.label_map) // 2 * 2 if targets.paired else 0
         if images == 0:
             zero = sum(p.sum() * 0 for p in self.simnet.parameters()) + output.mask_logits.sum() * 0
@@ -69,14 +72,22 @@ class PixelSimilarityLoss(LossTerm):
         labels = _shrink(targets.label_map[:images], size)  # [B, hw]
         padding = _shrink(targets.padding[:images], size).bool()
         embeddings = output.pixel_embeddings[:images].flatten(2).detach()  # [B, C, hw]
+        has_masks = targets.has_masks[:images] & targets.has_masks[partner]
+        tagged = targets.tagged[:images] & targets.novel & has_masks[:, None]
         return {
-            "base": self._base(embeddings, labels, padding, targets.with_mask[:images], partner),
-            "novel": self._novel(
-                output, embeddings, (labels == IGNORE) & ~padding, targets.tagged[:images], targets.novel, partner
-            ),
+            "base": self._base(embeddings, labels, padding, targets.with_mask[:images], has_masks, partner),
+            "novel": self._novel(output, embeddings, (labels == IGNORE) & ~padding, tagged, targets.novel, partner),
         }
 
-    def _base(self, embeddings: Tensor, labels: Tensor, padding: Tensor, with_mask: Tensor, partner: Tensor) -> Tensor:
+    def _base(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        padding: Tensor,
+        with_mask: Tensor,
+        has_masks: Tensor,
+        partner: Tensor,
+    ) -> Tensor:
         """SimLoss. A pair counts if at least one pixel is base: then equality is known without novel masks."""
         common = choose_class((with_mask & with_mask[partner])[::2]).repeat_interleave(2)[:, None]  # [B, 1]
         inside = torch.where(common >= 0, labels == common, labels != IGNORE)
@@ -89,8 +100,9 @@ class PixelSimilarityLoss(LossTerm):
         point_labels = labels.gather(1, points)
         same = point_labels[:, :, None] == point_labels[partner][:, None]  # [B, J, J]
         is_base = point_labels != IGNORE
-        counted = is_base[:, :, None] | is_base[partner][:, None]
-        return pair_loss(self.simnet(features, features[partner]), same, counted, self.balance(same))
+        known = has_masks[:, None, None].expand_as(same)
+        counted = (is_base[:, :, None] | is_base[partner][:, None]) & known
+        return pair_loss(self.simnet(features, features[partner]), same, counted, self.balance(same, known))
 
     def _novel(
         self,
@@ -133,10 +145,16 @@ class BalanceWeights(nn.Module):
         self.register_buffer("counts", counts)
 
     @torch.no_grad()
-    def forward(self, same: Tensor) -> Tensor:
-        """Bool pairs of any shape -> float ``[2]``: weights of (dissimilar, similar) = share of the other kind."""
-        positives = same.sum()
-        step = mean_over_ranks(torch.stack([same.numel() - positives, positives]).float())
+    def forward(self, same: Tensor, known: Tensor | None = None) -> Tensor:
+        """Bool pairs of one shape -> float ``[2]``: weights of (dissimilar, similar) = share of the other kind.
+
+        Args:
+            same: Which pairs are similar.
+            known: Which pairs are counted; None: all.
+        """
+        kinds = torch.stack([~same, same])
+        counted = kinds if known is None else kinds & known
+        step = mean_over_ranks(counted.flatten(1).sum(1).float())
         self.counts.copy_(torch.cat([self.counts[1:], step[None]]))
         total = self.counts.sum(0)
         return total.flip(0) / total.sum()

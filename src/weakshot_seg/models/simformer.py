@@ -103,6 +103,8 @@ class SimFormer(nn.Module):
         Predictions need the last layer only; the masks of the others are a large part of the work.
         """
         features = self.backbone(normalise(images, self.mean, self.std))
+        if images.device.type == "cpu":  # oneDNN's backward pass of wide 3x3 convolutions is a third slower otherwise
+            features = [feature.contiguous() for feature in features]
         pixel_embeddings, decoded = self.pixel_decoder(features)
         memory = features if self.memory == "backbone" else decoded
         feature = memory[self.memory_level]

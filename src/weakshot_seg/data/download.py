@@ -1,0 +1,161 @@
+"""Fetching archives so that an interruption costs nothing, and unpacking them so that nothing lands elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import stat
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from http import HTTPStatus
+from pathlib import Path
+
+from tqdm import tqdm
+
+from weakshot_seg.errors import DataError
+
+log = logging.getLogger(__name__)
+
+CHUNK = 1 << 20
+TIMEOUT = 60
+"""Seconds without an answer after which a connection counts as lost."""
+
+
+def download(url: str, path: Path, checksum: str | None = None, retries: int = 5, pause: float = 2.0) -> None:
+    """Fetches ``url`` to ``path``, which appears when it is whole and right.
+
+    What has arrived is kept in ``path`` + ".part": a lost connection is taken up again where it broke, and so is the
+    next call.
+
+    Args:
+        url: Address.
+        path: Target; its folder is made.
+        checksum: "md5:..." or "sha1:..." that the file must have.
+        retries: How often a lost connection is taken up again.
+        pause: Seconds before the first retry, doubled before each further one.
+
+    Raises:
+        DataError: the server refuses, the connection stays lost, or the content is not the expected.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    for attempt in range(retries + 1):
+        try:
+            _fetch(url, part)
+            break
+        except urllib.error.HTTPError as error:
+            raise DataError(
+                f"{url} answers {error.code} {error.reason}: fetch it by hand, then use --archive"
+            ) from error
+        except (OSError, http.client.HTTPException) as error:
+            if attempt == retries:
+                raise DataError(
+                    f"cannot fetch {url} ({error or type(error).__name__}): run the same command again to go on, or "
+                    "fetch it by hand, then use --archive"
+                ) from error
+            seconds = pause * 2**attempt
+            log.warning("connection lost (%s), trying again in %g s", error or type(error).__name__, seconds)
+            time.sleep(seconds)
+    try:
+        verify_checksum(part, checksum)
+    except DataError:
+        part.unlink()
+        raise
+    os.replace(part, path)
+
+
+def _fetch(url: str, part: Path) -> None:
+    """Fetches what ``part`` lacks."""
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        if error.headers["Content-Range"] == f"bytes */{start}":  # nothing is lacking
+            return
+        part.unlink()
+        raise ConnectionError("the file has become shorter") from error
+    with response:
+        if response.status != HTTPStatus.PARTIAL_CONTENT:  # the server cannot resume
+            start = 0
+        length = response.headers["Content-Length"]
+        total = start + int(length) if length else None
+        with (
+            part.open("ab" if start else "wb") as file,
+            tqdm(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, disable=None) as bar,
+        ):
+            while chunk := response.read(CHUNK):
+                file.write(chunk)
+                bar.update(len(chunk))
+    size = part.stat().st_size
+    if total is not None and size != total:
+        raise ConnectionError(f"{size:,} of {total:,} bytes arrived")
+
+
+def verify_checksum(path: Path, checksum: str | None) -> None:
+    """Compares a file with "md5:..." or "sha1:..."; None: not at all.
+
+    Raises:
+        DataError: it differs.
+    """
+    if checksum is None:
+        return
+    algorithm, expected = checksum.split(":")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, algorithm).hexdigest()
+    if found != expected:
+        raise DataError(
+            f"{path} has the {algorithm} {found}, but {expected} was expected: remove it and fetch it again"
+        )
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpacks a zip or tar file into ``folder``.
+
+    Raises:
+        DataError: the file is missing, no archive or damaged, it would write outside of ``folder``, or ``folder``
+            cannot be written.
+    """
+    if not archive.is_file():
+        raise DataError(f"there is no archive {archive.absolute()}: check the path")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if zipfile.is_zipfile(archive):
+            _unzip(archive, folder)
+        elif tarfile.is_tarfile(archive):
+            _untar(archive, folder)
+        else:
+            raise DataError(f"{archive} is no zip or tar archive: remove it and fetch it again")
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
+        raise DataError(f"{archive} cannot be unpacked ({error}): remove it and fetch it again") from error
+    except OSError as error:
+        raise DataError(
+            f"cannot unpack {archive} to {folder} ({error}): make room, or choose another folder"
+        ) from error
+
+
+def _unzip(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        members = file.infolist()
+        for member in members:
+            target = (folder / member.filename).resolve()
+            if not target.is_relative_to(folder.resolve()) or stat.S_ISLNK(member.external_attr >> 16):
+                raise DataError(
+                    f"{archive} holds {member.filename}, which would land outside of {folder}: not unpacked"
+                )
+        for member in tqdm(members, "unpacking", disable=None):
+            file.extract(member, folder)
+
+
+def _untar(archive: Path, folder: Path) -> None:
+    with tarfile.open(archive) as file:
+        for member in tqdm(file.getmembers(), "unpacking", disable=None):
+            file.extract(member, folder, filter="data")  # refuses what would land outside

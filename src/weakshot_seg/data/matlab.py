@@ -1,0 +1,68 @@
+"""Label maps in MATLAB files: the variable ``S`` of COCO-Stuff."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+
+from weakshot_seg.errors import DataError
+from weakshot_seg.structures import IGNORE
+
+VARIABLE = "S"
+HDF5_HEADERS = (b"MATLAB 7.3", b"\x89HDF")
+"""How files of MATLAB 7.3 begin: with MATLAB's own block of 512 bytes before the HDF5 data, or without."""
+
+
+def read_mat5(path: Path) -> NDArray[np.uint8]:
+    """``S`` of a MATLAB 5 file: ids uint8 ``[h, w]`` as stored.
+
+    Raises:
+        DataError: the file is missing, broken or of another version, has no such variable, or ids above 255.
+    """
+    try:
+        return _as_ids(scipy.io.loadmat(path, variable_names=[VARIABLE])[VARIABLE], path)
+    except DataError:
+        raise
+    except Exception as error:  # broken bytes lead to anything: TypeError, zlib.error, MemoryError, ...
+        raise _unreadable(path, error) from error
+
+
+def read_mat73(path: Path) -> NDArray[np.uint8]:
+    """``S`` of a MATLAB 7.3 (HDF5) file, which stores columns first: ids uint8 ``[h, w]`` as stored.
+
+    Raises:
+        DataError: h5py is not installed; the file is missing, broken or of another version, has no such variable, or
+            ids above 255.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise DataError(
+            f"{path} is a MATLAB 7.3 file (COCO-Stuff-10K v1.0), which needs h5py: pip install 'weakshot-seg[coco]'"
+        ) from error
+    try:
+        with h5py.File(path, "r") as file:
+            return _as_ids(np.ascontiguousarray(file[VARIABLE][()].T), path)
+    except DataError:
+        raise
+    except Exception as error:  # as above
+        raise _unreadable(path, error) from error
+
+
+def _as_ids(ids: NDArray[Any], path: Path) -> NDArray[np.uint8]:
+    if ids.ndim != 2 or not ids.size or not 0 <= ids.min() <= ids.max() <= IGNORE:
+        raise DataError(
+            f"mask {path}: {VARIABLE} has the shape {ids.shape} and ids up to {ids.max() if ids.size else 0}, but a "
+            f"map of ids 0 to {IGNORE} was expected: replace it by the original"
+        )
+    return ids.astype(np.uint8)
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    text = str(error) if isinstance(error, KeyError) else (getattr(error, "strerror", None) or str(error))
+    reason = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
+    return DataError(f"cannot read mask {path} ({reason}): replace it by the original")

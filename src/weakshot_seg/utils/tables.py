@@ -1,0 +1,28 @@
+"""Tables as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table.
+
+    Attributes:
+        title: Above it.
+        rows: The first is the head; all of one length.
+        sides: "<" or ">" for each column: flush left or right.
+    """
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+    sides: str
+
+
+def aligned(rows: Sequence[tuple[str, ...]], sides: str) -> str:
+    """Rows as lines with columns of one width; for ``sides`` see :class:`Table`."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)

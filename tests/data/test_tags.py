@@ -1,0 +1,208 @@
+"""``tags.csv``: its lines, images without masks, and what training gets of them."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from weakshot_seg.data.datamodule import WeakShotDataModule
+from weakshot_seg.data.folder import FolderImages
+from weakshot_seg.data.label_files import BadFiles
+from weakshot_seg.data.pairing import ReferenceIndex
+from weakshot_seg.data.source import tag_only_classes
+from weakshot_seg.data.tags import Tags
+from weakshot_seg.data.transforms import EvalTransform, TrainTransform
+from weakshot_seg.data.weak_labels import WeakShotDataset
+from weakshot_seg.errors import DataError
+from weakshot_seg.structures import IGNORE, ClassSplit, Draw
+
+IMAGES = ["a", "b.2", "sub/c", "d"]
+NAMES = ["cat", "dog, small", "heron"]
+CAT, DOG, HERON = range(3)
+
+
+def read(path: Path, content: str | bytes) -> Tags:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return Tags(path, IMAGES, NAMES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'image,classes\na.jpg,"cat;dog, small"\nsub/c,heron\nd,\n',
+        'a.JPEG,"cat; dog, small ;"\nsub/c.png , heron\nd.jpg,\n',
+        'Image,Classes\r\na,cat\r\n\r\na,"dog, small"\r\nsub/c,heron\r\nd,\r\n',
+        b'\xef\xbb\xbfimage,classes\na,"cat;dog, small"\nsub/c.jpg,heron;heron\nd,;',
+    ],
+)
+def test_forms_of_the_table(tmp_path: Path, content: str | bytes) -> None:
+    tags = read(tmp_path / "tags.csv", content)
+    assert tags.problems == []
+    assert tags.listed.tolist() == [True, False, True, True]
+    assert tags.classes.tolist() == [[True, True, False], [False] * 3, [False, False, True], [False] * 3]
+
+
+def test_a_dot_in_a_name_is_no_suffix(tmp_path: Path) -> None:
+    for name in ("b.2", "b.2.jpg"):
+        assert read(tmp_path / "tags.csv", f"{name},cat\n").listed.tolist() == [False, True, False, False]
+
+
+def test_every_bad_line_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "tags.csv"
+    tags = read(path, "image,classes\na,herron;cat;lynx\nq.jpg,cat\nb.2,cat,heron\nd\n")
+    assert [(problem.file, problem.message) for problem in tags.problems] == [
+        (path, f"line 2 of {path} has the unknown class 'herron': did you mean 'heron'?"),
+        (path, f"line 2 of {path} has the unknown class 'lynx': the classes are cat, dog, small, heron"),
+        (path, f"line 3 of {path} names the image 'q.jpg', which is not there: add the image or remove the line"),
+        (path, f"line 4 of {path} has 3 columns: write image,class;class"),
+        (path, f"line 5 of {path} has 1 columns: write image,class;class"),
+    ]
+    assert tags.classes[0].tolist() == [True, False, False]
+
+
+def test_what_is_no_table(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="save it as CSV in UTF-8"):
+        read(tmp_path / "tags.csv", "a,höhle\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"cannot read the tags .*missing\.csv"):
+        Tags(tmp_path / "missing.csv", IMAGES, NAMES)
+
+
+@pytest.fixture
+def tagged(make_folder: Callable[..., Path]) -> Path:
+    """Masks of sky and grass in photo 0, of sky alone in photo 1; cat has tags only, also in photo 2 without a mask."""
+    root = make_folder()
+    masks = root / "annotations" / "training"
+    for number, classes in ((0, 2), (1, 1)):
+        file = masks / f"photo{number}.png"
+        mask = np.minimum(np.asarray(Image.open(file)), classes - 1)
+        mask[:5] = IGNORE
+        Image.fromarray(mask).save(file)
+    (masks / "photo2.png").unlink()
+    (root / "tags.csv").write_text("image,classes\nphoto0,cat\nphoto1,grass\nphoto2.jpg,cat;sky\n")
+    return root
+
+
+SKY, GRASS, TAGGED_CAT = range(3)
+
+
+def open_tagged(root: Path) -> FolderImages:
+    return FolderImages(root, "images/training", "annotations/training", tags="tags.csv")
+
+
+def test_masks_and_tags_together(tagged: Path) -> None:
+    source = open_tagged(tagged)
+    assert source.presence().tolist() == [[True, True, True], [True, True, False], [True, False, True]]
+    assert source.by_tag().tolist() == [[False, False, True], [False, True, False], [True, False, True]]
+    assert tag_only_classes(source) == ("cat",)
+    assert source.load(0)[1] is not None
+    image, label_map = source.load(2)
+    assert image.shape == (24, 24, 3)
+    assert label_map is None
+    source.by_tag()[:] = False
+    assert source.by_tag().any()
+
+
+def keep(image: np.ndarray, label_map: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return image, label_map, np.zeros(label_map.shape, dtype=bool)
+
+
+def test_what_training_gets(tagged: Path) -> None:
+    dataset = WeakShotDataset(open_tagged(tagged), ClassSplit(("sky", "grass", "cat"), (TAGGED_CAT,)), keep)
+    samples = [dataset[Draw(i, 0)] for i in range(3)]
+    assert [sample.has_masks for sample in samples] == [True, True, False]
+    # grass is a tag of photo 1, but there the mask decides on base classes
+    assert [sample.tags.nonzero()[:, 0].tolist() for sample in samples] == [[TAGGED_CAT], [], [SKY, TAGGED_CAT]]
+    assert (samples[2].label_map == IGNORE).all()
+    assert not samples[2].padding.any()
+
+
+def test_pairs_share_labels_of_both_kinds(tagged: Path) -> None:
+    split = ClassSplit(("sky", "grass", "cat"), (TAGGED_CAT,))
+    index = ReferenceIndex(open_tagged(tagged).presence(), split)
+    rng = random.Random(0)
+    assert {index.reference(2, rng) for _ in range(20)} == {0}  # by the tag "cat"
+    assert {index.reference(0, rng) for _ in range(20)} == {2}
+    assert {index.reference(1, rng) for _ in range(60)} == {0, 2}  # by "sky" in a mask and in a tag, or "grass"
+
+
+def data_of(root: Path, **settings: object) -> WeakShotDataModule:
+    transforms = {"train_transform": TrainTransform(16), "val_transform": EvalTransform()}
+    return WeakShotDataModule.from_folders(
+        root, **{**transforms, "split": 1, "num_workers": 0, "batch_size": 6, "max_steps": 2, **settings}
+    )
+
+
+def test_batches_know_which_images_have_masks(tagged: Path) -> None:
+    data = data_of(tagged)
+    data.setup()
+    assert data.class_split.novel_names == ("cat",)
+    for batch in data.train_dataloader():
+        assert batch.targets.has_masks.tolist() == [name != "photo2" for name in batch.names]
+        for name, tags in zip(batch.names, batch.targets.tagged, strict=True):
+            assert tags[TAGGED_CAT] == (name != "photo1")
+            assert tags[SKY] == (name == "photo2")
+
+
+def test_the_split_does_not_depend_on_what_is_read_first(tagged: Path) -> None:
+    for split in (1, 2, 3):
+        data = data_of(tagged, split=split)
+        data.setup("validate")
+        data.setup("fit")
+        assert data.class_split.novel_names == ("cat",)
+    assert data_of(tagged, novel_classes=["grass"]).split_classes(open_tagged(tagged)).novel_names == ("grass",)
+
+
+def test_every_problem_is_found_at_once(tagged: Path) -> None:
+    (tagged / "tags.csv").write_text("photo0,kat\nphoto9,cat\n")
+    photo = tagged / "images" / "training" / "photo1.jpg"
+    photo.write_bytes(photo.read_bytes()[:500])
+    Image.new("RGB", (30, 20)).save(tagged / "annotations/training/photo0.png")
+    mask = tagged / "annotations/training/photo1.png"
+    Image.fromarray(np.full((9, 9), 200, np.uint8)).save(mask)
+    with pytest.raises(BadFiles) as caught:
+        open_tagged(tagged)
+    expected = [
+        (tagged / "annotations/training/photo0.png", "is a colour picture"),
+        (mask, "has the id 200"),
+        (photo, "cannot read image"),
+        (tagged / "images/training/photo2.jpg", f"add {tagged}/annotations/training/photo2.png, or a line in"),
+        (tagged / "tags.csv", "unknown class 'kat': did you mean 'cat'?"),
+        (tagged / "tags.csv", "names the image 'photo9'"),
+    ]
+    assert [problem.file for problem in caught.value.problems] == [file for file, _ in expected]
+    for problem, (_, part) in zip(caught.value.problems, expected, strict=True):
+        assert part in problem.message
+    assert str(caught.value).endswith("(and 5 more)")
+    assert caught.value.source is not None
+    assert len(caught.value.source) == 3
+
+
+def test_tags_of_another_file(tagged: Path) -> None:
+    (tagged / "tags.csv").rename(tagged / "labels.csv")
+    data = data_of(tagged, tags="labels.csv")
+    data.setup()
+    assert data.class_split.novel_names == ("cat",)
+    with pytest.raises(DataError, match=r"photo2\.jpg has no mask"):
+        data_of(tagged).setup()
+
+
+def test_nothing_to_validate_on(tagged: Path) -> None:
+    for path in (tagged / "images" / "validation").iterdir():
+        path.unlink()
+    (tagged / "images" / "validation").rmdir()
+    data = data_of(tagged)
+    data.setup("fit")
+    with pytest.raises(DataError, match="there are no validation images"):
+        data.setup("validate")
+
+
+def test_validation_images_without_masks(tagged: Path) -> None:
+    (tagged / "annotations" / "validation").rename(tagged / "elsewhere")
+    data = data_of(tagged)
+    data.setup()
+    batch = next(iter(data.val_dataloader()))
+    assert torch.equal(batch.truths[0], torch.full((20, 30), IGNORE, dtype=torch.uint8))

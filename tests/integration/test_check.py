@@ -1,0 +1,186 @@
+"""``python -m weakshot_seg.check``: all that is wrong in one run, exit codes, and the page."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from weakshot_seg import check
+from weakshot_seg.data.splits import make_split
+from weakshot_seg.data.synthetic import SyntheticScenes
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(command: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command; returns exit code and output."""
+
+    def call(*arguments: str) -> tuple[int, str]:
+        code = 0
+        try:
+            command(check.main, *arguments, folder=tmp_path)
+        except SystemExit as error:
+            code = int(error.code or 0)
+        return code, capsys.readouterr().out
+
+    return call
+
+
+def table(output: str, title: str) -> list[list[str]]:
+    """Rows of a table, cells apart by two blanks or more."""
+    lines = output.split(f"{title}")[1].split("\n\n")[1].splitlines()
+    return [re.split(r" {2,}", line.strip()) for line in lines]
+
+
+@pytest.fixture
+def damaged(tagged_photos: Path) -> list[tuple[str, str]]:
+    """Spoils the tagged photos in six ways; returns what must be said of which file."""
+    photos, masks = tagged_photos / "images" / "training", tagged_photos / "annotations" / "training"
+    photo = photos / "photo 0.jpg"
+    photo.write_bytes(photo.read_bytes()[:700])
+    Image.fromarray(np.ones((10, 11), np.uint8)).save(masks / "photo 1.png")
+    mask = np.asarray(Image.open(masks / "photo 2.png")).copy()
+    mask[0, 0] = 200
+    Image.fromarray(mask).save(masks / "photo 2.png")
+    Image.open(masks / "photo 3.png").convert("RGB").save(masks / "photo 3.png")
+    Image.new("RGB", (60, 50)).save(photos / "photo 6.jpg")
+    with (tagged_photos / "tags.csv").open("a") as file:
+        file.write("\nphoto 3,otter\nphoto 7,cat\n")
+    return [
+        (str(masks / "photo 1.png"), "is 11x10 but its image is 59x55: resize the mask"),
+        (str(masks / "photo 2.png"), "has the id 200, but the 5 class names allow 1 to 9"),
+        (str(masks / "photo 3.png"), "is a colour picture (mode RGB)"),
+        (str(photo), "cannot read image"),
+        (str(photos / "photo 6.jpg"), "has no mask: add"),
+        (f"line 7 of {tagged_photos / 'tags.csv'}", "unknown class 'otter'"),
+        (f"line 8 of {tagged_photos / 'tags.csv'}", "the image 'photo 7', which is not there"),
+    ]
+
+
+def test_everything_wrong_is_said_in_one_run(
+    run: Run, damaged: list[tuple[str, str]], tagged_photos: Path, tmp_path: Path
+) -> None:
+    code, output = run("experiment=folder", f"data.root={tagged_photos}", f"html={tmp_path}/check.html")
+    problems = [line for line in output.splitlines() if line.startswith("problem: ")]
+    assert code == 1
+    assert len(problems) == len(damaged) == 7
+    for line, (file, what) in zip(problems, damaged, strict=True):
+        assert file in line
+        assert what in line
+    assert "7 problems: training cannot start" in output
+    files = dict(table(output, "training images")[1:])
+    assert (files["all"], files["readable"]) == ("7", "6")
+    assert files["ids in the masks"] == "1-2, 9, 200, 255"
+    page = (tmp_path / "check.html").read_text()
+    assert all(what.split(" '")[0] in page for _, what in damaged)
+    assert page.count("<img") == 5  # photo 0 and the mask of photo 3 cannot be read
+
+
+def test_sound_data(run: Run, tagged_photos: Path) -> None:
+    code, output = run("experiment=folder", f"data.root={tagged_photos}", "data.verify=false")
+    assert code == 0
+    assert output.endswith("training can start\n")
+    assert "note: no validation image has a mask of a novel class: novel IoU cannot be measured" in output
+    masks = [np.asarray(Image.open(p)) for p in sorted((tagged_photos / "annotations/training").glob("*.png"))]
+    labelled = sum(int((mask != 255).sum()) for mask in masks)
+    rows = {row[1]: row for row in table(output, "classes (3 base, 2 novel)")}
+    for number, name in ((1, "sky"), (2, "grass"), (9, "chair")):
+        shown = sum(bool((mask == number).any()) for mask in masks)
+        share = 100 * sum(int((mask == number).sum()) for mask in masks) / labelled
+        assert rows[name][2:4] == ["base", str(shown)]
+        assert float(rows[name][5]) == pytest.approx(share, abs=0.006)
+    assert [rows[name][2:5] for name in ("cat", "dog")] == [["novel", "0", "3"], ["novel", "0", "2"]]
+    assert rows["sky"][4] == "1"
+    assert table(output, "splits")[1] == ["1-4", "3", "2", "4", "cat, dog", "-"]
+    sizes = np.array([Image.open(p).size for p in (tagged_photos / "images/training").iterdir()])
+    files = dict(table(output, "training images")[1:])
+    for axis, name in enumerate(("width", "height")):
+        numbers = sizes[:, axis].min(), int(np.median(sizes[:, axis])), sizes[:, axis].max()
+        assert files[f"{name} (lowest, median, highest)"] == ", ".join(map(str, numbers))
+
+
+def test_generated_scenes_and_random_splits(run: Run) -> None:
+    code, output = run("data.train.num_images=12", "data.val.num_images=3", "data.train.size=32", "split=7")
+    assert code == 0
+    rows = table(output, "splits")[1:]
+    assert [row[0] for row in rows] == ["1", "2", "3", "4", "7"]
+    for row in rows:
+        assert row[4] == ", ".join(make_split(SyntheticScenes.class_names, int(row[0])).novel_names)
+    kinds = {row[1]: row[2] for row in table(output, "classes (12 base, 4 novel)")[1:]}
+    novel = {name for name, kind in kinds.items() if kind == "novel"}
+    assert novel == set(make_split(SyntheticScenes.class_names, 7).novel_names)
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("data.root=/nowhere", "the data folder /nowhere does not exist"),
+        ("data.novel_classes=[otter]", "unknown novel class 'otter'"),
+        ("data.novel_classes=[sky,grass,chair,cat]", "no training image has a mask of a base class"),
+        ("data.label_scope=crop", "label_scope=crop needs masks of all classes"),
+        ("data.class_names=[a,b]", "has the id"),
+    ],
+)
+def test_settings_that_cannot_work(run: Run, tagged_photos: Path, setting: str, said: str) -> None:
+    code, output = run("experiment=folder", f"data.root={tagged_photos}", setting)
+    assert code == 1
+    assert said in output
+    assert "training cannot start" in output
+
+
+def test_classes_that_nobody_shows(run: Run, tagged_photos: Path) -> None:
+    names = "[none,sky,grass,fox,owl,cat,b,dog,c,chair]"
+    code, output = run(
+        "experiment=folder",
+        f"data.root={tagged_photos}",
+        f"data.class_names={names}",
+        "data.novel_classes=[cat,dog,fox]",
+    )
+    assert code == 0
+    assert "note: novel classes that no training image carries: fox" in output
+    assert table(output, "splits")[1][-1] == "fox"
+    assert "note: base classes without a mask in the training images: none, owl, b, c" in output
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text as a browser understands them."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_names_that_look_like_markup_stay_text(run: Run, tagged_photos: Path, tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>&amp;"
+    (tagged_photos / "images/training/photo 0.jpg").rename(tagged_photos / "images/training/<b onload='x'>.jpg")
+    (tagged_photos / "annotations/training/photo 0.png").rename(
+        tagged_photos / "annotations/training/<b onload='x'>.png"
+    )
+    (tagged_photos / "classes.json").write_text(
+        f'{{"1": "sky", "2": "grass", "5": "{evil}", "7": "dog", "9": "chair"}}'
+    )
+    (tagged_photos / "tags.csv").write_text(f"photo 4,{evil}\nphoto 5,dog\n<i>,<u>\n")
+    code, output = run("experiment=folder", f"data.root={tagged_photos}", f"html={tmp_path}/page.html")
+    assert code == 1
+    assert "names the image '<i>'" in output
+    page = Page((tmp_path / "page.html").read_text())
+    assert not {"script", "b", "i", "u"} & set(page.tags)
+    assert page.text.count(evil) >= 3
+    assert "<b onload='x'>" in page.text
+    assert page.tags.count("img") == 6
+    assert all(link.startswith("data:image/jpeg;base64,") for link in page.links)

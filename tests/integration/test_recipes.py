@@ -1,0 +1,110 @@
+"""The recipes against the paper's table, on several devices, and in mixed precision."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from official_layouts import random_maps, write_coco
+from weakshot_seg.config import conf_dir
+from weakshot_seg.losses.criterion import Criterion, Losses
+from weakshot_seg.structures import SegOutput, WeakTargets
+
+COMMON = {
+    "optim._target_": "weakshot_seg.optim.PolyAdamW",
+    "optim.lr": 1e-4,
+    "optim.backbone_factor": 0.1,
+    "optim.weight_decay": 1e-4,
+    "optim.power": 0.9,
+    "optim.warmup_steps": 0,
+    "data.batch_size": 8,
+    "data.pairing": True,
+    "data.train_transform.flip": 0.5,
+    "data.train_transform.color_jitter": 1.0,
+    "data.train_transform.category_max_area": 1.0,
+    "trainer.gradient_clip_val": 0.01,
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.precision": "bf16-mixed",
+    "model.num_queries": 100,
+    "loss.assignment._target_": "weakshot_seg.losses.matcher.HungarianMatcher",
+}
+
+
+def of_size(crop: int, scale: list[float], limit: int) -> dict[str, object]:
+    train = {"crop_size": crop, "short_edge": crop, "scale": scale, "max_size": limit}
+    val = {"short_edge": crop, "max_size": limit}
+    return {f"data.train_transform.{k}": v for k, v in train.items()} | {
+        f"data.val_transform.{k}": v for k, v in val.items()
+    }
+
+
+PAPER = {
+    "coco": of_size(640, [0.5, 1.5], 2560)
+    | {
+        "trainer.max_steps": 60_000,
+        "loss.terms.complement.weight": 0.15,
+        "loss.terms.similarity.novel_weight": 0.1,
+    },
+    "ade20k": of_size(512, [0.5, 2.0], 2048)
+    | {
+        "trainer.max_steps": 160_000,
+        "loss.terms.complement.weight": 0.2,
+        "loss.terms.similarity.novel_weight": 0.5,
+    },
+    "voc": of_size(512, [0.5, 2.0], 2048)
+    | {
+        "trainer.max_steps": 60_000,
+        "loss.terms.complement.weight": 0.15,
+        "loss.terms.similarity.novel_weight": 0.1,
+    },
+}
+
+
+@pytest.mark.parametrize("experiment", PAPER)
+def test_values(experiment: str) -> None:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", [f"experiment={experiment}"])
+    expected = COMMON | PAPER[experiment]
+    found = {name: OmegaConf.select(config, name) for name in expected}
+    assert {k: list(v) if OmegaConf.is_list(v) else v for k, v in found.items()} == expected
+
+
+def test_on_two_processes(small: tuple[str, ...], metrics_of: Callable[[Path], dict[str, Any]], tmp_path: Path) -> None:
+    """Both want the cache at once; one run of two processes comes out."""
+    write_coco(tmp_path / "data", random_maps(171, train=8, val=3))
+    command = [
+        *(sys.executable, "-m", "weakshot_seg.train", "experiment=coco", *small, f"data.root={tmp_path}/data"),
+        *("trainer=ddp", "trainer.devices=2", "trainer.sync_batchnorm=false", "trainer.accumulate_grad_batches=2"),
+        *("data.batch_size=2", "data.train_transform.crop_size=32", "data.train_transform.short_edge=40"),
+        "data.val_transform.short_edge=40",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    finished = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert metrics_of(tmp_path / "outputs/coco/split1")["step"] == 4
+    assert "8 images per step: 2 per batch, 2 device(s), 2 batch(es)" in finished.stdout + finished.stderr
+    assert len([path for path in (tmp_path / "data/.weakshot_seg").iterdir() if path.is_dir()]) == 2
+
+
+def test_mixed_precision_ends_before_the_losses(
+    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    forward = Criterion.forward
+
+    def watched(self: Criterion, output: SegOutput, targets: WeakTargets) -> Losses:
+        losses = forward(self, output, targets)
+        seen.add((output.class_logits.dtype, output.mask_logits.dtype))
+        seen.update(value.dtype for value in (losses.total, *losses.parts.values()))
+        return losses
+
+    monkeypatch.setattr(Criterion, "forward", watched)
+    train(tmp_path, "trainer.precision=bf16-mixed", "trainer.max_steps=2")
+    assert seen == {(torch.bfloat16, torch.bfloat16), torch.float32}

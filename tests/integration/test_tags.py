@@ -1,0 +1,80 @@
+"""Novel classes by tags alone: trained, predicted, measured where that is possible, and refused where it is not."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from weakshot_seg import evaluate, predict, train
+
+Command = Callable[..., None]
+Metrics = Callable[[Path], dict[str, Any]]
+Refusal = Callable[..., str]
+
+
+def test_without_validation_images(
+    train_tagged: Callable[..., Path],
+    metrics_of: Metrics,
+    command: Command,
+    refusal: Refusal,
+    tagged_photos: Path,
+    tmp_path: Path,
+) -> None:
+    folder = train_tagged()
+    metrics = metrics_of(folder)
+    assert metrics["novel_classes"] == ["cat", "dog"]  # those that have tags and no masks
+    assert metrics["step"] == 3
+    assert metrics["novel_iou"] is metrics["base_iou"] is None
+    assert "novel IoU cannot be measured" in (folder / "train.log").read_text()
+    assert "without a single mask: cat, dog" in (folder / "train.log").read_text()
+    assert not (folder / "pictures").exists()
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert all(weights.isfinite().all() for weights in state.values())
+
+    assert "there are no validation images" in refusal(evaluate.main, f"ckpt={checkpoint}", "trainer.accelerator=cpu")
+    photos = tagged_photos / "images" / "training"
+    command(predict.main, f"ckpt={checkpoint}", f"source='{photos}'", "device=cpu", folder=tmp_path)
+    assert len(list((tmp_path / "predictions").glob("photo ?.png"))) == 6
+
+
+def test_validation_images_without_masks_give_pictures(
+    train_tagged: Callable[..., Path], metrics_of: Metrics, tagged_photos: Path
+) -> None:
+    images = tagged_photos / "images"
+    (images / "validation").mkdir()
+    shutil.copy(images / "training" / "photo 0.jpg", images / "validation" / "new.jpg")
+    folder = train_tagged()
+    assert metrics_of(folder)["miou"] is None
+    assert [path.name for path in (folder / "pictures").iterdir()] == ["00_new.png"]
+
+
+def test_validation_masks_of_novel_classes_measure_them(
+    train_tagged: Callable[..., Path], metrics_of: Metrics, tagged_photos: Path, write_images: Callable[..., None]
+) -> None:
+    write_images(tagged_photos / "images/validation", tagged_photos / "annotations/validation", [(1, 5, 7), (2, 5)])
+    folder = train_tagged()
+    metrics = metrics_of(folder)
+    assert metrics["novel_iou"] is not None
+    pixels = {c["name"]: c["pixels"] for c in metrics["classes"]}
+    assert pixels["cat"] > 0 < pixels["dog"]
+    assert pixels["chair"] == 0
+    assert "cannot be measured" not in (folder / "train.log").read_text()
+
+
+@pytest.mark.parametrize("setting", ["data.label_scope=crop", "data.supervision=full"])
+def test_what_needs_novel_masks_is_refused(
+    setting: str, refusal: Refusal, small: tuple[str, ...], tagged_photos: Path
+) -> None:
+    line = refusal(train.main, "experiment=folder", *small, f"data.root={tagged_photos}", setting)
+    assert f"{setting} needs masks of all classes, but 4 images have classes with tags alone" in line
+
+
+def test_base_only_leaves_out_what_has_tags_alone(train_tagged: Callable[..., Path], metrics_of: Metrics) -> None:
+    folder = train_tagged("data.supervision=base_only")
+    assert metrics_of(folder)["supervision"] == "base_only"
+    # photo 5 is still known to show sky
+    assert "1 of 6 training images have no label and are left out" in (folder / "train.log").read_text()
