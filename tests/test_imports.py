@@ -28,6 +28,7 @@ ALLOWED = {
     "conversion": GROUND,
     "inference": GROUND,
     "data": GROUND,
+    "hub": GROUND | {"metrics"},
     "lightning_module": GROUND | {"losses", "models", "inference", "metrics", "optim"},
     "callbacks": GROUND | {"metrics", "lightning_module"},
 }
@@ -37,6 +38,7 @@ KNOWN_TO = {
     "albumentations": {"data/transforms.py"},
     "cv2": {"data/transforms.py"},
     "scipy": {"losses/matcher.py", "data/matlab.py"},
+    "huggingface_hub": {"hub/card.py", "hub/download.py"},
     "h5py": {"data/matlab.py"},
     "filelock": {"data/label_cache.py"},
     "hydra": {"entry", "config.py"},
