@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
-from weakshot_seg.models.simnet import SimNet
+from weakshot_seg.models.simnet import SimBlock, SimNet
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 
 
@@ -17,10 +18,21 @@ class ConcatenatedSimNet(SimNet):
         """``[B, P, C]``, ``[B, R, C]`` -> logits ``[B, P, R, 2]``, the same numbers as SimNet's."""
         left = first[:, :, None].expand(-1, -1, second.shape[1], -1)
         right = second[:, None].expand(-1, first.shape[1], -1, -1)
-        hidden = torch.cat([left, right], dim=-1)
+        x = torch.cat([left, right], dim=-1).flatten(0, 2)
         for block in self.blocks:
-            hidden = block(hidden)
-        return self.head(hidden)
+            x = self._block(block, x)
+        return self.head(x).view(*left.shape[:3], 2)
+
+    def _block(self, block: SimBlock, x: Tensor) -> Tensor:
+        hidden = F.relu(_norm(block.norm1, block.linear1(x)))
+        hidden = F.relu(_norm(block.norm2, block.linear2(hidden)))
+        return hidden + (x if block.skip is None else F.relu(block.skip(x)))
+
+
+def _norm(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
+    """BatchNorm of ``[n, C]``."""
+    momentum = norm.momentum or 0.0
+    return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, norm.training, momentum)
 
 
 class SimilarityRun:

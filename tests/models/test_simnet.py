@@ -16,7 +16,7 @@ def explicit_forward(net: SimNet, pairs: Tensor) -> Tensor:
     def norm(layer: nn.Module, x: Tensor) -> Tensor:
         if isinstance(layer, nn.Identity):
             return x
-        assert isinstance(layer, nn.BatchNorm1d)
+        assert isinstance(layer, nn.BatchNorm2d)
         if net.training:  # over all pairs, biased variance
             mean, variance = x.mean(0), x.var(0, unbiased=False)
         else:
@@ -38,7 +38,7 @@ def all_pairs(first: Tensor, second: Tensor) -> Tensor:
 
 def randomise(net: SimNet) -> SimNet:
     for module in net.modules():
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, nn.BatchNorm2d):
             for tensor in (module.running_mean, module.weight, module.bias):
                 nn.init.normal_(tensor)
             nn.init.uniform_(module.running_var, 0.5, 2)

@@ -30,7 +30,7 @@ def on_map(net: SimNet, pairs: np.ndarray) -> Tensor:
 
 def undo_training_step(net: SimNet, pairs: np.ndarray) -> None:
     """Takes one training step out of the running statistics: before = (after - 0.1 batch) / 0.9."""
-    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm1d)]
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     after = [(m.running_mean.clone(), m.running_var.clone()) for m in norms]
     for norm in norms:
         norm.momentum = 1.0  # running statistics become those of the batch
@@ -58,7 +58,7 @@ def test_simnet(simnet_path: Path, read_simnet: ReadSimNet, compare: Compare) ->
 def test_simnet_without_batch_norm(simnet_nobn_path: Path, read_simnet: ReadSimNet, compare: Compare) -> None:
     arrays = np.load(simnet_nobn_path)
     net, _ = read_simnet(arrays)
-    assert not [m for m in net.modules() if isinstance(m, nn.BatchNorm1d)]
+    assert not [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     compare(simnet_nobn_path, on_map(net, arrays["x"]), arrays["out"])
 
 

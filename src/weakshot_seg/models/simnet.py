@@ -13,7 +13,9 @@ class SimNet(nn.Module):
     """Residual network on the concatenated embeddings of two pixels.
 
     The first layer and its skip are linear in the concatenation, W [a; b] = W_a a + W_b b, so both halves are computed
-    on the points and summed per pair: the same numbers as on concatenated pairs at a fraction of the cost.
+    on the points and summed per pair: the same numbers as on concatenated pairs at a fraction of the cost. All pairs of
+    an image are a picture with channels last, and linear layers are 1x1 convolutions of it: on CPUs these are up to
+    seven times as fast as ``nn.Linear`` and ``nn.BatchNorm1d`` on the same numbers.
 
     Args:
         embedding_dim: channels ``C`` of one pixel's embedding.
@@ -44,7 +46,7 @@ class SimNet(nn.Module):
         hidden = cast(SimBlock, pairs).forward_pairs(first, second)
         for block in blocks:
             hidden = block(hidden)
-        return self.head(hidden)
+        return _linear(self.head, hidden).permute(0, 2, 3, 1)
 
 
 class SimBlock(nn.Module):
@@ -54,32 +56,38 @@ class SimBlock(nn.Module):
         super().__init__()
         self.linear1 = nn.Linear(in_dim, dim)
         self.linear2 = nn.Linear(dim, dim)
-        self.norm1 = nn.BatchNorm1d(dim) if batch_norm else nn.Identity()
-        self.norm2 = nn.BatchNorm1d(dim) if batch_norm else nn.Identity()
+        self.norm1 = nn.BatchNorm2d(dim) if batch_norm else nn.Identity()
+        self.norm2 = nn.BatchNorm2d(dim) if batch_norm else nn.Identity()
         self.skip = nn.Linear(in_dim, dim) if in_dim != dim else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[..., in_dim]`` -> ``[..., dim]``."""
-        return self._residual(self.linear1(x)) + (x if self.skip is None else F.relu(self.skip(x)))
+        """``[B, in_dim, P, R]`` -> ``[B, dim, P, R]``."""
+        residual = self._residual(_linear(self.linear1, x))
+        return residual + (x if self.skip is None else F.relu(_linear(self.skip, x), inplace=True))
 
     def forward_pairs(self, first: Tensor, second: Tensor) -> Tensor:
-        """``[B, P, in_dim/2]``, ``[B, R, in_dim/2]`` -> ``[B, P, R, dim]`` of the concatenated pairs."""
+        """``[B, P, in_dim/2]``, ``[B, R, in_dim/2]`` -> ``[B, dim, P, R]`` of the concatenated pairs."""
         hidden = self._residual(_pairwise_linear(self.linear1, first, second))
         if self.skip is not None:
             return hidden + F.relu(_pairwise_linear(self.skip, first, second), inplace=True)
         half = first.shape[-1]
-        return hidden + F.pad(first, (0, half)).unsqueeze(2) + F.pad(second, (half, 0)).unsqueeze(1)
+        return hidden + _pairwise_sum(F.pad(first, (0, half)), F.pad(second, (half, 0)))
 
     def _residual(self, pre_activation: Tensor) -> Tensor:
-        hidden = _norm_relu(self.norm1, pre_activation)
-        return _norm_relu(self.norm2, self.linear2(hidden))
+        hidden = F.relu(self.norm1(pre_activation), inplace=True)  # in place, as tensors of all pairs are large
+        return F.relu(self.norm2(_linear(self.linear2, hidden)), inplace=True)
+
+
+def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A linear layer on ``[B, C, P, R]``."""
+    return F.conv2d(x, layer.weight[:, :, None, None], layer.bias)
 
 
 def _pairwise_linear(layer: nn.Linear, first: Tensor, second: Tensor) -> Tensor:
     weight_first, weight_second = layer.weight.chunk(2, dim=1)
-    return F.linear(first, weight_first).unsqueeze(2) + F.linear(second, weight_second, layer.bias).unsqueeze(1)
+    return _pairwise_sum(F.linear(first, weight_first), F.linear(second, weight_second, layer.bias))
 
 
-def _norm_relu(norm: nn.Module, x: Tensor) -> Tensor:
-    """relu(norm(x)) over the last axis; in place, as tensors of all pairs are large."""
-    return F.relu(norm(x.flatten(0, -2)), inplace=True).view_as(x)
+def _pairwise_sum(first: Tensor, second: Tensor) -> Tensor:
+    """``[B, P, C]``, ``[B, R, C]`` -> ``[B, C, P, R]``, channels last in memory."""
+    return (first.unsqueeze(2) + second.unsqueeze(1)).permute(0, 3, 1, 2)
