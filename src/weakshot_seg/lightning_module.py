@@ -66,7 +66,10 @@ class WeakShotModule(pl.LightningModule):
         torch.manual_seed(random.Random(f"{self.seed} {batch_idx} {self.global_rank}").getrandbits(63))
 
     def training_step(self, batch: WeakBatch, batch_idx: int) -> Tensor:
-        """One step; logs every part unweighted as ``train/<term>/<part>`` and the weighted sum as ``train/loss``."""
+        """One step; logs every part unweighted as ``train/<term>/<part>`` and the weighted sum as ``train/loss``.
+
+        At the steps that loggers write: also ``train/weighted/<term>/<part>`` and the diagnostics of the terms.
+        """
         losses = self.criterion(self.model(batch.images), batch.targets)
         # only where the loggers wait for the device anyway; Lightning sets the interval without declaring it
         if batch_idx % getattr(self.trainer, "log_every_n_steps", 1) == 0 and not losses.total.isfinite():
@@ -77,7 +80,23 @@ class WeakShotModule(pl.LightningModule):
         self.log("train/loss", losses.total.detach(), prog_bar=True, batch_size=len(batch.images))
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=len(batch.images))
+        if self.logs_this_step:
+            weighted = {f"train/weighted/{name}": value.detach() for name, value in losses.weighted.items()}
+            told = {f"train/{name}": value for name, value in self.criterion.diagnostics().items()}
+            self.log_dict(weighted | told, batch_size=len(batch.images))
         return losses.total
+
+    @property
+    def logs_this_step(self) -> bool:
+        """Whether the loggers write after this step (Lightning's rule, before the step is counted)."""
+        every = getattr(self.trainer, "log_every_n_steps", 1)  # Lightning sets it without declaring it; 0 = never
+        return every > 0 and (self.global_step + 1) % every == 0
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Logs the norm of all gradients before they are clipped as ``train/grad_norm``."""
+        if self.logs_this_step:
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
         """Predicts label maps at the original sizes and counts them; callbacks get ``predictions`` and ``batch``."""

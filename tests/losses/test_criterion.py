@@ -107,6 +107,9 @@ def test_the_total_is_the_weighted_sum_of_the_parts_of_the_right_layers(
     assert set(p) == {"a/focal", "a/dice", "b/focal", "b/dice"}
     expected = 0.5 * (7 * p["a/focal"] + 3 * p["a/dice"]) + 2 * (20 * p["b/focal"] + p["b/dice"])
     torch.testing.assert_close(losses.total, expected)
+    torch.testing.assert_close(losses.weighted["a/focal"], 3.5 * p["a/focal"])
+    assert set(losses.weighted) == set(p)
+    assert sum(losses.weighted.values()).item() == losses.total.item()
     single = [
         MaskLoss()(part, targets, HungarianMatcher()(part, targets))["dice"]
         for part in (
@@ -116,6 +119,15 @@ def test_the_total_is_the_weighted_sum_of_the_parts_of_the_right_layers(
     ]
     torch.testing.assert_close(p["a/dice"], torch.stack(single).sum())
     torch.testing.assert_close(p["b/dice"], single[-1])
+
+
+def test_diagnostics_are_those_of_the_latest_batch(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    module, output = criterion(), make_output()
+    assert module.diagnostics() == {}
+    module(output, make_targets([[0, 1], [0]], [[3], [3]], paired=True))
+    assert not any(value.requires_grad for value in module.diagnostics().values())
+    module(output, make_targets([[0, 1], [0]], [[3], [3]]))
+    assert module.diagnostics() == {}  # no pairs
 
 
 def test_permuting_queries_leaves_the_hungarian_losses_unchanged(
@@ -284,9 +296,11 @@ def test_one_copy_to_the_host_for_the_whole_matching_and_no_other_wait(
     tensors = [v for part in (output, targets) for v in vars(part).values() if isinstance(v, Tensor)]
     with HostCopies(*tensors, *module.parameters(), *module.buffers()) as mode:
         module(output, targets)
+        assert len(module.diagnostics()) == 7
     assert mode.calls == copies
     with ScalarReads() as reader:
         module(output, targets)
+        module.diagnostics()
     assert len(reader.calls) == reads  # the matcher's check of its host copy
 
 

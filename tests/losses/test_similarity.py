@@ -238,6 +238,8 @@ def test_the_whole_loss_equals_loops_over_sampled_pairs(
     weight = {True: negatives / (positives + negatives), False: positives / (positives + negatives)}
     counted_losses = [-weight[same] * math.log(p if same else 1 - p) for same, counted, p in entries if counted]
     assert values["base"].item() == pytest.approx(sum(counted_losses) / len(counted_losses), rel=1e-4)
+    right = [(p > 0.5) == same for same, counted, p in entries if counted]
+    assert loss.diagnostics()["pairs/accuracy"].item() == pytest.approx(sum(right) / len(right))
 
     votes = [plain_scores(output, image, [3, 4]) for image in range(4)]
     novel_points = points_novel.tolist()

@@ -20,10 +20,12 @@ class Losses:
     Attributes:
         total: scalar to minimise.
         parts: unweighted scalar of each part, by ``term/part``.
+        weighted: the same times the weights of part and term; their sum is ``total``.
     """
 
     total: Tensor
     parts: dict[str, Tensor]
+    weighted: dict[str, Tensor]
 
 
 class Criterion(nn.Module):
@@ -46,12 +48,19 @@ class Criterion(nn.Module):
             output = output.float()
             assignment = self.assignment(output, targets)
             total = output.mask_logits.new_zeros(())
-            parts = {}
+            parts, weighted = {}, {}
             for name, module in self.terms.items():
                 term = cast(LossTerm, module)
                 last = term.layers == "last"
                 values = term(output.last() if last else output, targets, assignment.last() if last else assignment)
                 for part, value in values.items():
                     parts[f"{name}/{part}"] = value
-                    total = total + term.weight * term.part_weights[part] * value
-        return Losses(total, parts)
+                    weighted[f"{name}/{part}"] = term.weight * term.part_weights[part] * value
+                    total = total + weighted[f"{name}/{part}"]
+        return Losses(total, parts, weighted)
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """What the terms tell of the latest call beside their losses, see :meth:`LossTerm.diagnostics`."""
+        return {
+            name: value for term in self.terms.values() for name, value in cast(LossTerm, term).diagnostics().items()
+        }

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.losses.pair_quality import pair_quality
 from weakshot_seg.losses.sampling import choose_class, sample_points, take_points
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
@@ -57,12 +58,14 @@ class PixelSimilarityLoss(LossTerm):
         self.inside_share = inside_share
         self.distillation = distillation
         self.student_pairs = student_pairs
+        self._judged: tuple[Tensor, Tensor, Tensor] | None = None
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """SimLoss and DistLoss over all pairs of images with masks. SimNet always runs, so that DDP ranks stay in step.
 
         Without masks, base pixels cannot be told from others: such a pixel is neither "not base" nor novel.
         """
+        self._judged = None
         images = len(targets.label_map) // 2 * 2 if targets.paired else 0
         if images == 0:
             zero = sum(p.sum() * 0 for p in self.simnet.parameters()) + output.mask_logits.sum() * 0
@@ -78,6 +81,12 @@ class PixelSimilarityLoss(LossTerm):
             "base": self._base(embeddings, labels, padding, targets.with_mask[:images], has_masks, partner),
             "novel": self._novel(output, embeddings, (labels == IGNORE) & ~padding, tagged, targets.novel, partner),
         }
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """How well SimNet told the counted base pairs of the latest call apart: ``pairs/precision_similar``, ..."""
+        if self._judged is None:
+            return {}
+        return {f"pairs/{name}": value for name, value in pair_quality(*self._judged).items()}
 
     def _base(
         self,
@@ -102,7 +111,9 @@ class PixelSimilarityLoss(LossTerm):
         is_base = point_labels != IGNORE
         known = has_masks[:, None, None].expand_as(same)
         counted = (is_base[:, :, None] | is_base[partner][:, None]) & known
-        return pair_loss(self.simnet(features, features[partner]), same, counted, self.balance(same, known))
+        logits = self.simnet(features, features[partner])
+        self._judged = logits.detach(), same, counted
+        return pair_loss(logits, same, counted, self.balance(same, known))
 
     def _novel(
         self,

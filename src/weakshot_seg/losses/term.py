@@ -31,3 +31,7 @@ class LossTerm(nn.Module, ABC):
     @abstractmethod
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """Unweighted scalar of each part, summed over the layers in ``output``."""
+
+    def diagnostics(self) -> dict[str, Tensor]:
+        """Scalars about the latest call that are no losses, by name; asked for only at the steps that are logged."""
+        return {}

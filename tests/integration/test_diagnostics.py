@@ -1,0 +1,85 @@
+"""What every logger gets beside the losses: weighted terms, the norm of the gradient, how SimNet judges pairs."""
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from weakshot_seg.lightning_module import WeakShotModule
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    """What the CSV logger wrote in training, without empty cells."""
+    with (folder / "csv" / "version_0" / "metrics.csv").open() as file:
+        return [
+            {name: float(cell) for name, cell in row.items() if cell}
+            for row in csv.DictReader(file)
+            if row["train/loss"]
+        ]
+
+
+def test_weighted_terms_add_up_to_the_loss(trained: Path) -> None:
+    config = yaml.safe_load((trained / ".hydra" / "config.yaml").read_text())
+    terms = config["loss"]["terms"]
+    for row in rows(trained):
+        weighted = {name: value for name, value in row.items() if name.startswith("train/weighted/")}
+        assert {name.removeprefix("train/weighted/").split("/")[0] for name in weighted} == set(terms)
+        assert sum(weighted.values()) == pytest.approx(row["train/loss"], rel=1e-5)
+        similarity = terms["similarity"]
+        for part in ("base", "novel"):
+            factor = similarity["weight"] * similarity[f"{part}_weight"]
+            raw = row[f"train/similarity/{part}"]
+            assert row[f"train/weighted/similarity/{part}"] == pytest.approx(factor * raw, rel=1e-5)
+
+
+def test_pairs_are_judged(trained: Path) -> None:
+    kinds = [f"{name}_{kind}" for name in ("precision", "recall", "f1") for kind in ("similar", "dissimilar")]
+    for row in rows(trained):
+        assert {name for name in row if name.startswith("train/pairs/")} == {
+            f"train/pairs/{name}" for name in (*kinds, "accuracy")
+        }
+        assert 0 <= row["train/pairs/accuracy"] <= 1
+
+
+def test_gradient_norm_before_clipping_at_the_logged_steps(
+    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms: list[tuple[float, float]] = []
+    clip = WeakShotModule.configure_gradient_clipping
+
+    def spy(self: WeakShotModule, *args: Any, **kwargs: Any) -> None:
+        def norm() -> float:
+            return math.sqrt(sum((p.grad.double() ** 2).sum().item() for p in self.parameters() if p.grad is not None))
+
+        before = norm()
+        clip(self, *args, **kwargs)
+        norms.append((before, norm()))
+
+    monkeypatch.setattr(WeakShotModule, "configure_gradient_clipping", spy)
+    options = ("trainer.accumulate_grad_batches=2", "trainer.log_every_n_steps=2", "trainer.gradient_clip_val=0.01")
+    train(tmp_path, "trainer.max_steps=4", "trainer.val_check_interval=8", *options)
+    logged = rows(tmp_path)
+    assert len(norms) == 4
+    assert [row["train/grad_norm"] for row in logged] == pytest.approx([norms[1][0], norms[3][0]], rel=1e-4)
+    assert all(after < 0.0101 < before for before, after in norms)
+    assert all("train/weighted/mask/dice" in row for row in logged)
+
+
+def test_the_progress_bar_shows_the_raw_terms_alone(
+    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: set[str] = set()
+    step = WeakShotModule.on_train_batch_end
+
+    def spy(self: WeakShotModule, *args: Any, **kwargs: Any) -> None:
+        shown.update(self.trainer.progress_bar_metrics)
+        step(self, *args, **kwargs)
+
+    monkeypatch.setattr(WeakShotModule, "on_train_batch_end", spy)
+    train(tmp_path, "trainer.max_steps=1", "trainer.val_check_interval=1", "logger=none")
+    assert "train/similarity/base" in shown
+    assert not [name for name in shown if "weighted" in name or "pairs" in name or "norm" in name]
