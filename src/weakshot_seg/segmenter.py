@@ -52,8 +52,8 @@ def load(ckpt: str | Path, device: str = "auto", inference: Inference | None = N
     """A segmenter from a checkpoint.
 
     Args:
-        ckpt: a ``.ckpt`` of ``weakshot_seg.train`` or ``weakshot_seg.convert``, a folder of ``weakshot_seg.card``, or the
-            name of such a folder at the Hugging Face hub: ``USER/NAME`` or ``USER/NAME@REVISION``.
+        ckpt: a checkpoint, a model folder, or a model of the Hugging Face hub; see
+            :func:`~weakshot_seg.checkpoint.read_model`.
         device: "cpu", "cuda", "cuda:1", ...; "auto": a GPU if there is one.
         inference: see :class:`Segmenter`.
 

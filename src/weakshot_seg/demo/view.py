@@ -199,4 +199,8 @@ def about(class_names: tuple[str, ...], novel: tuple[str, ...]) -> str:
 
 def message(text: str, alert: bool = False) -> str:
     """HTML: a line about the image, or about what is wrong with it."""
-    return f'<p class="message alert" role="alert">{escape(text)}</p>' if alert else f'<p class="message">{escape(text)}</p>'
+    return (
+        f'<p class="message alert" role="alert">{escape(text)}</p>'
+        if alert
+        else f'<p class="message">{escape(text)}</p>'
+    )

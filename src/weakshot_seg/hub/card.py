@@ -46,11 +46,10 @@ def model_card(facts: CardFacts) -> str:
     sections = (
         f"---\n{_front_matter(facts)}---",
         f"# {escaped(facts.title)}",
-        f"Semantic segmentation of {split.num_classes} classes. {_supervision(facts.saved)} "
-        f"Novel classes: {novel}.",
+        f"Semantic segmentation of {split.num_classes} classes. {_supervision(facts.saved)} Novel classes: {novel}.",
         f"Written by [{LIBRARY}](https://arxiv.org/abs/2210.02270), an implementation of SimFormer "
         "(Weak-shot Semantic Segmentation via Dual Similarity Transfer, NeurIPS 2022).",
-        f"## Use\n\n{_use(facts.title)}",
+        f"## Use\n\n{_use()}",
         f"## Quality\n\n{_quality(facts.measured)}",
         f"## Classes\n\n{_classes(facts)}",
         f"## Training\n\n{_training(facts)}",
@@ -101,19 +100,19 @@ def _supervision(saved: SavedModel) -> str:
             return "Trained with masks of the base classes and nothing about the novel ones (a lower bound)."
         case "full":
             return "Trained with masks of all classes, also of the novel ones (an upper bound: no weak supervision)."
-    where = (
-        "of each crop, which were read off masks of the novel classes"
-        if recipe.get("data", {}).get("label_scope") == "crop"
-        else "of the whole image (tags)"
-    )
-    text = f"Base classes were taught with pixel masks, novel classes with labels {where}; no mask of a novel class was used."
+    text = "Base classes were taught with pixel masks, novel classes with image-level labels (tags): no mask of theirs."
+    if recipe.get("data", {}).get("label_scope") == "crop":
+        text = (
+            "Base classes were taught with pixel masks, novel classes with labels of each crop: their masks told which "
+            "of them are in the crop, and nothing else."
+        )
     if recipe.get("stage") == "retrain":
         text += " This is the second stage, trained on the pseudo-labels of a first model."
     return text
 
 
-def _use(title: str) -> str:
-    return f"""```python
+def _use() -> str:
+    return """```python
 import weakshot_seg
 
 segmenter = weakshot_seg.load("PATH")  # this folder, or USER/NAME at the Hugging Face hub
@@ -146,9 +145,7 @@ def _quality(measured: Measured | None) -> str:
 def _classes(facts: CardFacts) -> str:
     split = facts.saved.class_split
     rows: list[Row] = [("id", "class", "kind")]
-    rows += [
-        (str(i), escaped(name), "novel ★" if i in split.novel else "base") for i, name in enumerate(split.names)
-    ]
+    rows += [(str(i), escaped(name), "novel ★" if i in split.novel else "base") for i, name in enumerate(split.names)]
     sides = "><<"
     if facts.measured is not None:
         report, sides = facts.measured.report, "><<>>"

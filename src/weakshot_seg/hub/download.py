@@ -41,7 +41,9 @@ def download(hub_id: str) -> Path:
         hf_hub_download(name, WEIGHTS, revision=config.parent.name)  # of the same commit
         return config.parent
     except GatedRepoError as error:
-        raise ConfigError(f"{absent} the model of the hub must be asked for on its page; then `hf auth login`") from error
+        raise ConfigError(
+            f"{absent} the model of the hub must be asked for on its page; then `hf auth login`"
+        ) from error
     except RevisionNotFoundError as error:
         raise ConfigError(f"{absent} the hub has no revision {revision} of {name}") from error
     except RepositoryNotFoundError as error:

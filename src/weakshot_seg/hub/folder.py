@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from weakshot_seg.errors import ConfigError
@@ -89,7 +89,7 @@ def write_folder(folder: Path, saved: SavedModel, version: str) -> None:
         "recipe": public_recipe(saved.recipe),
     }
     with replacing(folder / WEIGHTS) as temporary:
-        save_file(network, temporary, metadata={"format": "pt"})
+        temporary.write_bytes(save(network, metadata={"format": "pt"}))  # save_file hides its file from others
     with replacing(folder / CONFIG) as temporary:
         temporary.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -35,7 +35,9 @@ def read_metrics(path: Path, split: ClassSplit) -> Measured:
         classes = content["classes"]
         named = tuple((entry["name"], entry["novel"]) for entry in classes)
         columns = {key: tuple(entry[key] for entry in classes) for key in ("iou", "accuracy", "pixels")}
-        means = {field.name: content[field.name] for field in fields(SegmentationReport) if field.type == "float | None"}
+        means = {
+            field.name: content[field.name] for field in fields(SegmentationReport) if field.type == "float | None"
+        }
         measured = Measured(content["step"], SegmentationReport(split, **columns, **means))
     except OSError as error:
         raise ConfigError(f"metrics={path}: {error.strerror}; weakshot_seg.evaluate writes such a file") from error
