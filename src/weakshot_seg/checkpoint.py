@@ -122,6 +122,22 @@ def module_of(saved: SavedModel, source: str | Path) -> WeakShotModule:
     return module.eval()
 
 
+def own_data(module: WeakShotModule, source: str | Path) -> dict[str, Any]:
+    """Settings of the data a model was trained on.
+
+    Args:
+        module: the model.
+        source: where it is from, for messages.
+
+    Raises:
+        ConfigError: they are not kept in a model folder, because they say where the files of a machine lie.
+    """
+    data: dict[str, Any] = module.recipe["data"]
+    if "_target_" not in data:
+        raise ConfigError(f"ckpt={source} does not know where its data are: name them with data=... data.root=DIR")
+    return data
+
+
 def _fill(module: WeakShotModule, state: dict[str, Tensor], source: str | Path) -> None:
     try:
         module.load_state_dict(state)

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from weakshot_seg.checkpoint import load_module
+from weakshot_seg.checkpoint import load_module, own_data
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> float | None:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     module = load_module(cfg.ckpt)
     module.inference = instantiate(cfg.inference)
-    recipe = plain(cfg.data) if cfg.get("data") else module.recipe["data"]
+    recipe = plain(cfg.data) if cfg.get("data") else own_data(module, cfg.ckpt)
     data: WeakShotDataModule = instantiate(recipe)
     data.setup("validate")
     if data.class_names != module.class_split.names:

@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import BasePredictionWriter
 
 from weakshot_seg.callbacks.progress import TrainingProgress
-from weakshot_seg.checkpoint import load_module
+from weakshot_seg.checkpoint import load_module, own_data
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pseudo_labels import Manifest, label_files, pseudo_map
@@ -63,7 +63,7 @@ def make_pseudo_labels(
     """
     out = Path(out).expanduser()
     module = load_module(ckpt)
-    recipe = plain(data) if data else module.recipe["data"]
+    recipe = plain(data) if data else own_data(module, ckpt)
     if recipe.get("supervision") != "weakshot" or recipe.get("pseudo_labels"):
         raise ConfigError(
             f"ckpt={ckpt}: pseudo-labels come from a first stage with image-level labels, not from "
