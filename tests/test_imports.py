@@ -28,6 +28,7 @@ ALLOWED = {
     "conversion": GROUND,
     "inference": GROUND,
     "data": GROUND,
+    "results": GROUND | {"data"},
     "lightning_module": GROUND | {"losses", "models", "inference", "metrics", "optim"},
     "callbacks": GROUND | {"metrics", "lightning_module"},
 }
@@ -38,6 +39,7 @@ KNOWN_TO = {
     "cv2": {"data/transforms.py"},
     "scipy": {"losses/matcher.py", "data/matlab.py"},
     "h5py": {"data/matlab.py"},
+    "yaml": {"results/runs.py"},
     "filelock": {"data/label_cache.py"},
     "hydra": {"entry", "config.py"},
     "omegaconf": {"entry", "config.py"},
