@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from weakshot_seg.data.images import image_size, read_image
+from weakshot_seg.data.images import UNREADABLE, read_image
 from weakshot_seg.errors import DataError
 from weakshot_seg.segmentation import ClassArea, Proposal, Segmentation
 from weakshot_seg.segmenter import Segmenter
@@ -76,21 +76,23 @@ def open_image(path: Path, max_megapixels: float) -> tuple[Bytes, str]:
     Raises:
         DataError: the file is no image, is broken, or has more than ``max_megapixels``; it is not decoded then.
     """
+    most = f"at most {max_megapixels:g} megapixels are taken here: make it smaller"
+    unreadable = f"{path.name} cannot be read: it is damaged, or no JPEG, PNG, WebP, TIFF or BMP file; take another"
     try:
-        height, width = image_size(path)
-    except DataError as error:
-        raise DataError(f"{path.name} is no image that can be read; use a JPEG, PNG, WebP, TIFF or BMP file") from error
-    if height * width > max_megapixels * 1e6:
-        raise DataError(
-            f"{path.name} has {width} x {height} pixels, {height * width / 1e6:.0f} megapixels; at most "
-            f"{max_megapixels:g} are taken here: make it smaller"
-        )
+        with Image.open(path) as file:  # the header alone: a small file may hold a very large image
+            width, height = file.size
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path.name} is far too large, {most}") from error
+    except UNREADABLE as error:
+        raise DataError(unreadable) from error
+    if width * height > max_megapixels * 1e6:
+        raise DataError(f"{path.name} has {width} x {height} pixels, {width * height / 1e6:.0f} megapixels; {most}")
     try:
         image = read_image(path)
     except DataError as error:
-        raise DataError(f"{path.name} is damaged or incomplete: save it again or take another file") from error
-    note = f"{width} x {height} pixels"
-    if max(height, width) > LARGEST:
+        raise DataError(unreadable) from error
+    note = f"{image.shape[1]} x {image.shape[0]} pixels"
+    if max(width, height) > LARGEST:
         image = resized(image, 1, LARGEST)
         note += f", shrunk to {image.shape[1]} x {image.shape[0]} before the prediction"
     return image, note

@@ -50,7 +50,7 @@ def model_card(facts: CardFacts) -> str:
         f"Written by [{LIBRARY}](https://arxiv.org/abs/2210.02270), an implementation of SimFormer "
         "(Weak-shot Semantic Segmentation via Dual Similarity Transfer, NeurIPS 2022).",
         f"## Use\n\n{_use()}",
-        f"## Quality\n\n{_quality(facts.measured)}",
+        f"## Quality\n\n{_quality(facts)}",
         f"## Classes\n\n{_classes(facts)}",
         f"## Training\n\n{_training(facts)}",
         f"## Intended use and limits\n\n{_limits(facts)}",
@@ -68,17 +68,16 @@ def escaped(text: str) -> str:
 def _front_matter(facts: CardFacts) -> str:
     results = []
     if facts.measured is not None:
-        report = facts.measured.report
+        dataset = re.sub("[^a-z0-9]+", "-", facts.dataset.lower()).strip("-")
         for name, kind, value in (
-            ("novel IoU", "mean_iou", report.novel_iou),
-            ("base IoU", "mean_iou", report.base_iou),
-            ("mean IoU", "mean_iou", report.miou),
-            ("pixel accuracy", "accuracy", report.pixel_accuracy),
+            ("novel IoU", "mean_iou", facts.measured.novel_iou),
+            ("base IoU", "mean_iou", facts.measured.base_iou),
+            ("mean IoU", "mean_iou", facts.measured.miou),
+            ("pixel accuracy", "accuracy", facts.measured.pixel_accuracy),
         ):
             if value is not None:
-                data = re.sub("[^a-z0-9]+", "-", facts.dataset.lower()).strip("-")
                 results.append(
-                    EvalResult("image-segmentation", data, facts.dataset, kind, round(value, 2), metric_name=name)
+                    EvalResult("image-segmentation", dataset, facts.dataset, kind, round(value, 2), metric_name=name)
                 )
     data = ModelCardData(
         license=facts.license,
@@ -125,19 +124,19 @@ python -m weakshot_seg.app ckpt=PATH
 ```"""
 
 
-def _quality(measured: Measured | None) -> str:
+def _quality(facts: CardFacts) -> str:
+    measured, split = facts.measured, facts.saved.class_split
     if measured is None:
         return (
             "Not measured with these weights. `python -m weakshot_seg.evaluate ckpt=PATH data=folder data.root=DIR` "
             "does so on photos with masks."
         )
-    report = measured.report
     rows = [
         ("", "IoU", "accuracy", "classes"),
-        ("base", _number(report.base_iou), _number(report.base_accuracy), str(len(report.split.base))),
-        ("novel ★", _number(report.novel_iou), _number(report.novel_accuracy), str(len(report.split.novel))),
-        ("all", _number(report.miou), _number(report.mean_accuracy), str(report.split.num_classes)),
-        ("per pixel", _number(report.frequency_weighted_iou), _number(report.pixel_accuracy), ""),
+        ("base", _number(measured.base_iou), _number(measured.base_accuracy), str(len(split.base))),
+        ("novel ★", _number(measured.novel_iou), _number(measured.novel_accuracy), str(len(split.novel))),
+        ("all", _number(measured.miou), _number(measured.mean_accuracy), str(split.num_classes)),
+        ("per pixel", _number(measured.frequency_weighted_iou), _number(measured.pixel_accuracy), ""),
     ]
     return f"In percent, on the validation images, after {measured.step} steps.\n\n{_table(rows, '<>>>')}"
 
@@ -148,8 +147,8 @@ def _classes(facts: CardFacts) -> str:
     rows += [(str(i), escaped(name), "novel ★" if i in split.novel else "base") for i, name in enumerate(split.names)]
     sides = "><<"
     if facts.measured is not None:
-        report, sides = facts.measured.report, "><<>>"
-        numbers = zip(map(_number, report.iou), map(_number, report.accuracy), strict=True)
+        sides = "><<>>"
+        numbers = zip(map(_number, facts.measured.iou), map(_number, facts.measured.accuracy), strict=True)
         rows = [a + b for a, b in zip(rows, [("IoU", "accuracy"), *numbers], strict=True)]
     return _table(rows, sides)
 

@@ -7,21 +7,33 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.metrics import SegmentationReport
 from weakshot_seg.structures import ClassSplit
+
+Percent = float | None
+"""0..100; None without ground truth."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of a model on validation images.
+    """What was measured of a model on validation images; see :class:`~weakshot_seg.metrics.SegmentationReport`.
 
     Attributes:
         step: optimiser steps it had been trained for.
-        report: the numbers.
+        iou: of each of the ``K`` classes.
+        accuracy: of each of the ``K`` classes.
     """
 
     step: int
-    report: SegmentationReport
+    iou: tuple[Percent, ...]
+    accuracy: tuple[Percent, ...]
+    base_iou: Percent
+    novel_iou: Percent
+    miou: Percent
+    base_accuracy: Percent
+    novel_accuracy: Percent
+    mean_accuracy: Percent
+    pixel_accuracy: Percent
+    frequency_weighted_iou: Percent
 
 
 def read_metrics(path: Path, split: ClassSplit) -> Measured:
@@ -34,11 +46,8 @@ def read_metrics(path: Path, split: ClassSplit) -> Measured:
         content = json.loads(path.read_text("utf-8"))
         classes = content["classes"]
         named = tuple((entry["name"], entry["novel"]) for entry in classes)
-        columns = {key: tuple(entry[key] for entry in classes) for key in ("iou", "accuracy", "pixels")}
-        means = {
-            field.name: content[field.name] for field in fields(SegmentationReport) if field.type == "float | None"
-        }
-        measured = Measured(content["step"], SegmentationReport(split, **columns, **means))
+        per_class = {key: tuple(entry[key] for entry in classes) for key in ("iou", "accuracy")}
+        measured = Measured(**{field.name: (content | per_class)[field.name] for field in fields(Measured)})
     except OSError as error:
         raise ConfigError(f"metrics={path}: {error.strerror}; weakshot_seg.evaluate writes such a file") from error
     except (ValueError, KeyError, TypeError) as error:
