@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from hydra.utils import instantiate
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.recipe import check_recipe
 from weakshot_seg.structures import ClassSplit
 
 
@@ -74,21 +76,30 @@ def start_from(module: WeakShotModule, path: str | Path) -> None:
     module.load_state_dict({name: state[name] for name in network | extra}, strict=False)
 
 
-def load_module(path: str | Path) -> WeakShotModule:
+def load_module(path: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
     """Rebuilds the module of a checkpoint, on the CPU and in evaluation mode.
 
     Args:
         path: a ``.ckpt`` written by ``weakshot_seg.train`` or ``weakshot_seg.convert``.
+        allow_targets: packages, modules or full names of classes that its recipe may name besides ours: code of your
+            own that it was trained with.
 
     Raises:
-        ConfigError: see :func:`read_checkpoint`.
+        ConfigError: see :func:`read_checkpoint` and :func:`~weakshot_seg.recipe.check_recipe`.
     """
     path = Path(path).expanduser()
     ours = read_checkpoint(path)["weakshot_seg"]
-    recipe = ours["recipe"]
-    recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights come from the checkpoint
-    if "compile" in recipe["model"]:
-        recipe["model"]["compile"] = None  # a few images are predicted before they would be compiled for
-    module = build_module(recipe, ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"])))
+    try:
+        recipe = ours["recipe"]
+        recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights come from the checkpoint
+        recipe["model"]["backbone"].pop("checkpoint_path", None)  # timm's own option to read a file
+        if "compile" in recipe["model"]:
+            recipe["model"]["compile"] = None  # a few images are predicted before they would be compiled for
+        class_split = ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"]))
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"ckpt={path} has a recipe that cannot be used ({reason}); train again") from error
+    check_recipe(recipe, path, allow_targets)
+    module = build_module(recipe, class_split)
     module.trained_steps = load_weights(module, path)["global_step"]
     return module.eval()

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     """Writes for each image an indexed label PNG and an overlay with a legend."""
     files = find_images(cfg.source)
-    module = load_module(cfg.ckpt)
+    module = load_module(cfg.ckpt, cfg.allow_targets)
     device = "cuda" if cfg.device == "auto" and torch.cuda.is_available() else cfg.device.replace("auto", "cpu")
     module.to(device)
     module.inference = instantiate(cfg.inference)

@@ -21,6 +21,7 @@ from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.pseudo_label import make_pseudo_labels
+from weakshot_seg.recipe import named_targets
 from weakshot_seg.utils.memory import keep_freed_memory
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ def main(cfg: DictConfig) -> float | None:
     if cfg.retrain:
         first = Path(cfg.output_dir)
         labels = first / "pseudo_labels"
-        make_pseudo_labels(first / "checkpoints" / "last.ckpt", labels, cfg.inference, cfg.trainer)
+        last = first / "checkpoints" / "last.ckpt"
+        make_pseudo_labels(last, labels, cfg.inference, cfg.trainer, allow_targets=named_targets(plain(cfg)))
         novel_iou = train(retraining(cfg, labels))
     return novel_iou
 
