@@ -9,6 +9,7 @@ import torch
 from hydra.utils import instantiate
 from PIL import Image, ImageOps
 
+import weakshot_seg
 from weakshot_seg import predict
 from weakshot_seg.checkpoint import load_module
 from weakshot_seg.data.synthetic import SyntheticScenes
@@ -135,10 +136,8 @@ def test_another_inference(eager: Path, command: Callable[..., None], tmp_path: 
         command(predict.main, f"ckpt={eager}", f"source={source}", out, "device=cpu", *settings, folder=tmp_path)
     whole, augmented = (np.array(Image.open(tmp_path / name / "one.png")) for name in ("whole", "tta"))
     assert not np.array_equal(whole, augmented)
-    module = load_module(eager)
-    module.inference = tta.TestTimeAugmentation(WholeImage(), [1.0, 1.5])
-    image = np.array(Image.open(source))
-    assert np.array_equal(augmented, predict.predict_image(module, image, image, "cpu"))
+    segmenter = weakshot_seg.load(eager, "cpu", tta.TestTimeAugmentation(WholeImage(), [1.0, 1.5]))
+    assert np.array_equal(augmented, segmenter.predict(source).labels)
 
 
 def test_a_truncated_image_is_named(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:

@@ -27,19 +27,22 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as file:
-            upright = ImageOps.exif_transpose(file)
-            if upright.mode in ("I", "F"):
-                raise DataError(
-                    f"image {path} has 32-bit pixels (mode {upright.mode}): save it with 8 bits per channel"
-                )
-            if upright.mode.startswith("I;16"):
-                grey = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
-                return np.repeat(grey[:, :, None], 3, axis=2)
-            return np.array(upright.convert("RGB"))
+            return upright_rgb(file, f"image {path}")
     except DataError:
         raise
     except UNREADABLE as error:
         raise DataError(f"cannot read image {path} ({_reason(error)}): replace or remove it and its mask") from error
+
+
+def upright_rgb(picture: Image.Image, name: str = "the image") -> NDArray[np.uint8]:
+    """A picture of any mode as RGB uint8 ``[h, w, 3]``, see :func:`read_image`; errors call it ``name``."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode in ("I", "F"):
+        raise DataError(f"{name} has 32-bit pixels (mode {upright.mode}): save it with 8 bits per channel")
+    if upright.mode.startswith("I;16"):
+        grey = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    return np.array(upright.convert("RGB"))
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -18,9 +18,14 @@ def pad_batch(images: Sequence[Tensor]) -> Tensor:
     Returns:
         ``[B, 3, H, W]`` of the same dtype and on the same device.
     """
-    sizes = zip(*(image.shape[-2:] for image in images), strict=True)
-    height, width = (-(-max(lengths) // MULTIPLE) * MULTIPLE for lengths in sizes)
+    height, width = padded_size([(image.shape[-2], image.shape[-1]) for image in images])
     batch = images[0].new_full((len(images), 3, height, width), PADDING_VALUE)
     for canvas, image in zip(batch, images, strict=True):
         canvas[:, : image.shape[1], : image.shape[2]] = image
     return batch
+
+
+def padded_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Height and width that images of these sizes are padded to."""
+    height, width = (-(-max(lengths) // MULTIPLE) * MULTIPLE for lengths in zip(*sizes, strict=True))
+    return height, width

@@ -1,0 +1,171 @@
+"""What was predicted for one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.inference.semantic import ProposalScores, Scores
+from weakshot_seg.structures import ClassSplit
+from weakshot_seg.utils.visualize import label_png, labelled_overlay, palette
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClassArea:
+    """A class and the pixels it takes in an image.
+
+    Attributes:
+        class_id: 0..K-1, its value in the label map.
+        name: Of the class.
+        novel: Learned from tags instead of masks.
+        pixels: Number of its pixels.
+        share: Of the image, 0..1.
+        confidence: Mean score of the class over its pixels, 0..1 (scores above 1 count as 1).
+    """
+
+    class_id: int
+    name: str
+    novel: bool
+    pixels: int
+    share: float
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """One of the network's proposals: a class and a mask.
+
+    Attributes:
+        query: Its number, 0..Q-1.
+        class_id: The most probable class.
+        name: Of that class.
+        novel: Learned from tags instead of masks.
+        probability: Of that class, 0..1; what is missing to 1 went to the other classes and to "no object".
+        mask: float32 ``[h, w]``, probability of each pixel to belong to the proposal.
+    """
+
+    query: int
+    class_id: int
+    name: str
+    novel: bool
+    probability: float
+    mask: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The prediction for one image, at its own size ``h w``.
+
+    Attributes:
+        image: uint8 ``[h, w, 3]``, RGB, turned upright.
+        labels: uint8 ``[h, w]``, class id 0..K-1 of every pixel.
+        confidence: float32 ``[h, w]``, score of that class. Scores are votes of the proposals (method section 6): at
+            least 0, seldom above 1.
+        split: Names of the ``K`` classes, and which are novel.
+        raw_scores: Computes scores when asked; on the device of the network.
+    """
+
+    image: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    confidence: Floats
+    split: ClassSplit
+    raw_scores: Scores
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """``K`` names, by class id."""
+        return self.split.names
+
+    @property
+    def novel(self) -> tuple[bool, ...]:
+        """``K`` flags, by class id: learned from tags instead of masks."""
+        return tuple(self.split.is_novel().tolist())
+
+    @cached_property
+    def classes(self) -> tuple[ClassArea, ...]:
+        """The classes in the label map, the largest first."""
+        pixels = np.bincount(self.labels.ravel(), minlength=self.split.num_classes)
+        sums = np.bincount(self.labels.ravel(), self.confidence.ravel().clip(0, 1), self.split.num_classes)
+        present = sorted(np.flatnonzero(pixels).tolist(), key=lambda class_id: -pixels[class_id])
+        return tuple(
+            ClassArea(
+                class_id,
+                self.split.names[class_id],
+                self.novel[class_id],
+                int(pixels[class_id]),
+                float(pixels[class_id] / self.labels.size),
+                float(sums[class_id] / pixels[class_id]),
+            )
+            for class_id in present
+        )
+
+    def class_id(self, name: str) -> int:
+        """The id of a class.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        if name not in self.split.names:
+            raise ConfigError(f"no class {name!r}; the model knows {', '.join(self.split.names)}")
+        return self.split.names.index(name)
+
+    @torch.inference_mode()
+    def scores(self, class_name: str) -> Floats:
+        """The scores of one class, float32 ``[h, w]``, computed now: those of all classes seldom fit into memory.
+
+        Raises:
+            ConfigError: there is no such class.
+        """
+        index = self.class_id(class_name)
+        return _array(self.raw_scores(slice(index, index + 1), self._size)[0])
+
+    @torch.inference_mode()
+    def proposals(self, most: int = 10, least: float = 0.0) -> list[Proposal]:
+        """The best proposals, by the probability of their class.
+
+        Args:
+            most: How many at most.
+            least: Probability that each must have, 0..1.
+
+        Raises:
+            ConfigError: the image was seen more than once, in windows or augmented, so that there is no one set.
+        """
+        if not isinstance(self.raw_scores, ProposalScores):
+            raise ConfigError("proposals are those of one pass over the image: predict it with inference=whole")
+        probabilities, ids = self.raw_scores.class_probabilities()[:, :-1].max(1)
+        best = [q for q in probabilities.argsort(descending=True).tolist() if probabilities[q] >= least][:most]
+        return [
+            Proposal(
+                query,
+                class_id := int(ids[query]),
+                self.split.names[class_id],
+                class_id in self.split.novel,
+                float(probabilities[query]),
+                _array(self.raw_scores.mask_probabilities(query, self._size)),
+            )
+            for query in best
+        ]
+
+    def label_image(self) -> Image.Image:
+        """The label map as an indexed image: values are class ids, colours those of the overlay."""
+        return label_png(self.labels, palette(self.split.num_classes))
+
+    def overlay(self, alpha: float = 0.55) -> Image.Image:
+        """The image under its label colours with a legend, at most 640 pixels long; novel classes are hatched."""
+        return labelled_overlay(self.image, self.labels, self.split.names, self.split.novel, alpha)
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.labels.shape[0], self.labels.shape[1]
+
+
+def _array(tensor: torch.Tensor) -> Floats:
+    return tensor.float().cpu().numpy()

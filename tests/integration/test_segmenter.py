@@ -1,0 +1,162 @@
+"""The Python interface: ``weakshot_seg.load`` and what it predicts."""
+
+import doctest
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import weakshot_seg
+from weakshot_seg import segmenter as segmenter_module
+from weakshot_seg.checkpoint import load_module
+from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.errors import ConfigError, DataError
+from weakshot_seg.inference import tta
+from weakshot_seg.inference.sliding import SlidingWindow
+from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.segmentation import Segmentation
+from weakshot_seg.segmenter import Segmenter
+from weakshot_seg.structures import ClassSplit
+
+SCENES = SyntheticScenes("validation", 4, size=96)
+
+
+def scene(index: int, height: int, width: int) -> np.ndarray:
+    return SCENES.load(index)[0][:height, :width]
+
+
+@pytest.fixture
+def segmenter(eager: Path) -> Segmenter:
+    return weakshot_seg.load(eager, "cpu")
+
+
+def test_the_example_of_the_documentation(eager: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(eager, tmp_path / "last.ckpt")
+    Image.fromarray(scene(0, 40, 70)).save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    outcome = doctest.testmod(segmenter_module)
+    assert outcome.attempted >= 8
+    assert outcome.failed == 0
+    assert (tmp_path / "overlay.png").exists()
+
+
+def test_the_package_alone_is_light() -> None:
+    code = "import sys, weakshot_seg; print(weakshot_seg.__version__, 'torch' in sys.modules, 'numpy' in sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.split() == [weakshot_seg.__version__, "False", "False"]
+    with pytest.raises(AttributeError, match="lod"):
+        _ = weakshot_seg.lod
+
+
+def test_labels_scores_and_areas_against_the_formula(eager: Path, segmenter: Segmenter) -> None:
+    image = scene(1, 50, 70)
+    result = segmenter.predict(image)
+    padded = np.full((64, 96, 3), 128, np.uint8)
+    padded[:50, :70] = image
+    with torch.no_grad():
+        output = load_module(eager).model(torch.from_numpy(padded).permute(2, 0, 1)[None])
+    masks = torch.nn.functional.interpolate(output.mask_logits[-1], (64, 96), mode="bilinear")[0, :, :50, :70]
+    votes = output.class_logits[-1, 0].softmax(-1)[:, :-1]
+    scores = np.tensordot(votes.numpy().T, masks.sigmoid().numpy(), 1)  # [K, h, w]
+    assert np.array_equal(result.labels, scores.argmax(0))
+    assert len(result.classes) > 2
+    np.testing.assert_allclose(result.confidence, scores.max(0), rtol=1e-5)
+    for area in result.classes:
+        inside = scores.argmax(0) == area.class_id
+        np.testing.assert_allclose(result.scores(area.name), scores[area.class_id], rtol=1e-5, atol=1e-6)
+        assert (area.pixels, area.share) == (inside.sum(), pytest.approx(inside.mean()))
+        assert area.confidence == pytest.approx(np.minimum(scores.max(0)[inside], 1).mean(), rel=1e-5)
+        assert area.novel == (area.class_id in segmenter.split.novel)
+        assert area.name == SCENES.class_names[area.class_id]
+    assert [area.pixels for area in result.classes] == sorted((area.pixels for area in result.classes), reverse=True)
+
+    proposals = result.proposals(most=5)
+    assert len(proposals) == 5
+    assert [p.query for p in proposals] == votes.max(1).values.argsort(descending=True)[:5].tolist()
+    for proposal in proposals:
+        assert proposal.class_id == votes[proposal.query].argmax()
+        assert proposal.probability == pytest.approx(votes[proposal.query].max().item())
+        np.testing.assert_allclose(proposal.mask, masks[proposal.query].sigmoid(), rtol=1e-4, atol=1e-6)
+    assert result.proposals(least=1.0) == []
+
+
+def test_files_pictures_and_arrays_are_the_same(segmenter: Segmenter, tmp_path: Path) -> None:
+    image = scene(0, 40, 70)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    expected = segmenter.predict(image)
+    for same in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(image), Image.open(tmp_path / "a.png")):
+        result = segmenter.predict(same)
+        assert np.array_equal(result.labels, expected.labels)
+        assert np.array_equal(result.image, image)
+    grey = np.asarray(Image.fromarray(image).convert("L"))
+    assert np.array_equal(segmenter.predict(grey).labels, segmenter.predict(np.stack([grey] * 3, -1)).labels)
+
+
+@pytest.mark.parametrize("inference", [None, tta.TestTimeAugmentation(WholeImage(), [1.0, 1.6]), SlidingWindow(32)])
+def test_no_image_depends_on_the_others(inference: object, eager: Path) -> None:
+    segmenter = weakshot_seg.load(eager, "cpu", inference)
+    sizes = [(40, 70), (33, 65), (64, 96), (40, 70), (20, 20), (40, 70), (64, 65)]
+    images = [scene(index % 4, *size) for index, size in enumerate(sizes)]
+    together = segmenter.predict(images, batch_size=3)
+    for image, result in zip(images, together, strict=True):
+        alone = segmenter.predict(image)
+        np.testing.assert_allclose(result.confidence, alone.confidence, rtol=1e-4)
+        assert np.mean(result.labels == alone.labels) > 0.999  # rounding of equal scores
+
+
+def test_batches_and_what_waits_are_bounded(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches, drawn, most = [], 0, 0
+    forward = segmenter._module.model.forward
+    monkeypatch.setattr(segmenter._module.model, "forward", lambda x, **k: (batches.append(len(x)), forward(x, **k))[1])
+
+    def images():
+        nonlocal drawn
+        for index in range(40):
+            drawn += 1
+            yield index, scene(0, 8 + 32 * (index % 3 if index < 20 else 0), 8 + (2 * index if index < 20 else 0))
+
+    seen = []
+    for key, result in segmenter.stream(images(), batch_size=3):
+        seen.append(key)
+        most = max(most, drawn - len(seen))
+        assert result.labels.shape == scene(0, *result.image.shape[:2]).shape[:2]
+    assert sorted(seen) == list(range(40))
+    assert max(batches) == 3
+    assert most < 4 * 3
+
+
+def test_proposals_need_one_pass(eager: Path) -> None:
+    result = weakshot_seg.load(eager, "cpu", SlidingWindow(32)).predict(scene(0, 64, 64))
+    with pytest.raises(ConfigError, match="inference=whole"):
+        result.proposals()
+
+
+def test_scores_of_no_class(segmenter: Segmenter) -> None:
+    with pytest.raises(ConfigError, match="no class 'unicorn'; the model knows"):
+        segmenter.predict(scene(0, 40, 40)).scores("unicorn")
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), np.zeros(4, np.uint8)]
+)
+def test_arrays_that_are_no_images(array: np.ndarray, segmenter: Segmenter) -> None:
+    with pytest.raises(DataError, match=r"must be uint8 \[h, w, 3\]"):
+        segmenter.predict(array)
+
+
+def test_no_such_device(eager: Path) -> None:
+    with pytest.raises(ConfigError, match="device=quantum"):
+        weakshot_seg.load(eager, "quantum")
+
+
+def test_scores_above_one_count_as_one() -> None:
+    labels, confidence = np.zeros((2, 2), np.uint8), np.full((2, 2), 1.5, np.float32)
+    split = ClassSplit(("a", "b"), (1,))
+    result = Segmentation(np.zeros((2, 2, 3), np.uint8), labels, confidence, split, raw_scores=None)
+    assert [area.confidence for area in result.classes] == [1.0]
+    assert result.novel == (False, True)
