@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> None:
     out = Path(cfg.out).expanduser()
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out={out} is a file: name a folder")
-    module = module_of(saved, cfg.ckpt)  # refuses weights that do not fit their recipe
+    module = module_of(saved, cfg.ckpt, cfg.allow_targets)  # refuses weights that do not fit their recipe
     facts = CardFacts(
         title=cfg.title or out.resolve().name,
         saved=saved,

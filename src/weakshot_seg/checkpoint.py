@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.hub.download import download, is_hub_id
 from weakshot_seg.hub.folder import NETWORK, SavedModel, read_folder
 from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.recipe import check_recipe
 from weakshot_seg.structures import ClassSplit
 
 
@@ -58,9 +60,12 @@ def read_model(source: str | Path) -> SavedModel:
     if path.is_dir():
         return read_folder(path)
     checkpoint = read_checkpoint(path)
-    ours = checkpoint["weakshot_seg"]
-    split = ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"]))
-    return SavedModel(ours["recipe"], split, checkpoint["state_dict"], checkpoint["global_step"])
+    try:
+        ours = checkpoint["weakshot_seg"]
+        split = ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"]))
+        return SavedModel(ours["recipe"], split, checkpoint["state_dict"], checkpoint["global_step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unusable(path, error) from error
 
 
 def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
@@ -92,29 +97,36 @@ def start_from(module: WeakShotModule, source: str | Path) -> None:
     module.load_state_dict({name: state[name] for name in network | extra}, strict=False)
 
 
-def load_module(source: str | Path) -> WeakShotModule:
-    """Rebuilds the module of a trained model, on the CPU and in evaluation mode; for ``source`` see :func:`read_model`.
+def load_module(source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
+    """Rebuilds the module of a trained model, on the CPU and in evaluation mode; for the arguments see below.
 
     Raises:
-        ConfigError: see :func:`read_model`, or the weights do not fit their recipe.
+        ConfigError: see :func:`read_model` and :func:`module_of`.
     """
-    return module_of(read_model(source), source)
+    return module_of(read_model(source), source, allow_targets)
 
 
-def module_of(saved: SavedModel, source: str | Path) -> WeakShotModule:
+def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
     """The module of a trained model in evaluation mode. What serves training alone is new if the model has it not.
 
     Args:
         saved: the model.
-        source: where it is from, for messages.
+        source: where it is from, see :func:`read_model`.
+        allow_targets: packages, modules or full names of classes that its recipe may name besides ours: code of your
+            own that it was trained with.
 
     Raises:
-        ConfigError: the weights do not fit their recipe.
+        ConfigError: see :func:`~weakshot_seg.recipe.check_recipe`, or the weights do not fit their recipe.
     """
-    recipe = deepcopy(saved.recipe)
-    recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights are those of the model
-    if "compile" in recipe["model"]:
-        recipe["model"]["compile"] = None  # a few images are predicted before they would be compiled for
+    try:
+        recipe = deepcopy(saved.recipe)
+        recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights are those of the model
+        recipe["model"]["backbone"].pop("checkpoint_path", None)  # timm's own option to read a file
+        if "compile" in recipe["model"]:
+            recipe["model"]["compile"] = None  # a few images are predicted before they would be compiled for
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _unusable(source, error) from error
+    check_recipe(recipe, source, allow_targets)
     module = build_module(recipe, saved.class_split)
     training = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(NETWORK)}
     _fill(module, training | saved.state, source)
@@ -136,6 +148,11 @@ def own_data(module: WeakShotModule, source: str | Path) -> dict[str, Any]:
     if "_target_" not in data:
         raise ConfigError(f"ckpt={source} does not know where its data are: name them with data=... data.root=DIR")
     return data
+
+
+def _unusable(source: str | Path, error: Exception) -> ConfigError:
+    reason = f"{type(error).__name__}: {error}"
+    return ConfigError(f"ckpt={source} has a recipe that cannot be used ({reason}); train again")
 
 
 def _fill(module: WeakShotModule, state: dict[str, Tensor], source: str | Path) -> None:

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> float | None:
     """Prints the table, writes pictures and metrics.json; returns novel IoU."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    module = load_module(cfg.ckpt)
+    module = load_module(cfg.ckpt, cfg.allow_targets)
     module.inference = instantiate(cfg.inference)
     recipe = plain(cfg.data) if cfg.get("data") else own_data(module, cfg.ckpt)
     data: WeakShotDataModule = instantiate(recipe)

@@ -48,7 +48,12 @@ AnyImage = TypeVar("AnyImage", bound=ImageLike)
 Key = TypeVar("Key")
 
 
-def load(ckpt: str | Path, device: str = "auto", inference: Inference | None = None) -> Segmenter:
+def load(
+    ckpt: str | Path,
+    device: str = "auto",
+    inference: Inference | None = None,
+    allow_targets: Sequence[str] = (),
+) -> Segmenter:
     """A segmenter from a checkpoint.
 
     Args:
@@ -56,11 +61,13 @@ def load(ckpt: str | Path, device: str = "auto", inference: Inference | None = N
             :func:`~weakshot_seg.checkpoint.read_model`.
         device: "cpu", "cuda", "cuda:1", ...; "auto": a GPU if there is one.
         inference: see :class:`Segmenter`.
+        allow_targets: packages of your own that the model was made of, see
+            :func:`~weakshot_seg.checkpoint.load_module`.
 
     Raises:
         ConfigError: the file is missing, broken or not one of ours, or there is no such device.
     """
-    return Segmenter(load_module(ckpt), device, inference)
+    return Segmenter(load_module(ckpt, allow_targets), device, inference)
 
 
 class Segmenter:

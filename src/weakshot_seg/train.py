@@ -22,6 +22,7 @@ from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.pseudo_label import make_pseudo_labels
+from weakshot_seg.recipe import named_targets
 from weakshot_seg.utils.memory import keep_freed_memory
 from weakshot_seg.utils.run_status import recorded
 
@@ -40,7 +41,8 @@ def main(cfg: DictConfig) -> float | None:
         labels = first / "pseudo_labels"
         second = retraining(cfg, labels)
         with recorded(Path(second.output_dir), **identity(second)):
-            make_pseudo_labels(first / "checkpoints" / "last.ckpt", labels, cfg.inference, cfg.trainer)
+            last = first / "checkpoints" / "last.ckpt"
+            make_pseudo_labels(last, labels, cfg.inference, cfg.trainer, allow_targets=named_targets(plain(cfg)))
             novel_iou = train(second)
     return novel_iou
 

@@ -244,6 +244,24 @@ def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
         assert str(tmp_path / name) in line
 
 
+@pytest.mark.parametrize("target", ["os.system", "weakshot_seg.config.os.system", "hydra.utils.get_object"])
+def test_a_model_of_the_hub_calls_nothing_of_its_own(
+    target: str, hub: list[str], folder: Path, refusal: Refusal, tmp_path: Path
+) -> None:
+    config = folder / "config.json"
+    original = config.read_text()
+    hostile = json.loads(original)
+    hostile["recipe"]["optim"] = {"_target_": target, "command": f"touch {tmp_path}/done", "path": "os.system"}
+    config.write_text(json.dumps(hostile))
+    (tmp_path / "photo.png").write_bytes(b"")
+    try:
+        line = refusal(predict.main, "ckpt=user/shapes", f"source={tmp_path}/photo.png")
+    finally:
+        config.write_text(original)
+    assert "ckpt=user/shapes is refused: optim of its recipe would call" in line
+    assert not (tmp_path / "done").exists()
+
+
 def test_metrics_of_another_model_are_refused(trained: Path, refusal: Refusal, tmp_path: Path) -> None:
     content = json.loads((trained / "metrics.json").read_text())
     other = tmp_path / "metrics.json"
