@@ -58,7 +58,7 @@ def test_the_report_shows_what_there_is_and_lists_what_failed(
 def test_a_failed_second_stage_leaves_the_first_one_finished(
     train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(training, "make_pseudo_labels", fail)
