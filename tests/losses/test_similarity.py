@@ -38,7 +38,7 @@ class Spy:
     def __init__(self) -> None:
         self.draws: list[tuple[Tensor, Tensor]] = []
 
-    def __call__(self, region: Tensor, count: int) -> Tensor:
+    def __call__(self, region: Tensor, count: int, padding: Tensor) -> Tensor:
         points = torch.stack([torch.randperm(region.shape[1])[:count] for _ in region])
         points[:, 0] = region.float().argmax(1)  # at least one from the region, if there is one
         self.draws.append((region, points))
@@ -390,7 +390,7 @@ def test_pairs_without_masks_count_for_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A pixel without a mask may be of the other one's base class: "different" would be a wrong lesson."""
-    monkeypatch.setattr(similarity, "sample_points", lambda region, count: region.float().topk(count).indices)
+    monkeypatch.setattr(similarity, "sample_points", lambda region, count, padding: region.float().topk(count).indices)
     base, tags = [[0, 1], [0, 2], [1], [1]], [[3], [3], [3, 4], [3, 4]]
     output = make_output(images=4, layers=1, size=SIZE)
     results = []

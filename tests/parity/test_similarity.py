@@ -123,7 +123,7 @@ class Case:
         assert np.abs(row - row.round()).max() < 1e-4
         return torch.from_numpy((row.round() * self.width + column.round()).astype(np.int64))
 
-    def sample(self, region: Tensor, count: int) -> Tensor:
+    def sample(self, region: Tensor, count: int, padding: Tensor) -> Tensor:
         self.regions.append(region)
         points = self.points[(len(self.regions) - 1) % 3]
         if (len(self.regions) - 1) % 3 < 2:

@@ -28,7 +28,8 @@ class PixelLattice:
     def draw(cls, size: Sequence[int], stride: int) -> PixelLattice:
         """Every ``stride``-th row and column; over the steps all pixels come up equally often."""
         top, left = torch.randint(stride, (2,)).tolist() if stride > 1 else (0, 0)
-        return cls((size[0], size[1]), slice(top, None, stride), slice(left, None, stride))
+        rows, columns = slice(top % size[0], None, stride), slice(left % size[1], None, stride)  # never none
+        return cls((size[0], size[1]), rows, columns)
 
     def pick(self, maps: Tensor) -> Tensor:
         """``[..., H, W]`` -> ``[..., H', W']``."""

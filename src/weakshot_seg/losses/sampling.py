@@ -6,18 +6,19 @@ import torch
 from torch import Tensor
 
 
-def sample_points(region: Tensor, count: int) -> Tensor:
-    """Draws pixels of each image's region; when it has fewer than ``count``, the rest come from anywhere.
+def sample_points(region: Tensor, count: int, padding: Tensor) -> Tensor:
+    """Draws pixels of each image's region; when it has fewer than ``count``, the rest come from elsewhere.
 
     Args:
         region: bool ``[B, P]`` over flattened pixels.
         count: pixels per image, at most P.
+        padding: bool ``[B, P]``, pixels that are taken only when there are no others.
 
     Returns:
         int64 ``[B, count]`` pixel indices, distinct within an image.
     """
     noise = torch.rand(region.shape, device=region.device)
-    return (region + 0.1 * noise).topk(min(count, region.shape[1]), dim=1).indices
+    return (region.float() - padding.float() + 0.1 * noise).topk(min(count, region.shape[1]), dim=1).indices
 
 
 def choose_class(candidates: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ class PixelSimilarityLoss(LossTerm):
         tagged = targets.tagged[:images] & targets.novel & has_masks[:, None]
         return {
             "base": self._base(embeddings, labels, padding, targets.with_mask[:images], has_masks, partner),
-            "novel": self._novel(output, embeddings, (labels == IGNORE) & ~padding, tagged, targets.novel, partner),
+            "novel": self._novel(output, embeddings, labels == IGNORE, padding, tagged, targets.novel, partner),
         }
 
     def diagnostics(self) -> dict[str, Tensor]:
@@ -104,7 +104,10 @@ class PixelSimilarityLoss(LossTerm):
         inside = torch.where(common >= 0, labels == common, labels != IGNORE)
         count_inside = round(self.num_points * self.inside_share)
         points = torch.cat(
-            [sample_points(inside, count_inside), sample_points(~inside & ~padding, self.num_points - count_inside)],
+            [
+                sample_points(inside, count_inside, padding),
+                sample_points(~inside & ~padding, self.num_points - count_inside, padding),
+            ],
             dim=1,
         )
         features = take_points(embeddings, points)  # [B, J, C]
@@ -121,14 +124,15 @@ class PixelSimilarityLoss(LossTerm):
         self,
         output: SegOutput,
         embeddings: Tensor,
-        region: Tensor,
+        not_base: Tensor,
+        padding: Tensor,
         tagged: Tensor,
         novel: Tensor,
         partner: Tensor,
     ) -> Tensor:
         """DistLoss, over the image pairs that share a novel class."""
         shared = (tagged & tagged[partner]).any(1).float()  # [B]
-        points = sample_points(region, self.num_points)
+        points = sample_points(not_base & ~padding, self.num_points, padding)
         features = take_points(embeddings, points)
         with torch.no_grad():
             teacher = self.simnet(features, features[partner]).softmax(-1)[..., 1]  # [B, J, J]
@@ -170,7 +174,7 @@ class BalanceWeights(nn.Module):
         step = mean_over_ranks(counted.flatten(1).sum(1).float())
         self.counts.copy_(torch.cat([self.counts[1:], step[None]]))
         total = self.counts.sum(0)
-        return total.flip(0) / total.sum()
+        return total.flip(0) / total.sum().clamp(min=1e-5)  # 0 if no pair was known for all that time
 
 
 def pair_loss(logits: Tensor, same: Tensor, counted: Tensor, weights: Tensor) -> Tensor:

@@ -1,0 +1,99 @@
+"""Random batches of all kinds, and what a network could say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import IGNORE, WeakTargets
+
+SEEDS = st.integers(0, 2**32 - 1)
+KINDS = ("nothing", "one pixel", "few pixels", "full", "no masks")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The arguments of :meth:`WeakTargets.collate`, in NumPy."""
+
+    label_maps: np.ndarray
+    padding: np.ndarray
+    tags: np.ndarray
+    novel: np.ndarray
+    has_masks: np.ndarray
+    paired: bool
+
+    def targets(self) -> WeakTargets:
+        maps, padding, tags, novel, has_masks = (
+            torch.from_numpy(part.copy())
+            for part in (self.label_maps, self.padding, self.tags, self.novel, self.has_masks)
+        )
+        return WeakTargets.collate(maps, padding, tags, novel, self.paired, has_masks)
+
+
+@st.composite
+def batches(draw: st.DrawFn, most_images: int = 4, least_size: int = 1) -> Batch:
+    """Any batch that the data set can make: without base, without novel, without any label, all padding, ..."""
+    images, classes = draw(st.integers(1, most_images)), draw(st.integers(2, 6))
+    height, width = draw(st.integers(least_size, 13)), draw(st.integers(least_size, 13))
+    rng = np.random.default_rng(draw(SEEDS))
+    novel = np.zeros(classes, dtype=bool)
+    novel[sorted(draw(st.sets(st.integers(0, classes - 1), max_size=classes - 1)))] = True
+    base = np.flatnonzero(~novel)
+    maps = np.full((images, height, width), IGNORE, dtype=np.uint8)
+    padding = np.zeros((images, height, width), dtype=bool)
+    tags = np.zeros((images, classes), dtype=bool)
+    has_masks = np.ones(images, dtype=bool)
+    for image in range(images):
+        kind = draw(st.sampled_from(KINDS))
+        has_masks[image] = kind != "no masks"
+        if kind == "full":
+            maps[image] = rng.choice(base, (height, width))
+        elif kind in ("one pixel", "few pixels"):  # a pixel of a class, or of each of several
+            for class_id in base[:1] if kind == "one pixel" else base:
+                maps[image, rng.integers(height), rng.integers(width)] = class_id
+        padding[image, height - draw(st.integers(0, height)) :] = True
+        padding[image, :, width - draw(st.integers(0, width)) :] = True
+        tags[image] = (rng.random(classes) < draw(st.sampled_from([0, 0.4, 1]))) & (novel | ~has_masks[image])
+    maps[padding] = IGNORE
+    return Batch(maps, padding, tags, novel, has_masks, draw(st.booleans()))
+
+
+@dataclass(frozen=True)
+class Saying:
+    """Leaves from which the output of a network is made, as a network makes it."""
+
+    class_logits: Tensor
+    mask_embeddings: Tensor
+    pixel_embeddings: Tensor
+
+    @property
+    def leaves(self) -> tuple[Tensor, ...]:
+        return self.class_logits, self.mask_embeddings, self.pixel_embeddings
+
+    def output(self) -> SegOutput:
+        masks = torch.einsum("lbqc,bchw->lbqhw", self.mask_embeddings, self.pixel_embeddings)
+        return SegOutput(self.class_logits, masks, self.pixel_embeddings, self.mask_embeddings)
+
+    def gradients(self, loss: Tensor) -> list[Tensor]:
+        found = torch.autograd.grad(loss, self.leaves, allow_unused=True, retain_graph=True)
+        return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(self.leaves, found, strict=True)]
+
+
+def say(batch: Batch, queries: int, seed: int, scale: float = 1.0, stride: int = 4, layers: int = 2) -> Saying:
+    """Random leaves for a batch."""
+    rng = torch.Generator().manual_seed(seed)
+    images, height, width = batch.label_maps.shape
+
+    def leaf(*shape: int) -> Tensor:
+        return (scale * torch.randn(*shape, generator=rng)).requires_grad_()
+
+    return Saying(
+        leaf(layers, images, queries, len(batch.novel) + 1),
+        leaf(layers, images, queries, 3),
+        leaf(images, 3, -(-height // stride), -(-width // stride)),
+    )

@@ -1,0 +1,235 @@
+"""The criterion on any batch: finite, indifferent to orders and to padding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from properties.batches import SEEDS, Batch, Saying, batches, say
+from weakshot_seg.losses.absence import AbsenceLoss
+from weakshot_seg.losses.class_queries import ClassQueries
+from weakshot_seg.losses.classification import ClassificationLoss
+from weakshot_seg.losses.complement import ComplementLoss
+from weakshot_seg.losses.criterion import Criterion, Losses
+from weakshot_seg.losses.gpu_matcher import GpuHungarianMatcher
+from weakshot_seg.losses.mask import MaskLoss
+from weakshot_seg.losses.matcher import HungarianMatcher
+from weakshot_seg.losses.point_mask import PointMaskLoss
+from weakshot_seg.losses.similarity import DISTILLATION, PixelSimilarityLoss
+from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.models.simnet import SimNet
+from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import IGNORE, WeakTargets
+
+SCALES = st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4])
+KINDS = ("hungarian", "points", "gpu solver", "class queries")
+
+
+def criterion(kind: str, history: int = 25, distillation: str = "cce", num_points: int = 10) -> Criterion:
+    similarity = PixelSimilarityLoss(SimNet(3, 4, 2), num_points=num_points, distillation=distillation, history=history)
+    terms: dict[str, LossTerm] = {"classification": ClassificationLoss()}
+    if kind == "class queries":
+        terms |= {"absence": AbsenceLoss(), "mask": MaskLoss(stride=2), "complement": ComplementLoss(stride=2)}
+        assignment: nn.Module = ClassQueries()
+    else:
+        masks = PointMaskLoss(num_points=12) if kind == "points" else MaskLoss()
+        terms |= {"mask": masks, "complement": ComplementLoss()}
+        assignment = GpuHungarianMatcher() if kind == "gpu solver" else HungarianMatcher()
+    return Criterion(assignment, terms | {"similarity": similarity})
+
+
+def queries_of(kind: str, batch: Batch, spare: int = 1) -> int:
+    return len(batch.novel) + (0 if kind == "class queries" else spare)
+
+
+def judge(module: Criterion, output: SegOutput, targets: WeakTargets) -> Losses:
+    """The losses with the same random numbers and pair counts in every call."""
+    torch.manual_seed(5)
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    losses = module(output, targets)
+    with torch.no_grad():
+        for name, value in module.state_dict().items():
+            value.copy_(state[name])
+    return losses
+
+
+def assert_close(ours: Losses, theirs: Losses, without: str = "nothing") -> None:
+    for name in ours.parts:
+        if not name.startswith(without):
+            torch.testing.assert_close(
+                ours.parts[name], theirs.parts[name], rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}"
+            )
+
+
+@pytest.mark.parametrize("distillation", DISTILLATION)
+@pytest.mark.parametrize("kind", KINDS)
+@given(batch=batches(), seed=SEEDS, scale=SCALES, stride=st.sampled_from([1, 4]))
+def test_losses_and_gradients_are_finite(
+    kind: str, distillation: str, batch: Batch, seed: int, scale: float, stride: int
+) -> None:
+    module = criterion(kind, history=1, distillation=distillation)
+    saying = say(batch, queries_of(kind, batch), seed, scale, stride)
+    for _ in range(2):  # the second step weighs pairs by what the first has seen
+        losses = module(saying.output(), batch.targets())
+        assert losses.total.isfinite(), losses.parts
+        assert all(value.isfinite() for value in losses.parts.values()), losses.parts
+        assert all(gradient.isfinite().all() for gradient in saying.gradients(losses.total))
+        trained = torch.autograd.grad(losses.total, list(module.parameters()), allow_unused=True)
+        assert all(gradient is None or gradient.isfinite().all() for gradient in trained)
+    assert all(value.isfinite().all() for value in module.state_dict().values())
+
+
+@pytest.mark.parametrize("kind", ["hungarian", "points"])
+@given(batch=batches(), seed=SEEDS, order=st.randoms(use_true_random=False))
+def test_the_order_of_queries_is_of_no_account(kind: str, batch: Batch, seed: int, order: Random) -> None:
+    saying = say(batch, queries := queries_of(kind, batch, spare=3), seed)
+    index = torch.tensor(sorted(range(queries), key=lambda _: order.random()))
+    moved = replace(
+        saying,
+        class_logits=saying.class_logits[:, :, index],
+        mask_embeddings=saying.mask_embeddings[:, :, index],
+    )
+    module, targets = criterion(kind), batch.targets()
+    before, after = judge(module, saying.output(), targets), judge(module, moved.output(), targets)
+    assert_close(before, after)
+    for ours, theirs in zip(saying.gradients(before.total), saying.gradients(after.total), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def permuted(targets: WeakTargets, order: np.ndarray) -> WeakTargets:
+    """The same targets in other slots: slot j goes to ``order[j]``."""
+    to = torch.from_numpy(order)
+    classes = torch.full_like(targets.classes, -1)
+    classes[:, to] = targets.classes
+    image, slot = targets.mask_index
+    tags = targets.tag_slots
+    # the matcher wants the real slots of an image first
+    return replace(
+        targets,
+        classes=classes,
+        mask_index=torch.stack([image, to[slot]]),
+        tag_slots=torch.where(tags < 0, tags, to[tags.clamp(min=0)]) if len(to) else tags,
+        counts=tuple(len(to) for _ in targets.counts),
+    )
+
+
+@pytest.mark.parametrize("kind", ["hungarian", "class queries"])
+@given(batch=batches(), seed=SEEDS)
+def test_the_order_of_targets_is_of_no_account(kind: str, batch: Batch, seed: int) -> None:
+    targets = batch.targets()
+    slots = targets.classes.shape[1]
+    assume(all(count == slots for count in targets.counts))  # the matcher wants padding slots last
+    order = np.random.default_rng(seed).permutation(slots)
+    saying, module = say(batch, queries_of(kind, batch), seed), criterion(kind)
+    first, second = (judge(module, saying.output(), t) for t in (targets, permuted(targets, order)))
+    assert_close(first, second)
+
+
+def relabelled(batch: Batch, order: np.ndarray) -> Batch:
+    """Class c becomes ``order[c]``."""
+    look_up = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
+    look_up[: len(order)] = order
+    back = np.argsort(order)
+    return replace(batch, label_maps=look_up[batch.label_maps], tags=batch.tags[:, back], novel=batch.novel[back])
+
+
+@pytest.mark.parametrize("kind", ["hungarian", "class queries"])
+@given(batch=batches(), seed=SEEDS)
+def test_the_numbers_of_classes_are_of_no_account(kind: str, batch: Batch, seed: int) -> None:
+    classes = len(batch.novel)
+    order = np.random.default_rng(seed).permutation(classes)
+    back = torch.from_numpy(np.argsort(order))
+    saying = say(batch, queries_of(kind, batch), seed)
+    renamed = replace(saying, class_logits=saying.class_logits[..., [*back.tolist(), classes]])
+    if kind == "class queries":  # query k is that of class k
+        renamed = replace(
+            renamed,
+            class_logits=renamed.class_logits[:, :, back],
+            mask_embeddings=saying.mask_embeddings[:, :, back],
+        )
+    module = criterion(kind)
+    before = judge(module, saying.output(), batch.targets())
+    after = judge(module, renamed.output(), relabelled(batch, order).targets())
+    assert_close(before, after, without="similarity/base")  # which draws one of the common classes
+
+
+def part_of(batch: Batch, images: slice) -> Batch:
+    arrays = (batch.label_maps, batch.padding, batch.tags, batch.has_masks)
+    maps, padding, tags, has_masks = (array[images] for array in arrays)
+    return Batch(maps, padding, tags, batch.novel, has_masks, batch.paired)
+
+
+def of_images(saying: Saying, images: slice) -> SegOutput:
+    output = saying.output()
+    embeddings = output.mask_embeddings
+    assert embeddings is not None
+    return SegOutput(
+        output.class_logits[:, images], output.mask_logits[:, images], output.pixel_embeddings[images],
+        embeddings[:, images],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["hungarian", "class queries"])
+@given(batch=batches(most_images=3), seed=SEEDS)
+def test_a_batch_is_the_sum_of_its_images(kind: str, batch: Batch, seed: int) -> None:
+    """Each loss times what it is divided by: neighbours, and the empty slots they bring, change nothing of an image."""
+    saying, module = say(batch, queries_of(kind, batch), seed), criterion(kind)
+
+    def amounts(losses: Losses, targets: WeakTargets) -> dict[str, Tensor]:
+        present = max(sum(targets.counts), 1)
+        masks = max(targets.mask_index.shape[1], 1)
+        novel = int((targets.tagged.any(1) & targets.has_masks).sum())
+        times = {"mask": masks, "complement": novel, "absence": present}
+        return {
+            name: value * times[term]
+            for name, value in losses.parts.items()
+            if (term := name.split("/")[0]) in times
+        }  # fmt: skip
+
+    whole = amounts(judge(module, saying.output(), batch.targets()), batch.targets())
+    total = dict.fromkeys(whole, torch.zeros(()))
+    for image in range(len(batch.tags)):
+        single = part_of(batch, slice(image, image + 1)).targets()
+        alone = amounts(judge(module, of_images(saying, slice(image, image + 1)), single), single)
+        total = {name: total[name] + alone[name] for name in whole}
+    for name in whole:
+        torch.testing.assert_close(whole[name], total[name], rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(batch=batches(), seed=SEEDS, more=st.integers(1, 3))
+def test_empty_slots_are_of_no_account(kind: str, batch: Batch, seed: int, more: int) -> None:
+    targets = batch.targets()
+    fuller = replace(
+        targets,
+        classes=torch.nn.functional.pad(targets.classes, (0, more), value=-1),
+        tag_slots=torch.nn.functional.pad(targets.tag_slots, (0, more), value=-1),
+    )
+    saying, module = say(batch, queries_of(kind, batch, spare=4), seed), criterion(kind)
+    first, second = (judge(module, saying.output(), t) for t in (targets, fuller))
+    for name in first.parts:
+        torch.testing.assert_close(first.parts[name], second.parts[name])
+
+
+@given(batch=batches(least_size=5), seed=SEEDS)
+def test_no_similarity_is_taught_on_padding(batch: Batch, seed: int) -> None:
+    """Whatever the network says of padded pixels, as long as an image has enough others to draw from."""
+    points = 5
+    assume(((~batch.padding).sum((1, 2)) >= points).all())
+    saying = say(batch, len(batch.novel), seed, stride=1)
+    term, targets = criterion("class queries", num_points=points).terms["similarity"], batch.targets()
+    noise = torch.randn(saying.pixel_embeddings.shape, generator=torch.Generator().manual_seed(seed))
+    changed = saying.pixel_embeddings + 9 * noise * torch.from_numpy(batch.padding)[:, None]
+    results = []
+    for embeddings in (saying.pixel_embeddings, changed):
+        output = replace(saying, pixel_embeddings=embeddings).output()
+        results.append(judge(Criterion(ClassQueries(), {"similarity": term}), output, targets))
+    for name in results[0].parts:
+        assert torch.equal(results[0].parts[name], results[1].parts[name]), name
