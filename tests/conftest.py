@@ -20,9 +20,9 @@ torch.set_num_threads(1)
 # pytest tests/properties --hypothesis-profile=thorough: a hundred times as many examples, other ones in every run
 CHECKS = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile(
-    "quick", derandomize=True, database=None, deadline=None, max_examples=20, suppress_health_check=CHECKS
+    "quick", derandomize=True, database=None, deadline=None, max_examples=25, suppress_health_check=CHECKS
 )
-settings.register_profile("thorough", database=None, deadline=None, max_examples=2000, suppress_health_check=CHECKS)
+settings.register_profile("thorough", database=None, deadline=None, max_examples=2500, suppress_health_check=CHECKS)
 settings.load_profile("quick")
 
 

@@ -39,7 +39,8 @@ class Batch:
 def batches(draw: st.DrawFn, most_images: int = 4, least_size: int = 1) -> Batch:
     """Any batch that the data set can make: without base, without novel, without any label, all padding, ..."""
     images, classes = draw(st.integers(1, most_images)), draw(st.integers(2, 6))
-    height, width = draw(st.integers(least_size, 13)), draw(st.integers(least_size, 13))
+    sides = st.just(least_size) | st.integers(least_size, 13)
+    height, width = draw(sides), draw(sides)
     rng = np.random.default_rng(draw(SEEDS))
     novel = np.zeros(classes, dtype=bool)
     novel[sorted(draw(st.sets(st.integers(0, classes - 1), max_size=classes - 1)))] = True

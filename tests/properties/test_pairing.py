@@ -1,0 +1,75 @@
+"""Anchors and references of any set of images, against the rules of the method by brute force."""
+
+from __future__ import annotations
+
+from random import Random
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from properties.batches import SEEDS
+from weakshot_seg.data.pairing import PairSampler, ReferenceIndex
+from weakshot_seg.structures import ClassSplit, Draw
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[np.ndarray, ClassSplit]:
+    """Image-level labels of 1 to 12 images and a split of 2 to 6 classes."""
+    classes = draw(st.integers(2, 6))
+    novel = draw(st.sets(st.integers(0, classes - 1), max_size=classes - 1))
+    share = draw(st.sampled_from([0, 0.2, 0.5, 1]))
+    presence = np.random.default_rng(draw(SEEDS)).random((draw(st.integers(1, 12)), classes)) < share
+    return presence, ClassSplit(tuple(map(str, range(classes))), tuple(novel))
+
+
+@given(table=tables(), seed=SEEDS)
+def test_a_reference_is_the_best_there_is(table: tuple[np.ndarray, ClassSplit], seed: int) -> None:
+    presence, split = table
+    labels = [set(np.flatnonzero(row).tolist()) for row in presence]
+    novel = set(split.novel)
+    index, rng = ReferenceIndex(presence, split), Random(seed)
+    for anchor, mine in enumerate(labels):
+        others = [i for i in range(len(labels)) if i != anchor]
+        sharing_novel = [i for i in others if labels[i] & mine & novel]
+        reference = index.reference(anchor, rng)
+        if not others:
+            assert reference == anchor
+            continue
+        assert reference in others
+        if sharing_novel:
+            common = labels[reference] & mine & novel
+            assert common
+            # not deconfounded only if no other image has one of the common classes alone
+            if len(common) > 1:
+                alone = [{c for i in others if labels[i] & mine & novel == {c}} for c in common]
+                assert not all(alone)
+        elif any(labels[i] & mine for i in others):
+            assert labels[reference] & mine
+
+
+@given(
+    table=tables(), batch=st.integers(1, 5), batches=st.integers(0, 8), start=st.integers(0, 8),
+    world=st.integers(1, 3), seed=st.integers(0, 2**40), paired=st.booleans(),
+)  # fmt: skip
+def test_batches(
+    table: tuple[np.ndarray, ClassSplit], batch: int, batches: int, start: int, world: int, seed: int, paired: bool
+) -> None:
+    presence, split = table
+
+    def sampler(rank: int = 0, ranks: int = 1, first: int = 0, steps: int = batches) -> list[list[Draw]]:
+        return list(PairSampler(presence, split, batch, steps, seed, first, rank, ranks, paired))
+
+    whole = sampler()
+    assert len(whole) == batches
+    assert all(len(draws) == batch for draws in whole)
+    assert sampler(first=start) == whole[start:]  # resumed
+    anchors = [draw.index for draws in whole for draw in (draws[::2] if paired else draws)]
+    size = len(presence)
+    for epoch in range(len(anchors) // size):  # all images, each once
+        assert sorted(anchors[epoch * size : (epoch + 1) * size]) == list(range(size))
+    shared = [sampler(rank, world) for rank in range(world)]
+    merged = [draws for step in zip(*shared, strict=True) for draws in step]
+    assert merged == sampler(steps=batches * world)  # of several processes
+    seeds = [draw.seed for draws in merged for draw in draws]
+    assert len(set(seeds)) == len(seeds)

@@ -1,0 +1,93 @@
+"""Splits of any classes, and split files of any content."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from properties.attempts import attempt
+from weakshot_seg.data.class_names import read_classes
+from weakshot_seg.data.splits import make_split
+from weakshot_seg.errors import DataError
+from weakshot_seg.structures import IGNORE
+
+NAMES = st.lists(st.text(min_size=1), min_size=2, max_size=40, unique=True)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda child: st.lists(child, max_size=4) | st.dictionaries(st.text(max_size=6), child, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(names=NAMES, split=st.integers(), ratio=st.floats(0.01, 0.99), seed=st.none() | st.integers())
+def test_random_splits(names: list[str], split: int, ratio: float, seed: int | None) -> None:
+    made = make_split(names, split, novel_ratio=ratio, seed=seed)
+    assert sorted(made.base + made.novel) == list(range(len(names)))
+    assert len(made.novel) == min(max(round(len(names) * ratio), 1), len(names) - 1)
+    assert make_split(names, split if seed is None else split + 1, novel_ratio=ratio, seed=seed) == made
+    assert make_split(names, split, novel_classes=made.novel_names) == made
+    assert made.is_novel().tolist() == [name in made.novel_names for name in names]
+
+
+@given(names=NAMES, data=st.data(), nested=st.booleans())
+def test_split_files(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str], data: st.DataObject, nested: bool
+) -> None:
+    ids = st.sets(st.integers(0, len(names) - 1), max_size=len(names) - 1).map(sorted)
+    splits = data.draw(st.dictionaries(st.integers(), ids, min_size=1, max_size=4))
+    file = tmp_path_factory.mktemp("splits") / "splits.json"
+    file.write_text(
+        json.dumps({f"split{k}": {"novel": v} for k, v in splits.items()} if nested else splits), encoding="utf-8"
+    )
+    for number, novel in splits.items():
+        assert list(make_split(names, number, split_file=file).novel) == novel
+    with pytest.raises(DataError, match="no split"):
+        make_split(names, max(splits) + 1, split_file=file)
+
+
+SPLIT_LIKE = st.dictionaries(
+    st.sampled_from(["1", "split1", "2", " 1", "1.0", "splitsplit1", "x"]), st.lists(JSON) | JSON, max_size=3
+)
+
+
+@given(content=(JSON | SPLIT_LIKE).map(lambda c: json.dumps(c).encode()) | st.binary(max_size=60))
+def test_no_split_file_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    file = tmp_path_factory.mktemp("splits") / "splits.json"
+    file.write_bytes(content)
+    made = attempt(lambda: make_split(["a", "b", "c"], 1, split_file=file))
+    if isinstance(made, str):
+        assert str(file) in made
+    else:
+        assert all(type(i) is int for i in made.novel)
+        assert len(made.novel) < 3
+
+
+CLASSES_LIKE = (
+    st.lists(st.text(max_size=3), max_size=5)
+    | st.dictionaries(st.text(max_size=3), st.integers(-2, 300), max_size=5)
+    | st.lists(
+        st.fixed_dictionaries({"id": st.integers(-1, 300) | JSON, "name": st.text(max_size=2) | JSON}), max_size=4
+    )
+)
+
+
+@pytest.mark.parametrize("name", ["classes.json", "classes.txt"])
+@given(
+    content=(JSON | CLASSES_LIKE | CLASSES_LIKE.map(lambda c: {"categories": c})).map(lambda c: json.dumps(c).encode())
+    | st.binary(max_size=60)
+)
+def test_no_class_names_end_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("classes")
+    (folder / name).write_bytes(content)
+    classes = attempt(lambda: read_classes(None, folder))
+    if isinstance(classes, str):
+        assert str(folder / name) in classes
+    else:
+        assert 0 < len(classes) < IGNORE
+        assert list(classes) == sorted(classes)
+        assert all(type(i) is int and 0 <= i < IGNORE for i in classes)
+        assert all(n.strip() for n in classes.values())
+        assert len(set(classes.values())) == len(classes)
