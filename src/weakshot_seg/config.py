@@ -13,9 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from weakshot_seg.config_check import check_settings
 from weakshot_seg.errors import UserError
 
 R = TypeVar("R")
@@ -38,6 +39,22 @@ def conf_dir() -> Path:
 def plain(config: Any) -> Any:
     """A configuration node as plain dicts and lists with everything resolved (safe to store in a checkpoint)."""
     return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+def shipped_settings(name: str) -> dict[str, Any] | None:
+    """Top-level settings of ``conf/<name>.yaml``, unresolved, groups with their choice; None: there is no such file."""
+    file = conf_dir() / f"{name}.yaml"
+    if not file.is_file():
+        return None
+    content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    assert isinstance(content, dict)
+    settings: dict[str, Any] = {}
+    for entry in content.pop("defaults", []):
+        if isinstance(entry, dict):
+            settings |= {group: choice for group, choice in entry.items() if not group.startswith("override ")}
+        elif entry != "_self_":
+            settings |= shipped_settings(entry) or {}
+    return {key: value for key, value in (settings | content).items() if key != "hydra"}
 
 
 def run_folder(parent: str, name: str, resume: bool) -> str:
@@ -70,13 +87,15 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
     """Decorator under ``@hydra.main``: what the user can mend is one line on stderr and exit code 2, not a traceback.
 
     That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built) and wrong
-    settings found by Hydra and OmegaConf. Everything else is a bug and keeps its traceback, and so does everything with
-    ``HYDRA_FULL_ERROR=1``.
+    settings found by Hydra, OmegaConf and Lightning. Everything else is a bug and keeps its traceback, and so does
+    everything with ``HYDRA_FULL_ERROR=1``. Settings are checked before the task sees them.
     """
 
     @functools.wraps(task)
     def guarded(*args: Any, **kwargs: Any) -> R:
         try:
+            if args and isinstance(args[0], DictConfig):
+                check_settings(args[0], shipped_settings(str(HydraConfig.get().job.config_name)))
             return task(*args, **kwargs)
         except Exception as error:
             message = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else _mendable(error)
@@ -100,7 +119,8 @@ def _mendable(error: BaseException) -> str | None:
     """The message of an error the user can mend, else None."""
     chain = list(_causes(error))
     for cause in chain:
-        if isinstance(cause, UserError):
+        # Lightning's error for settings is told by its name: importing it takes seconds
+        if isinstance(cause, UserError) or type(cause).__name__ == "MisconfigurationException":
             return _one_line(cause)
     # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
     if isinstance(error, OmegaConfBaseException):

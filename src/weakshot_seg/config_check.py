@@ -1,0 +1,356 @@
+"""Settings are checked before anything is built: names, types, ranges, and what contradicts each other.
+
+There is no schema beside what is there already. Top-level settings are those of the shipped YAML file, of the types they
+have there; what a ``_target_`` takes is what its signature says. Only the ranges of numbers are listed here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import re
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+
+from weakshot_seg.errors import ConfigError
+
+BUILT = ("data", "model", "loss", "optim", "trainer", "callbacks", "logger", "inference")
+"""Groups that are built from their ``_target_``."""
+NAMED_PARTS = ("callbacks", "logger", "loss.terms")
+"""Nodes whose children are named at will, each with a ``_target_``."""
+HYDRAS_OWN = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
+TYPED = ("weakshot_seg.", "pytorch_lightning.")
+"""Packages whose annotations are taken at their word; those of others may say less than their code accepts."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``, both included unless ``is_open``, which leaves out the one that it names."""
+
+    low: float
+    high: float = math.inf
+    is_open: Literal["", "low", "high"] = ""
+
+    def __contains__(self, value: float) -> bool:
+        inside = self.low <= value <= self.high and math.isfinite(value)
+        return inside and value != {"low": self.low, "high": self.high}.get(self.is_open)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return "positive" if self.is_open else f"at least {self.low:g}"
+        ends = {"": "", "low": f", but not {self.low:g}", "high": f", but not {self.high:g}"}
+        return f"between {self.low:g} and {self.high:g}{ends[self.is_open]}"
+
+
+COUNT, NOT_NEGATIVE, POSITIVE, SHARE = Range(1), Range(0), Range(0, is_open="low"), Range(0, 1)
+BELOW_ONE = Range(0, 1, "high")
+RANGES: dict[str, Range] = {
+    # top level
+    "seed": Range(0, 2**32 - 1),
+    "port": Range(0, 65535),
+    "proposals": COUNT,
+    "examples": NOT_NEGATIVE,
+    "thumbnails": NOT_NEGATIVE,
+    "max_megapixels": POSITIVE,
+    # data
+    "batch_size": COUNT,
+    "val_batch_size": COUNT,
+    "num_workers": NOT_NEGATIVE,
+    "accumulate": COUNT,
+    "novel_ratio": Range(0, 1, "low"),
+    "label_offset": Range(0, 255),
+    "ignore_label": Range(0, 255),
+    "crop_size": COUNT,
+    "short_edge": COUNT,
+    "max_size": COUNT,
+    "scale": POSITIVE,
+    "flip": SHARE,
+    "color_jitter": NOT_NEGATIVE,
+    "category_max_area": Range(0, 1, "low"),
+    "num_images": NOT_NEGATIVE,
+    "size": COUNT,
+    # model
+    "num_queries": COUNT,
+    "dim": COUNT,
+    "pixel_dim": COUNT,
+    "embedding_dim": COUNT,
+    "hidden_dim": COUNT,
+    "ffn_dim": COUNT,
+    "num_layers": COUNT,
+    "num_blocks": COUNT,
+    "num_heads": COUNT,
+    "dropout": BELOW_ONE,
+    # loss
+    "weight": NOT_NEGATIVE,
+    "no_object": NOT_NEGATIVE,
+    "class_weight": NOT_NEGATIVE,
+    "focal_weight": NOT_NEGATIVE,
+    "dice_weight": NOT_NEGATIVE,
+    "base_weight": NOT_NEGATIVE,
+    "novel_weight": NOT_NEGATIVE,
+    "stride": COUNT,
+    "num_points": COUNT,
+    "oversample": Range(1),
+    "importance": SHARE,
+    "inside_share": SHARE,
+    "history": COUNT,
+    # optimiser and trainer
+    "lr": POSITIVE,
+    "weight_decay": NOT_NEGATIVE,
+    "backbone_factor": NOT_NEGATIVE,
+    "power": NOT_NEGATIVE,
+    "warmup_steps": NOT_NEGATIVE,
+    "max_steps": COUNT,
+    "accumulate_grad_batches": COUNT,
+    "gradient_clip_val": NOT_NEGATIVE,
+    "val_check_interval": POSITIVE,
+    "log_every_n_steps": NOT_NEGATIVE,
+    "num_sanity_val_steps": Range(-1),
+    "num_nodes": COUNT,
+    # callbacks and inference
+    "refresh_rate": NOT_NEGATIVE,
+    "every_n_steps": COUNT,
+    "window": COUNT,
+    "overlap": BELOW_ONE,
+    "scales": POSITIVE,
+}
+"""By the name of the argument, for whatever of :data:`TYPED` takes it."""
+
+
+def check_settings(cfg: DictConfig, shipped: Mapping[str, Any] | None = None) -> None:
+    """Refuses settings that cannot work.
+
+    Args:
+        cfg: of an entry point.
+        shipped: its top-level settings as they come with the package; None: it is a configuration of the user's own.
+
+    Raises:
+        ConfigError: naming the setting, its value and the remedy.
+    """
+    raw = OmegaConf.to_container(cfg, resolve=False)
+    settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    assert isinstance(settings, dict)
+    if shipped is not None:
+        _check_top(settings, shipped, set(re.findall(r"\$\{\.*(\w+)", str(raw))))
+    for group in BUILT:
+        if settings.get(group) is not None:
+            check_node(group, settings[group])
+    check_together(settings)
+
+
+def check_node(key: str, node: Any) -> None:
+    """Refuses unknown arguments and values of the wrong type or size, at any depth.
+
+    Args:
+        key: of the node, for messages.
+        node: plain settings.
+
+    Raises:
+        ConfigError: see :func:`check_settings`.
+    """
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            _check_call(key, node)
+        for name, child in node.items():
+            if key in NAMED_PARTS and not (isinstance(child, Mapping) and "_target_" in child):
+                raise ConfigError(
+                    f"{key}.{name}={_shown(child)} has no _target_: choose one that exists, or drop it with ~{key}.{name}"
+                )
+            check_node(f"{key}.{name}", child)
+    elif isinstance(node, list):
+        for index, child in enumerate(node):
+            check_node(f"{key}.{index}", child)
+
+
+def check_together(settings: Mapping[str, Any]) -> None:
+    """Refuses settings that are sound by themselves and contradict each other.
+
+    Raises:
+        ConfigError: naming both, and the remedy.
+    """
+    model, data, loss, trainer = (settings.get(group) or {} for group in ("model", "data", "loss", "trainer"))
+    dim, heads = model.get("dim"), model.get("num_heads")
+    if isinstance(dim, int) and isinstance(heads, int) and dim % heads:
+        raise ConfigError(f"model.dim={dim} must be a multiple of model.num_heads={heads}")
+    if model and "similarity" in loss.get("terms", {}) and "similarity" not in loss.get("without", ()):
+        for pairless, what in (
+            (data.get("pairing") is False, "data.pairing=false"),
+            (data.get("batch_size") == 1, "data.batch_size=1"),
+        ):
+            if pairless:
+                raise ConfigError(
+                    f"{what} leaves no pairs of images for loss.terms.similarity: set data.pairing=true and "
+                    "data.batch_size=2 or more, or drop the term with ~loss.terms.similarity"
+                )
+
+
+def _check_top(settings: Mapping[str, Any], shipped: Mapping[str, Any], used: set[str]) -> None:
+    for key, value in settings.items():
+        if key not in shipped:
+            if key not in used:  # what another setting refers to is a variable of the user's
+                raise ConfigError(f"{key}={_shown(value)} is no setting: {_similar(key, shipped)}")
+        elif key in BUILT:
+            if value is not None and not isinstance(value, Mapping):
+                raise ConfigError(f"{key}={_shown(value)} must be a group of settings: choose a file of conf/{key}")
+        else:
+            _check_value(key, value, _type_of(shipped[key]), shipped[key])
+            _check_range(key, key, value)
+    for key in BUILT:
+        if key in shipped and shipped[key] is not None and not isinstance(settings.get(key), Mapping):
+            raise ConfigError(f"the settings {key} are missing: choose a file of conf/{key} with {key}=...")
+
+
+def _type_of(example: Any) -> Any:
+    """The type of a top-level setting by its shipped value; what is missing, empty or composed is text."""
+    if isinstance(example, list):
+        return Sequence[str]
+    if example is None:
+        return str | None
+    return str if isinstance(example, str) else type(example)
+
+
+def _check_call(key: str, node: Mapping[Any, Any]) -> None:
+    name = node["_target_"]
+    try:
+        called = get_object(name)
+    except Exception as error:  # importing it runs code
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"{key}._target_={_shown(name)} cannot be imported ({reason}): correct the name") from error
+    arguments, takes_others = _arguments(called)
+    if arguments is None:
+        return
+    for argument, value in node.items():
+        if argument in HYDRAS_OWN:
+            continue
+        where = f"{key}.{argument}"
+        if argument not in arguments:
+            if takes_others:
+                continue
+            raise ConfigError(f"{where}={_shown(value)} is no setting of {name}: {_similar(str(argument), arguments)}")
+        if name.startswith(TYPED):
+            hint, default = arguments[argument]
+            _check_value(where, value, hint, default)
+            _check_range(where, str(argument), value)
+
+
+def _arguments(called: Callable[..., Any]) -> tuple[dict[str, tuple[Any, Any]] | None, bool]:
+    """Annotation and default of all arguments that can be named, and whether others are taken; None: nobody knows.
+
+    What a class method takes besides its own arguments goes to the class.
+    """
+    try:
+        parameters = list(inspect.signature(called).parameters.values())
+        hints = get_type_hints(called.__init__ if inspect.isclass(called) else called)
+    except Exception:  # written in C, or annotated with names that exist for type checkers only
+        return None, True
+    arguments = {
+        p.name: (hints.get(p.name, Any), None if p.default is p.empty else p.default)
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    takes_others = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    if takes_others and inspect.ismethod(called) and inspect.isclass(called.__self__):
+        of_class, takes_others = _arguments(called.__self__)
+        arguments = (of_class or {}) | arguments
+    return arguments, takes_others
+
+
+def _check_value(key: str, value: Any, hint: Any, default: Any) -> None:
+    if _fits(value, hint):
+        return
+    choices = [choice for part in _parts(hint) if get_origin(part) is Literal for choice in get_args(part)]
+    if choices and isinstance(value, str):
+        raise ConfigError(f"unknown {key}={_shown(value)}: use one of {', '.join(map(str, choices))}")
+    remedy = ""
+    if isinstance(value, int | float) and any(part in (str, Path) for part in _parts(hint)):
+        remedy = f"; write ./{value} for a path, or \"{key}='{value}'\""
+    elif default not in (None, "???") and "${" not in str(default):
+        remedy = f", such as {_shown(default)}"
+    raise ConfigError(f"{key}={_shown(value)} must be {' or '.join(dict.fromkeys(_described(hint)))}{remedy}")
+
+
+def _check_range(key: str, argument: str, value: Any) -> None:
+    if argument not in RANGES:
+        return
+    for number in value if isinstance(value, list) else [value]:
+        if isinstance(number, int | float) and not isinstance(number, bool) and number not in RANGES[argument]:
+            raise ConfigError(f"{key}={_shown(value)} must be {RANGES[argument]}")
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """The alternatives of a union."""
+    if get_origin(hint) in (Union, types.UnionType):
+        for part in get_args(hint):
+            yield from _parts(part)
+    else:
+        yield hint
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value is of an annotated type. A node with a ``_target_`` fits wherever an object does."""
+    return any(_fits_part(value, part) for part in _parts(hint))
+
+
+def _fits_part(value: Any, hint: Any) -> bool:
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    is_node = isinstance(value, Mapping) and "_target_" in value
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in arguments)
+    if origin in (None, types.NoneType):
+        return value is None
+    if origin is bool:
+        return isinstance(value, bool)
+    if origin in (int, float):
+        return isinstance(value, (int, float) if origin is float else int) and not isinstance(value, bool)
+    if origin in (str, Path):
+        return isinstance(value, str)
+    if origin is tuple and arguments and arguments[-1] is not ...:
+        return isinstance(value, list) and len(value) == len(arguments) and all(map(_fits, value, arguments))
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping) and all(_fits(child, arguments[-1]) for child in value.values() if arguments)
+    if inspect.isclass(origin) and issubclass(origin, Iterable) and origin is not Iterable and not is_node:
+        return isinstance(value, list) and all(_fits(child, arguments[0]) for child in value if arguments)
+    if inspect.isclass(origin):
+        return is_node or origin is object
+    return True
+
+
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "text"}
+
+
+def _described(hint: Any) -> Iterator[str]:
+    for part in _parts(hint):
+        origin, arguments = get_origin(part) or part, get_args(part)
+        if origin is Literal:
+            yield f"one of {', '.join(map(str, arguments))}"
+        elif origin in (None, types.NoneType):
+            yield "null"
+        elif origin in NAMES:
+            yield NAMES[origin]
+        elif origin is tuple and arguments and arguments[-1] is not ...:
+            yield f"a list of {len(arguments)}"
+        elif inspect.isclass(origin) and issubclass(origin, Mapping):
+            yield "a group of settings"
+        elif inspect.isclass(origin) and issubclass(origin, Iterable):
+            yield "a list"
+        else:
+            yield f"something with a _target_ ({getattr(origin, '__name__', origin)})"
+
+
+def _similar(key: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    close = difflib.get_close_matches(key, names, n=2, cutoff=0.6)
+    return f"did you mean {' or '.join(close)}?" if close else f"use one of {', '.join(names) or 'none'}"
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML writes it, shortened."""
+    text = {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,51 @@
+"""The trainer of an entry point's settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from weakshot_seg.data.parallel import num_cpus
+from weakshot_seg.errors import ConfigError, UserError
+
+
+def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
+    """Builds the trainer.
+
+    Args:
+        settings: the group ``trainer``.
+        **options: more arguments.
+
+    Raises:
+        ConfigError: this machine has not the devices, or Lightning refuses the settings.
+    """
+    check_devices(settings.get("accelerator", "auto"), settings.get("devices", 1))
+    try:
+        trainer: pl.Trainer = instantiate(settings, **options)
+    except InstantiationException as error:
+        cause = error.__cause__
+        if cause is None or isinstance(cause, UserError):
+            raise
+        raise ConfigError(f"these settings of trainer do not work here: {cause}") from error
+    return trainer
+
+
+def check_devices(accelerator: str, devices: Any) -> None:
+    """Refuses more processes than there are CPUs: Lightning would start any number.
+
+    Raises:
+        ConfigError: naming the number and the remedy.
+    """
+    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    most = max(num_cpus(), 2)  # two is how one tries whether several work
+    if (accelerator == "cpu" or (accelerator == "auto" and not has_gpu)) and str(devices).isdigit():
+        if int(devices) > most:
+            raise ConfigError(
+                f"trainer.devices={devices} would start as many processes, but this machine has no GPU and {num_cpus()} "
+                f"CPU(s): use trainer.devices=1, or {most} at most"
+            )
