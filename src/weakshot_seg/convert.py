@@ -18,6 +18,7 @@ from hydra.utils import instantiate
 
 from weakshot_seg.checkpoint import build_module, load_module
 from weakshot_seg.config import conf_dir, entry_point, plain
+from weakshot_seg.config_check import check_node
 from weakshot_seg.conversion.detectron2 import load_torch, read_detectron2
 from weakshot_seg.conversion.huggingface import read_huggingface, to_huggingface, write_huggingface
 from weakshot_seg.conversion.huggingface_config import make_config, make_preprocessor
@@ -124,7 +125,10 @@ def _compose(overrides: Sequence[str], num_classes: int | None) -> dict[str, Any
             chosen.append(f"{key}={value}")
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", chosen)
-        return {part: plain(cfg[part]) for part in PARTS} | {"name": cfg.name, "seed": cfg.seed, "split": cfg.split}
+        recipe = {part: plain(cfg[part]) for part in PARTS} | {"name": cfg.name, "seed": cfg.seed, "split": cfg.split}
+    for part in PARTS:
+        check_node(part, recipe[part])
+    return recipe
 
 
 def _class_names(

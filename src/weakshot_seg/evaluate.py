@@ -9,7 +9,6 @@ import logging
 from pathlib import Path
 
 import hydra
-import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -18,6 +17,7 @@ from weakshot_seg.checkpoint import load_module, own_data
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.trainer import make_trainer
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def main(cfg: DictConfig) -> float | None:
             f"but {cfg.ckpt} was trained on "
             f"{len(module.class_split.names)} ({', '.join(module.class_split.names[:3])}, ...)"
         )
-    trainer: pl.Trainer = instantiate(cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=False)
+    trainer = make_trainer(cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=False)
     trainer.validate(module, data, verbose=False)
     assert module.report is not None
     print(f"\n{module.report.table()}\n\nmetrics:  {run_dir / 'metrics.json'}\npictures: {run_dir / 'pictures'}")

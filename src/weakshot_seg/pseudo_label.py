@@ -29,6 +29,7 @@ from weakshot_seg.data.pseudo_quality import Votes, measure
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import EvalBatch
+from weakshot_seg.trainer import make_trainer
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.visualize import label_png, palette
 
@@ -98,7 +99,7 @@ def make_pseudo_labels(
     _check_resumable(manifest, out)
     files = label_files(out, dataset)
     module.inference = instantiate(inference)
-    runner: pl.Trainer = instantiate(
+    runner = make_trainer(
         trainer, logger=False, callbacks=[PseudoLabelWriter(files, dataset), TrainingProgress(refresh_rate=1)]
     )
     if runner.is_global_zero and not (out / "manifest.json").exists():

@@ -23,6 +23,7 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.pseudo_label import make_pseudo_labels
 from weakshot_seg.recipe import named_targets
+from weakshot_seg.trainer import make_trainer
 from weakshot_seg.utils.memory import keep_freed_memory
 from weakshot_seg.utils.run_status import recorded
 
@@ -67,7 +68,7 @@ def train(cfg: DictConfig) -> float | None:
     check_queries(module, data)
     loggers = list(instantiate(cfg.logger).values())
     options = {} if data.make_val else {"limit_val_batches": 0}
-    trainer: pl.Trainer = instantiate(
+    trainer = make_trainer(
         cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=loggers or False, **options
     )
     if trainer.strategy.root_device.type == "cpu":
