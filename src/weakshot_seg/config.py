@@ -98,7 +98,7 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
                 check_settings(args[0], shipped_settings(str(HydraConfig.get().job.config_name)))
             return task(*args, **kwargs)
         except Exception as error:
-            message = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else _mendable(error)
+            message = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else mendable(error)
             in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
             if message or in_sweep:
                 print(f"error: {message or f'{type(error).__name__}: {_one_line(error)}'}", file=sys.stderr, flush=True)
@@ -115,8 +115,8 @@ def _holds_run(folder: Path) -> bool:
     return (folder / "metrics.json").exists() or any(folder.glob("checkpoints/*.ckpt"))
 
 
-def _mendable(error: BaseException) -> str | None:
-    """The message of an error the user can mend, else None."""
+def mendable(error: BaseException) -> str | None:
+    """The message of an error the user can mend, in one line; None if it is a bug."""
     chain = list(_causes(error))
     for cause in chain:
         # Lightning's error for settings is told by its name: importing it takes seconds

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import math
 import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -35,22 +35,19 @@ class Range:
     """Numbers from ``low`` to ``high``, both included unless ``is_open``, which leaves out the one that it names."""
 
     low: float
-    high: float = math.inf
+    high: float = 1e9
     is_open: Literal["", "low", "high"] = ""
 
     def __contains__(self, value: float) -> bool:
-        inside = self.low <= value <= self.high and math.isfinite(value)
-        return inside and value != {"low": self.low, "high": self.high}.get(self.is_open)
+        return self.low <= value <= self.high and value != {"low": self.low, "high": self.high}.get(self.is_open)
 
     def __str__(self) -> str:
-        if self.high == math.inf:
-            return "positive" if self.is_open else f"at least {self.low:g}"
         ends = {"": "", "low": f", but not {self.low:g}", "high": f", but not {self.high:g}"}
         return f"between {self.low:g} and {self.high:g}{ends[self.is_open]}"
 
 
 COUNT, NOT_NEGATIVE, POSITIVE, SHARE = Range(1), Range(0), Range(0, is_open="low"), Range(0, 1)
-BELOW_ONE = Range(0, 1, "high")
+BELOW_ONE, CHANNELS, LAYERS = Range(0, 1, "high"), Range(1, 2**16), Range(1, 1000)
 RANGES: dict[str, Range] = {
     # top level
     "seed": Range(0, 2**32 - 1),
@@ -62,7 +59,7 @@ RANGES: dict[str, Range] = {
     # data
     "batch_size": COUNT,
     "val_batch_size": COUNT,
-    "num_workers": NOT_NEGATIVE,
+    "num_workers": Range(0, 1000),
     "accumulate": COUNT,
     "novel_ratio": Range(0, 1, "low"),
     "label_offset": Range(0, 255),
@@ -70,21 +67,21 @@ RANGES: dict[str, Range] = {
     "crop_size": COUNT,
     "short_edge": COUNT,
     "max_size": COUNT,
-    "scale": POSITIVE,
+    "scale": Range(0, 100, "low"),
     "flip": SHARE,
     "color_jitter": NOT_NEGATIVE,
     "category_max_area": Range(0, 1, "low"),
     "num_images": NOT_NEGATIVE,
     "size": COUNT,
     # model
-    "num_queries": COUNT,
-    "dim": COUNT,
-    "pixel_dim": COUNT,
-    "embedding_dim": COUNT,
-    "hidden_dim": COUNT,
-    "ffn_dim": COUNT,
-    "num_layers": COUNT,
-    "num_blocks": COUNT,
+    "num_queries": CHANNELS,
+    "dim": CHANNELS,
+    "pixel_dim": CHANNELS,
+    "embedding_dim": CHANNELS,
+    "hidden_dim": CHANNELS,
+    "ffn_dim": CHANNELS,
+    "num_layers": LAYERS,
+    "num_blocks": LAYERS,
     "num_heads": COUNT,
     "dropout": BELOW_ONE,
     # loss
@@ -97,10 +94,10 @@ RANGES: dict[str, Range] = {
     "novel_weight": NOT_NEGATIVE,
     "stride": COUNT,
     "num_points": COUNT,
-    "oversample": Range(1),
+    "oversample": Range(1, 1000),
     "importance": SHARE,
     "inside_share": SHARE,
-    "history": COUNT,
+    "history": Range(1, 10**6),
     # optimiser and trainer
     "lr": POSITIVE,
     "weight_decay": NOT_NEGATIVE,
@@ -119,7 +116,7 @@ RANGES: dict[str, Range] = {
     "every_n_steps": COUNT,
     "window": COUNT,
     "overlap": BELOW_ONE,
-    "scales": POSITIVE,
+    "scales": Range(0, 100, "low"),
 }
 """By the name of the argument, for whatever of :data:`TYPED` takes it."""
 
@@ -240,6 +237,7 @@ def _check_call(key: str, node: Mapping[Any, Any]) -> None:
             _check_range(where, str(argument), value)
 
 
+@cache
 def _arguments(called: Callable[..., Any]) -> tuple[dict[str, tuple[Any, Any]] | None, bool]:
     """Annotation and default of all arguments that can be named, and whether others are taken; None: nobody knows.
 
