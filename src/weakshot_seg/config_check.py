@@ -21,12 +21,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from weakshot_seg.errors import ConfigError
 
-BUILT = ("data", "model", "loss", "optim", "trainer", "callbacks", "logger", "inference")
-"""Groups that are built from their ``_target_``."""
+BUILT = ("trainer", "model", "data", "loss", "optim", "callbacks", "logger", "inference")
+"""Groups that are built from their ``_target_``, those first that others refer to."""
 NAMED_PARTS = ("callbacks", "logger", "loss.terms")
 """Nodes whose children are named at will, each with a ``_target_``."""
-HYDRAS_OWN = ("_target_", "_partial_", "_convert_", "_recursive_", "_args_")
-TYPED = ("weakshot_seg.", "pytorch_lightning.")
+HYDRAS_OWN = {
+    "_target_": str,
+    "_partial_": bool,
+    "_recursive_": bool,
+    "_convert_": Literal["none", "partial", "object", "all"],
+    "_args_": list,
+}
+TYPED = ("weakshot_seg.", "pytorch_lightning.", "hydra.")
 """Packages whose annotations are taken at their word; those of others may say less than their code accepts."""
 
 
@@ -132,6 +138,10 @@ def check_settings(cfg: DictConfig, shipped: Mapping[str, Any] | None = None) ->
         ConfigError: naming the setting, its value and the remedy.
     """
     raw = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(raw, dict)
+    for group in BUILT:
+        if raw.get(group) is not None and not isinstance(raw[group], Mapping):
+            raise ConfigError(f"{group}={_shown(raw[group])} must be a group of settings: choose a file of conf/{group}")
     settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
     if shipped is not None:
@@ -153,14 +163,14 @@ def check_node(key: str, node: Any) -> None:
         ConfigError: see :func:`check_settings`.
     """
     if isinstance(node, Mapping):
-        if "_target_" in node:
-            _check_call(key, node)
         for name, child in node.items():
             if key in NAMED_PARTS and not (isinstance(child, Mapping) and "_target_" in child):
                 raise ConfigError(
                     f"{key}.{name}={_shown(child)} has no _target_: choose one that exists, or drop it with ~{key}.{name}"
                 )
             check_node(f"{key}.{name}", child)
+        if "_target_" in node:
+            _check_call(key, node)
     elif isinstance(node, list):
         for index, child in enumerate(node):
             check_node(f"{key}.{index}", child)
@@ -193,10 +203,7 @@ def _check_top(settings: Mapping[str, Any], shipped: Mapping[str, Any], used: se
         if key not in shipped:
             if key not in used:  # what another setting refers to is a variable of the user's
                 raise ConfigError(f"{key}={_shown(value)} is no setting: {_similar(key, shipped)}")
-        elif key in BUILT:
-            if value is not None and not isinstance(value, Mapping):
-                raise ConfigError(f"{key}={_shown(value)} must be a group of settings: choose a file of conf/{key}")
-        else:
+        elif key not in BUILT:
             _check_value(key, value, _type_of(shipped[key]), shipped[key])
             _check_range(key, key, value)
     for key in BUILT:
@@ -214,6 +221,9 @@ def _type_of(example: Any) -> Any:
 
 
 def _check_call(key: str, node: Mapping[Any, Any]) -> None:
+    for argument, hint in HYDRAS_OWN.items():
+        if argument in node:
+            _check_value(f"{key}.{argument}", node[argument], hint, None)
     name = node["_target_"]
     try:
         called = get_object(name)
@@ -253,11 +263,19 @@ def _arguments(called: Callable[..., Any]) -> tuple[dict[str, tuple[Any, Any]] |
         for p in parameters
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
-    takes_others = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    takes_others = any(p.kind is p.VAR_KEYWORD for p in parameters) and not _inherits_constructor(called)
     if takes_others and inspect.ismethod(called) and inspect.isclass(called.__self__):
         of_class, takes_others = _arguments(called.__self__)
         arguments = (of_class or {}) | arguments
     return arguments, takes_others
+
+
+def _inherits_constructor(called: Callable[..., Any]) -> bool:
+    """Whether it is a class whose constructor is that of another library's class, such as ``torch.nn.Module``."""
+    if not inspect.isclass(called):
+        return False
+    owner = next(c for c in called.__mro__ if "__init__" in vars(c))
+    return owner.__module__.split(".")[0] != called.__module__.split(".")[0]
 
 
 def _check_value(key: str, value: Any, hint: Any, default: Any) -> None:
