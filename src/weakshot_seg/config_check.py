@@ -10,13 +10,13 @@ import difflib
 import inspect
 import re
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from pydoc import ErrorDuringImport, locate
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from weakshot_seg.errors import ConfigError
@@ -226,10 +226,11 @@ def _check_call(key: str, node: Mapping[Any, Any]) -> None:
             _check_value(f"{key}.{argument}", node[argument], hint, None)
     name = node["_target_"]
     try:
-        called = get_object(name)
-    except Exception as error:  # importing it runs code
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{key}._target_={_shown(name)} cannot be imported ({reason}): correct the name") from error
+        called = locate(name)
+    except ErrorDuringImport as error:
+        raise ConfigError(f"{key}._target_={_shown(name)} cannot be imported: {error}") from error
+    if called is None:
+        raise ConfigError(f"{key}._target_={_shown(name)} does not exist: correct the name, or install its package")
     arguments, takes_others = _arguments(called)
     if arguments is None:
         return
@@ -248,7 +249,7 @@ def _check_call(key: str, node: Mapping[Any, Any]) -> None:
 
 
 @cache
-def _arguments(called: Callable[..., Any]) -> tuple[dict[str, tuple[Any, Any]] | None, bool]:
+def _arguments(called: Any) -> tuple[dict[str, tuple[Any, Any]] | None, bool]:
     """Annotation and default of all arguments that can be named, and whether others are taken; None: nobody knows.
 
     What a class method takes besides its own arguments goes to the class.
@@ -270,7 +271,7 @@ def _arguments(called: Callable[..., Any]) -> tuple[dict[str, tuple[Any, Any]] |
     return arguments, takes_others
 
 
-def _inherits_constructor(called: Callable[..., Any]) -> bool:
+def _inherits_constructor(called: Any) -> bool:
     """Whether it is a class whose constructor is that of another library's class, such as ``torch.nn.Module``."""
     if not inspect.isclass(called):
         return False

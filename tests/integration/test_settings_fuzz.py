@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from weakshot_seg.config_check import BUILT, check_settings
 from weakshot_seg.trainer import make_trainer
 
 Refusal = Callable[..., str]
-Path_ = tuple[str | int, ...]
+Place = tuple[str | int, ...]
 
 WRONG: dict[str, Any] = {
     "text": "banana",
@@ -61,7 +62,7 @@ def composed(base: str, folder: Path) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
-def leaves(node: Any, path: Path_ = ()) -> Iterator[Path_]:
+def leaves(node: Any, path: Place = ()) -> Iterator[Place]:
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for name, child in children:
         yield from leaves(child, (*path, name))
@@ -70,7 +71,7 @@ def leaves(node: Any, path: Path_ = ()) -> Iterator[Path_]:
 
 
 @contextmanager
-def changed(config: DictConfig, path: Path_, value: Any) -> Iterator[DictConfig]:
+def changed(config: DictConfig, path: Place, value: Any) -> Iterator[DictConfig]:
     """The same configuration with one thing changed; copies of it would take most of the time."""
     node, before = config, OmegaConf.to_container(config, resolve=False)
     for name in path[:-1]:
@@ -86,25 +87,28 @@ def changed(config: DictConfig, path: Path_, value: Any) -> Iterator[DictConfig]
 
 def build(config: DictConfig, group: str, entry: str) -> None:
     """Builds what a setting is part of, as the entry points do."""
-    if entry == "check" and group != "data":
-        return
+    if (entry == "check" and group != "data") or (group == "model" and config.model.backbone.get("pretrained")):
+        return  # not built, or only after a download
     if group == "trainer":
         make_trainer(config.trainer, logger=False)
     elif group in BUILT and group != "logger":  # a logger starts a run
         instantiate(config[group], **({"num_classes": 16} if group == "model" else {}))
 
 
-def told(path: Path_, value: Any, message: str) -> bool:
+def told(path: Place, value: Any, message: str) -> bool:
     """Whether a message names a setting, the node it belongs to, its value, or another setting that refers to it."""
     names = [str(name) for name in path if isinstance(name, str)]
     parent = ".".join(names[:-1])
     return names[-1] in message or (parent and parent in message) or repr(value) in message or "interpol" in message
 
 
-def outcome(config: DictConfig, path: Path_, entry: str) -> str:
+SHIPPED = cache(shipped_settings)
+
+
+def outcome(config: DictConfig, path: Place, entry: str) -> str:
     """``accepted`` or the line that the user sees; raises what would be a traceback."""
     try:
-        check_settings(config, shipped_settings(entry))
+        check_settings(config, SHIPPED(entry))
         build(config, str(path[0]), entry)
     except Exception as error:
         line = mendable(error)
@@ -114,7 +118,7 @@ def outcome(config: DictConfig, path: Path_, entry: str) -> str:
     return "accepted"
 
 
-def sites(config: DictConfig, seen: set[tuple[str, str]]) -> Iterator[Path_]:
+def sites(config: DictConfig, seen: set[tuple[str, str]]) -> Iterator[Place]:
     """Every setting once: those of one argument of one target are alike."""
     plain = OmegaConf.to_container(config, resolve=False)
     for path in leaves(plain):
@@ -165,3 +169,94 @@ def test_unknown_keys(base: str, tmp_path: Path) -> None:
             line = outcome(config, path or ("",), entry)
         open_ended = path and path[-1] in ("backbone", "settings", "wandb")  # options of timm and W&B
         assert open_ended or ("bogus" in line and line != "accepted"), (path, line)
+
+
+HOLES: dict[str, tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = {
+    "negative clipping": (train.main, ("trainer.gradient_clip_val=-1",), ("trainer.gradient_clip_val=-1", "between 0")),
+    "unknown at top level": (train.main, ("+foo=1",), ("foo=1", "no setting")),
+    "almost known": (train.main, ("+sead=1",), ("did you mean seed",)),
+    "unknown in a group": (train.main, ("+data.bach_size=4",), ("data.bach_size=4", "did you mean", "batch_size")),
+    "unknown in a callback": (train.main, ("+callbacks.panels.number=4",), ("callbacks.panels.number",)),
+    "a callback without a target": (train.main, ("+callbacks.mine.a=1",), ("callbacks.mine", "_target_")),
+    "a target that does not exist": (train.main, ("optim._target_=optim.Lion",), ("optim._target_='optim.Lion'",)),
+    "99 processes": (train.main, ("trainer.accelerator=cpu", "trainer.devices=99"), ("trainer.devices=99", "CPU")),
+    "a number as folder": (predict.main, ("ckpt=x", "source=y", "out=2024"), ("out=2024", "./2024")),
+    "a number as checkpoint": (evaluate.main, ("ckpt=7",), ("ckpt=7", "./7")),
+    "a number as name": (train.main, ("name=7",), ("name=7", "name='7'")),
+    "a split file": (train.main, ("data.split_file=nowhere.json",), ("nowhere.json", "data.split_file")),
+    "text for a number": (train.main, ("optim.lr=fast",), ("optim.lr='fast'", "a number")),
+    "one class as text": (train.main, ("data.novel_classes=disc",), ("data.novel_classes='disc'", "a list")),
+    "yes for true": (train.main, ("resume=maybe",), ("resume='maybe'", "true or false")),
+    "no accelerator": (train.main, ("trainer.accelerator=abacus",), ("trainer", "abacus")),
+    "no such group": (train.main, ("model=huge",), ("model/huge",)),
+    "no group at all": (train.main, ("~optim",), ("optim",)),
+    "interpolation of nothing": (train.main, ("name=${nothing}",), ("nothing",)),
+    "missing checkpoint": (pseudo_label.main, ("out=labels",), ("ckpt",)),
+    "card": (card.main, ("ckpt=x", "out=3"), ("out=3",)),
+    "check": (check.main, ("thumbnails=-1",), ("thumbnails=-1",)),
+}
+CONTRADICTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "similarity without pairs": (("data.pairing=false",), ("data.pairing=false", "~loss.terms.similarity")),
+    "similarity of one image": (("data.batch_size=1",), ("data.batch_size=1", "~loss.terms.similarity")),
+    "heads that do not divide": (("model.dim=30", "model.num_heads=4"), ("model.dim=30", "model.num_heads=4")),
+    "retraining without labels": (("stage=retrain",), ("stage=retrain", "pseudo_labels")),
+    "labels without retraining": (("pseudo_labels=DIR",), ("stage=retrain", "pseudo_labels")),
+    "retraining twice": (("retrain=true", "stage=retrain", "pseudo_labels=DIR"), ("retrain=true", "stage=retrain")),
+    "retraining of the bound": (("retrain=true", "supervision=full"), ("supervision=weakshot", "full")),
+    "absence with matching": (
+        ("loss/assignment=hungarian", "model.num_queries=16"),
+        ("loss.terms.absence", "class queries"),
+    ),
+    "queries beside class queries": (("model.num_queries=20",), ("model.num_queries", "20")),
+    "too few queries": (
+        ("loss/assignment=hungarian", "model.num_queries=1", "~loss.terms.absence"),
+        ("model.num_queries",),
+    ),
+    "scale upside down": (("data.train_transform.scale=[2.0,0.5]",), ("scale", "[2.0, 0.5]")),
+    "all classes novel": (("data.novel_ratio=1.5",), ("novel_ratio",)),
+}
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_known_holes(hole: str, refusal: Refusal, tmp_path: Path) -> None:
+    main, arguments, expected = HOLES[hole]
+    line = refusal(main, *arguments)
+    assert all(part in line for part in expected), line
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_contradictions(case: str, small: tuple[str, ...], few_scenes: tuple[str, ...], refusal: Refusal) -> None:
+    settings, expected = CONTRADICTIONS[case]
+    line = refusal(train.main, *small, *few_scenes, *settings)
+    assert all(part in line for part in expected), line
+
+
+def test_settings_of_the_user_pass(tmp_path: Path) -> None:
+    """Code of one's own takes what it likes, and other settings may refer to what is added."""
+    config = composed("default", tmp_path)
+    own = {"_target_": "collections.OrderedDict", "anything": ["goes"], "size": -1}
+    with changed(config, ("callbacks", "mine"), own):
+        check_settings(config, SHIPPED("train"))
+    OmegaConf.set_struct(config, False)
+    config.side = 64
+    config.data.train.size = "${side}"
+    check_settings(config, SHIPPED("train"))
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "expected"),
+    [
+        ("train", ("optim.lr=-1", "hydra.run.dir=run"), "optim.lr=-1"),
+        ("predict", ("ckpt=a", "source=b", "out=2024"), "out=2024"),
+        ("convert", ("{here}", "out.ckpt", "optim.lr=-1"), "here"),
+    ],
+)
+def test_in_a_shell(module: str, arguments: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    call = [sys.executable, "-m", f"weakshot_seg.{module}", *(a.format(here=tmp_path / "here") for a in arguments)]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert expected in done.stderr
