@@ -26,7 +26,7 @@ ALLOWED = {
     "models": GROUND,
     "losses": GROUND,
     "conversion": GROUND,
-    "inference": GROUND,
+    "inference": GROUND | {"models"},
     "data": GROUND,
     "segmentation": GROUND | {"inference"},
     "lightning_module": GROUND | {"losses", "models", "inference", "metrics", "optim"},
