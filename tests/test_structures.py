@@ -169,3 +169,26 @@ def test_last_layer_and_float32_of_an_output() -> None:
     assert last.pixel_embeddings is output.pixel_embeddings
     half = SegOutput(output.class_logits.half(), output.mask_logits.bfloat16(), output.pixel_embeddings.half()).float()
     assert all(t.dtype == torch.float32 for t in tensors(half))
+
+
+@pytest.mark.parametrize("factored", [False, True])
+def test_chosen_masks_and_pixels_are_parts_of_all_masks(factored: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(2, 3, 5, 4, dtype=torch.float64, generator=generator).requires_grad_()  # [L, B, Q, C]
+    pixels = torch.randn(3, 4, 6, 7, dtype=torch.float64, generator=generator).requires_grad_()
+    logits = torch.einsum("lbqc,bchw->lbqhw", embeddings, pixels)
+    output = SegOutput(torch.zeros(2, 3, 5, 9), logits, pixels, embeddings if factored else None)
+    queries = torch.randint(5, (2, 3, 2), generator=generator)
+    points = torch.randint(42, (2, 3), generator=generator)
+
+    of, at = output.masks_of(queries), output.masks_at(points)
+    wanted_of = torch.stack([torch.stack([logits[x, b, queries[x, b]] for b in range(3)]) for x in range(2)])
+    wanted_at = torch.stack([logits[-1, b].flatten(1)[:, points[b]].T for b in range(2)])
+    torch.testing.assert_close(of, wanted_of)
+    torch.testing.assert_close(at, wanted_at)
+    wanted = torch.autograd.grad(wanted_of.sin().sum() + wanted_at.cos().sum(), [embeddings, pixels], retain_graph=True)
+    got = torch.autograd.grad(of.sin().sum() + at.cos().sum(), [embeddings, pixels])
+    torch.testing.assert_close(got, wanted)
+    last = output.last()
+    torch.testing.assert_close(last.masks_of(queries[-1:]), of[-1:])
+    assert last.float().masks_at(points).dtype == torch.float32

@@ -263,19 +263,47 @@ class SegOutput:
         class_logits: float ``[L, B, Q, K+1]``, the last class is "no object".
         mask_logits: float ``[L, B, Q, h, w]`` at stride 4.
         pixel_embeddings: float ``[B, C, h, w]``.
+        mask_embeddings: float ``[L, B, Q, C]``, whose product with the pixel embeddings ``mask_logits`` are. With them
+            the gradients of a few masks need not pass through all of them. None: only the logits are known.
     """
 
     class_logits: Tensor
     mask_logits: Tensor
     pixel_embeddings: Tensor
+    mask_embeddings: Tensor | None = None
+
+    def masks_of(self, queries: Tensor) -> Tensor:
+        """Mask logits ``[L, B, S, h, w]`` of some proposals of every layer and image (int64 ``[L, B, S]``)."""
+        if self.mask_embeddings is None:
+            index = queries[..., None, None].expand(-1, -1, -1, *self.mask_logits.shape[-2:])
+            return self.mask_logits.gather(2, index)
+        index = queries[..., None].expand(-1, -1, -1, self.mask_embeddings.shape[-1])
+        chosen = self.mask_embeddings.gather(2, index).transpose(0, 1)  # [B, L, S, C]
+        masks = chosen.flatten(1, 2) @ self.pixel_embeddings.flatten(2)  # [B, LS, hw]
+        return masks.view(*chosen.shape[:3], *self.mask_logits.shape[-2:]).transpose(0, 1)
+
+    def masks_at(self, points: Tensor) -> Tensor:
+        """Mask logits of the last layer at pixels: int64 ``[b, J]`` of the first b images -> float ``[b, J, Q]``."""
+        images = len(points)
+        if self.mask_embeddings is None:
+            return _at(self.mask_logits[-1, :images], points)
+        pixels = _at(self.pixel_embeddings[:images], points)  # [b, J, C]
+        return pixels @ self.mask_embeddings[-1, :images].transpose(1, 2)
 
     def last(self) -> SegOutput:
         """The last decoder layer alone (L = 1)."""
-        return SegOutput(self.class_logits[-1:], self.mask_logits[-1:], self.pixel_embeddings)
+        embeddings = None if self.mask_embeddings is None else self.mask_embeddings[-1:]
+        return SegOutput(self.class_logits[-1:], self.mask_logits[-1:], self.pixel_embeddings, embeddings)
 
     def float(self) -> SegOutput:
         """The same in float32: losses and matching never run in half precision."""
-        return SegOutput(self.class_logits.float(), self.mask_logits.float(), self.pixel_embeddings.float())
+        embeddings = None if self.mask_embeddings is None else self.mask_embeddings.float()
+        return SegOutput(self.class_logits.float(), self.mask_logits.float(), self.pixel_embeddings.float(), embeddings)
+
+
+def _at(maps: Tensor, points: Tensor) -> Tensor:
+    """Values at pixels: ``[b, C, h, w]``, ``[b, J]`` -> ``[b, J, C]``."""
+    return maps.flatten(2).gather(2, points[:, None].expand(-1, maps.shape[1], -1)).transpose(1, 2)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,12 @@
 """The pixel lattice against plain bilinear upsampling and slicing."""
 
 from collections import Counter
-from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from weakshot_seg.losses.lattice import PixelLattice, choose
-from weakshot_seg.structures import SegOutput
-
-MakeOutput = Callable[..., SegOutput]
+from weakshot_seg.losses.lattice import PixelLattice
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -24,16 +20,6 @@ def test_matrices_resize_bilinearly_at_the_lattice(stride: int, size: tuple[int,
             vertical, horizontal = lattice.matrices(maps)
             got = vertical @ maps @ horizontal.T
             torch.testing.assert_close(got, full[..., top::stride, left::stride], rtol=1e-10, atol=1e-10)
-
-
-def test_choose_takes_one_proposal_of_an_image_in_every_layer(make_output: MakeOutput) -> None:
-    output = make_output(images=3, queries=5, layers=2, size=(4, 6))
-    image = torch.tensor([2, 0, 0, 1])
-    queries = torch.randint(5, (2, 4))
-    got = choose(output, image, queries)
-    for layer in range(2):
-        for m in range(4):
-            assert torch.equal(got[layer, m], output.mask_logits[layer, image[m], queries[layer, m]])
 
 
 def test_pick_takes_the_pixels_of_the_lattice() -> None:

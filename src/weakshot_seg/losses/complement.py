@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weakshot_seg.losses.lattice import PixelLattice, choose
+from weakshot_seg.losses.lattice import PixelLattice
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.losses.upsampled import upsampled_mask_losses
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
@@ -47,8 +46,7 @@ class ComplementLoss(LossTerm):
         """
         slots = targets.tag_slots  # [B, S]
         queries = assignment.queries.gather(2, slots.clamp(min=0).expand(len(assignment.queries), -1, -1))  # [L, B, S]
-        image = torch.arange(len(slots), device=slots.device).repeat_interleave(slots.shape[1])
-        logits = choose(output, image, queries.flatten(1)).unflatten(1, slots.shape)  # [L, B, S, h, w]
+        logits = output.masks_of(queries)  # [L, B, S, h, w]
         logits = logits.masked_fill((slots < 0)[..., None, None], IGNORE_LOGIT)
         logits = F.pad(logits, (0, 0, 0, 0, 0, 1), value=IGNORE_LOGIT)  # the plane is one more mask
         lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)

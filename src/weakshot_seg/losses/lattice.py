@@ -9,8 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weakshot_seg.structures import SegOutput
-
 
 @dataclass(frozen=True)
 class PixelLattice:
@@ -41,12 +39,6 @@ class PixelLattice:
         vertical = _bilinear(like.shape[-2], self.size[0], like)[self.rows]
         horizontal = _bilinear(like.shape[-1], self.size[1], like)[self.columns]
         return vertical, horizontal
-
-
-def choose(output: SegOutput, image: Tensor, queries: Tensor) -> Tensor:
-    """Mask logits ``[L, M, h, w]`` of the proposals ``queries`` (int64 ``[L, M]``) of images ``image`` (``[M]``)."""
-    layer = torch.arange(len(queries), device=queries.device)[:, None]
-    return output.mask_logits[layer, image, queries]
 
 
 def _bilinear(source: int, target: int, like: Tensor) -> Tensor:

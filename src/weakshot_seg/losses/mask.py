@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from weakshot_seg.losses.lattice import PixelLattice, choose
+from weakshot_seg.losses.lattice import PixelLattice
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.losses.upsampled import upsampled_mask_losses
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
@@ -38,9 +38,8 @@ class MaskLoss(LossTerm):
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """Sum over targets with a mask, divided by their number (mean over ranks, at least 1)."""
         image, slot = targets.mask_index
-        queries = assignment.queries[:, image, slot]  # [L, M]
         lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
-        logits = choose(output, image, queries)  # [L, M, h, w]
+        logits = output.masks_of(assignment.queries)[:, image, slot]  # [L, M, h, w]
         masks = lattice.pick(targets.label_map)[image] == targets.classes[image, slot][:, None, None]
         focal, dice = upsampled_mask_losses(logits[:, :, None], masks, *lattice.matrices(logits))
         count = mean_over_ranks(logits.new_full((), len(image))).clamp(min=1)

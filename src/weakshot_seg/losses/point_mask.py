@@ -10,7 +10,6 @@ from torch import Tensor
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.functional import mask_losses, with_gradient
-from weakshot_seg.losses.lattice import choose
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.distributed import mean_over_ranks
@@ -55,7 +54,7 @@ class PointMaskLoss(LossTerm):
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """Sum over targets with a mask, divided by their number (mean over ranks, at least 1)."""
         image, slot = targets.mask_index
-        logits = choose(output, image, assignment.queries[:, image, slot]).flatten(0, 1)  # [LM, h, w]
+        logits = output.masks_of(assignment.queries)[:, image, slot].flatten(0, 1)  # [LM, h, w]
         points = self.draw(logits.detach())
         image = image.repeat(len(assignment.queries))
         classes = targets.classes[targets.mask_index[0], slot].repeat(len(assignment.queries))

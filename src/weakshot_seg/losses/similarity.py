@@ -131,7 +131,7 @@ class PixelSimilarityLoss(LossTerm):
         with torch.no_grad():
             teacher = self.simnet(features, features[partner]).softmax(-1)[..., 1]  # [B, J, J]
         images = len(points)
-        masks = take_points(output.mask_logits[-1, :images].flatten(2), points).sigmoid()  # [B, J, Q]
+        masks = output.masks_at(points).sigmoid()  # [B, J, Q]
         classes = output.class_logits[-1, :images].softmax(-1)[..., :-1] * novel  # [B, Q, K], zero for base
         scores = masks @ classes  # [B, J, K]
         other = scores if self.student_pairs == "within" else scores[partner]

@@ -116,7 +116,7 @@ class SimFormer(nn.Module):
         flat = mask_embeddings.transpose(0, 1).reshape(batch, layers * queries, channels)
         masks = flat @ pixel_embeddings.flatten(2)
         mask_logits = masks.view(batch, layers, queries, height, width).transpose(0, 1)
-        return SegOutput(class_logits, mask_logits, pixel_embeddings)
+        return SegOutput(class_logits, mask_logits, pixel_embeddings, mask_embeddings)
 
 
 def _check_compiler(backend: str | Callable[..., Any], activation_checkpointing: bool) -> None:
