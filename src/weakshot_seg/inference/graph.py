@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weakshot_seg.inference.semantic import semantic_scores
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.utils.padding import MULTIPLE, PADDING_VALUE
 
@@ -37,5 +36,10 @@ class SegmentationGraph(nn.Module):
         padded = F.pad(images.float(), (0, right, 0, down), value=float(PADDING_VALUE))
         output = self.network(padded, last_only=True)
         masks = F.interpolate(output.mask_logits[-1], padded.shape[-2:], mode="bilinear", align_corners=False)
-        scores = semantic_scores(output.class_logits[-1], masks[..., :height, :width])
-        return scores if self.output == "scores" else scores.argmax(1).to(torch.uint8)
+        votes = output.class_logits[-1].softmax(-1)[..., :-1]
+        # semantic_scores() goes through the batch in a loop, which would fix its size
+        scores = torch.einsum("bqk,bqhw->bkhw", votes, masks.sigmoid())
+        result = scores if self.output == "scores" else scores.argmax(1).to(torch.uint8)
+        # the crop; a slice would be contiguous at some sizes only, on which the exported graph would then insist
+        rows, columns = (torch.arange(length, device=result.device) for length in (height, width))
+        return result.index_select(-2, rows).index_select(-1, columns)
