@@ -16,11 +16,11 @@ from weakshot_seg.callbacks.checkpoints import LastCheckpoint
 from weakshot_seg.callbacks.pictures import PredictionPanels, original_image
 from weakshot_seg.callbacks.progress import LearningRates, TrainingProgress
 from weakshot_seg.callbacks.results import MetricsFile
+from weakshot_seg.callbacks.wandb_dashboard import wandb_logger
 from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch
 from weakshot_seg.utils.checkpoint_io import AtomicCheckpointIO
 from weakshot_seg.utils.files import replacing
-from weakshot_seg.utils.wandb_run import wandb_logger
 
 SPLIT = ClassSplit(("sky", "grass", "cat"), (2,))
 SIZES = ((20, 30), (40, 24), (16, 16))

@@ -42,7 +42,7 @@ KNOWN_TO = {
     "filelock": {"data/label_cache.py"},
     "hydra": {"entry", "config.py"},
     "omegaconf": {"entry", "config.py"},
-    "wandb": set(),  # behind Lightning's WandbLogger
+    "wandb": {"callbacks/wandb_dashboard.py"},
     "lightning": set(),  # its classes are not those of pytorch_lightning
     "matplotlib": set(),
 }

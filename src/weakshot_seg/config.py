@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -47,6 +48,20 @@ def run_folder(parent: str, name: str, resume: bool) -> str:
     while _holds_run(Path(parent, place := name if number == 1 else f"{name}-{number}")):
         latest, number = place, number + 1
     return latest if resume else place
+
+
+class SweepStart(Callback):
+    """Hydra callback: ``${hydra:callbacks.sweep_start.time}`` is the start of the job, in a sweep that of the sweep.
+
+    The process that starts a sweep makes this object and thereby resolves the time; Hydra hands what it has resolved to
+    all jobs, wherever they run.
+
+    Args:
+        time: ``${now:...}``.
+    """
+
+    def __init__(self, time: str) -> None:
+        self.time = time
 
 
 def entry_point(task: Callable[..., R]) -> Callable[..., R]:

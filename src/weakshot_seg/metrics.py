@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class SegmentationReport:
         frequency_weighted_iou: IoU weighted by the classes' shares of the pixels.
         miou_strict: Mean IoU in which a class that was predicted but has no ground truth counts as 0; this is what
             other tools (Detectron2) call mIoU.
+        confusion: int64 ``[K, K]`` on the CPU, what all of it was computed from.
     """
 
     split: ClassSplit
@@ -56,6 +57,7 @@ class SegmentationReport:
     pixel_accuracy: float | None
     frequency_weighted_iou: float | None
     miou_strict: float | None
+    confusion: Tensor = field(repr=False, compare=False)
 
     @classmethod
     def from_confusion(cls, confusion: Tensor, split: ClassSplit) -> SegmentationReport:
@@ -70,7 +72,8 @@ class SegmentationReport:
         """
         if confusion.shape != (split.num_classes, split.num_classes):
             raise ValueError(f"confusion matrix {list(confusion.shape)} does not fit {split.num_classes} classes")
-        counts = confusion.cpu().numpy().astype(np.float64)
+        confusion = confusion.clone().cpu()
+        counts = confusion.numpy().astype(np.float64)
         hit, true, predicted = np.diag(counts), counts.sum(1), counts.sum(0)
         with np.errstate(invalid="ignore"):  # 0 / 0 = NaN marks what has no ground truth
             iou = 100 * hit / np.where(true > 0, true + predicted - hit, 0)
@@ -93,6 +96,7 @@ class SegmentationReport:
             pixel_accuracy=float(100 * hit.sum() / true.sum()) if true.any() else None,
             frequency_weighted_iou=float(np.nansum(pixels * iou) / 100) if true.any() else None,
             miou_strict=_mean(np.nan_to_num(iou)[(true > 0) | (predicted > 0)]),
+            confusion=confusion,
         )
 
     def summary(self) -> dict[str, float | None]:

@@ -1,5 +1,6 @@
 """Several jobs in one process do not know of each other."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def test_two_splits_in_one_sweep_with_offline_wandb(
 ) -> None:
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    wandb = ("logger=wandb", "logger.wandb.mode=offline")
+    wandb = ("logger=wandb", "logger.wandb.mode=offline", "hydra.callbacks.sweep_start.time=${now:%f}")
     command(training.main, "-m", "split=1,2", *small, *few_scenes, *wandb, folder=tmp_path)
     runs = [tmp_path / "outputs" / "synthetic" / f"split{split}" for split in (1, 2)]
     for split, folder in enumerate(runs, 1):
@@ -31,10 +32,12 @@ def test_two_splits_in_one_sweep_with_offline_wandb(
         assert metrics["novel_classes"] == list(make_split(SyntheticScenes.class_names, split).novel_names)
         assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
         assert (folder / "csv" / "version_0" / "metrics.csv").is_file()
-        run_id = (folder / "wandb_run_id.txt").read_text()
+        run_id = json.loads((folder / "wandb_run.json").read_text())["id"]
         assert [path.name.rsplit("-", 1)[1] for path in folder.glob("wandb/offline-run-*")] == [run_id]
         assert list(folder.glob(f"wandb/offline-run-*/run-{run_id}.wandb"))
-    assert (runs[0] / "wandb_run_id.txt").read_text() != (runs[1] / "wandb_run_id.txt").read_text()
+    first, second = (json.loads((folder / "wandb_run.json").read_text()) for folder in runs)
+    assert first["id"] != second["id"]
+    assert first["group"] == second["group"]
     assert metrics_of(runs[0])["novel_classes"] != metrics_of(runs[1])["novel_classes"]
     # the second job is what it would have been alone, without W&B
     assert metrics_of(train(tmp_path / "alone", "split=2")) == metrics_of(runs[1])

@@ -10,7 +10,6 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 from PIL import Image
-from pytorch_lightning.loggers import WandbLogger
 
 from weakshot_seg.callbacks.module import EvaluatedModule
 from weakshot_seg.structures import EvalBatch
@@ -22,8 +21,7 @@ class PredictionPanels(pl.Callback):
     """Writes a PNG for each of the first validation images after every validation, over those of the one before.
 
     The hook: ``validation_step`` returns a dict with ``"predictions"``, a list of uint8 maps ``[h_i, w_i]`` at the
-    sizes of ``batch.truths``; see also :class:`EvaluatedModule`. Under DDP the first process's images are shown. A
-    ``WandbLogger``, if there is one, gets the panels as ``val/panels``.
+    sizes of ``batch.truths``; see also :class:`EvaluatedModule`. Under DDP the first process's images are shown.
 
     Args:
         directory: Folder of the PNG files, made when needed.
@@ -59,16 +57,13 @@ class PredictionPanels(pl.Callback):
             self._panels[batch.names[index]] = panel(image, truth, prediction, split.names, split.novel)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes and logs the panels."""
+        """Writes the panels."""
         if trainer.sanity_checking or not self._panels:
             return
         for number, (name, picture) in enumerate(self._panels.items()):
             file = f"{number:02d}_{re.sub('[^A-Za-z0-9_.-]+', '_', name)}.png"
             with replacing(self.directory / file) as temporary:
                 picture.save(temporary, "PNG")
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("val/panels", list(self._panels.values()), caption=list(self._panels))
 
 
 def original_image(batch: EvalBatch, index: int) -> NDArray[np.uint8]:

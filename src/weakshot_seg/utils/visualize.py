@@ -141,7 +141,7 @@ def panel(
         alpha: Opacity of the label colours.
     """
     colours = palette(len(class_names))
-    image, truth, prediction = (_resize(part) for part in (image, truth, prediction))
+    image, truth, prediction = (resized(part) for part in (image, truth, prediction))
     maps = (overlay(image, labels, colours, alpha, novel, line=2) for labels in (truth, prediction))
     views = [("image", image), *zip(("truth", "prediction"), maps, strict=True)]
     present = np.union1d(np.unique(truth), np.unique(prediction))
@@ -153,7 +153,7 @@ def labelled_overlay(
 ) -> Image.Image:
     """One image under its label colours with a legend below; arguments as in :func:`panel`."""
     colours = palette(len(class_names))
-    image, label_map = _resize(image), _resize(label_map)
+    image, label_map = resized(image), resized(label_map)
     views = [("", overlay(image, label_map, colours, alpha, novel))]
     present = [int(index) for index in np.unique(label_map) if index != IGNORE]
     return _compose(views, present, class_names, colours, novel)
@@ -183,7 +183,7 @@ def _compose(
     return picture
 
 
-def _resize(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
+def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
     """Enlarges by a whole number to about ``smallest`` or shrinks to ``largest`` pixels; label maps keep their ids."""
     longest = max(array.shape[:2])
     scale = math.ceil(smallest / longest) if longest < smallest else min(1.0, largest / longest)
