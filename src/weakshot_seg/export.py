@@ -1,100 +1,149 @@
-"""Exports a model and checks the file: ``python -m weakshot_seg.export ckpt=FILE format=onnx|torch_export``.
+"""A model as one file for other runtimes: ``python -m weakshot_seg.export ckpt=FILE format=onnx|torch_export out=FILE``.
 
-Settings: ``conf/export.yaml``. The exit code is 1, and no file is left, if the file does not agree with the model.
+The file takes images of any size and number and gives labels and scores. It is compared with the model on real images,
+which ``OUT.json`` is about; if they disagree, the exit code is 1 and the file is called ``OUT.rejected``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import glob
+import logging
+import os
+from collections.abc import Iterable
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import hydra
 import numpy as np
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from tqdm import tqdm
 
+from weakshot_seg import __version__
+from weakshot_seg.checkpoint import load_module, own_data
 from weakshot_seg.config import conf_dir, entry_point
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.exporting.agreement import Agreement, compare, time_both
-from weakshot_seg.exporting.formats import FORMATS, Metadata
-from weakshot_seg.inference.graph import OUTPUTS, SegmentationGraph
-from weakshot_seg.segmenter import Pixels, Segmenter, as_pixels, load
-from weakshot_seg.sources import find_images
+from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image
+from weakshot_seg.data.source import LabelledImages
+from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.errors import ConfigError, DataError, UserError
+from weakshot_seg.exporting.agreement import Model, Pixels, batches_of, compare
+from weakshot_seg.exporting.formats import find_format
+from weakshot_seg.exporting.graph import SegmentationGraph, trace
+from weakshot_seg.exporting.metadata import Metadata
+from weakshot_seg.exporting.report import Report, Tolerance
+from weakshot_seg.exporting.speed import measure
+from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.utils.files import replacing
-from weakshot_seg.utils.tables import aligned
+
+log = logging.getLogger(__name__)
+
+INPUT_TYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="export")
 @entry_point
 def main(cfg: DictConfig) -> None:
-    """Writes the file, compares and times it, prints the figures."""
-    if cfg.format not in FORMATS or cfg.output not in OUTPUTS:
-        raise ConfigError(
-            f"format={cfg.format} output={cfg.output}: format is one of {', '.join(FORMATS)}, "
-            f"output one of {', '.join(OUTPUTS)}"
-        )
-    form = FORMATS[cfg.format]
-    segmenter = load(cfg.ckpt, "cpu")
-    images = list(_images(cfg.images, cfg.num_images, segmenter))
-    out = Path(cfg.out or Path(cfg.ckpt).with_suffix(form.suffix)).expanduser()
-    graph = SegmentationGraph(segmenter.module.model, cfg.output).eval()
-    metadata = Metadata.of(segmenter.module, cfg.output)
+    """Writes the file and the JSON, prints the figures."""
+    form = find_format(cfg.format)
+    if cfg.input_type not in INPUT_TYPES:
+        raise ConfigError(f"input_type={cfg.input_type}: choose one of {', '.join(INPUT_TYPES)}")
+    out = Path(cfg.out or f"model{form.suffix}").expanduser()
+    if out.is_dir():
+        raise ConfigError(f"out={out} is a folder: name a file")
+    module = load_module(cfg.ckpt, cfg.allow_targets)
+    origin, photos = photos_of(cfg, module)
+    batches = batches_of(photos, cfg.input_type)
+    model = Model(partial(module.model, last_only=True))
+    program = trace(SegmentationGraph(module.model).eval(), INPUT_TYPES[cfg.input_type])
     with replacing(out) as temporary:
-        form.write(graph, metadata, temporary)
+        form.write(program, Metadata.of(module, cfg.input_type), temporary)
         run = form.load(temporary)
-        agreements = compare(run, graph, segmenter, images)
-        print(_table(agreements))
-        worst = min(agreement.labels for agreement in agreements)
-        largest = max(agreement.difference or 0.0 for agreement in agreements)
-        if worst < cfg.min_agreement or not largest <= cfg.max_difference:
-            print(
-                f"\n{cfg.format} and the model disagree: {worst:.5f} of the pixels have the same class (min_agreement="
-                f"{cfg.min_agreement}), scores differ by up to {largest:.2g} (max_difference={cfg.max_difference}); "
-                f"{out} was not written"
-            )
-            raise SystemExit(1)
-        theirs, ours = time_both(run, graph, images[0])
-        size = temporary.stat().st_size / 2**20
-    height, width = images[0].shape[:2]
-    print(
-        f"\nspeed on CPU, one image of {width}x{height}: {cfg.format} {1000 * theirs:.1f} ms, PyTorch "
-        f"{1000 * ours:.1f} ms\n{out.absolute()}: {size:.1f} MB"
-    )
+        report = Report(
+            file=out.name,
+            format=cfg.format,
+            ckpt=str(cfg.ckpt),
+            step=module.trained_steps,
+            compared_on=origin,
+            batches=list(tqdm(compare(run, model, batches), "comparing", len(batches), unit="batch")),
+            tolerance=Tolerance(float(cfg.max_difference), float(cfg.min_agreement)),
+            versions={"weakshot_seg": __version__, **{name: version(name) for name in ("torch", *form.packages)}},
+            speed=measure(run, model, batches[0]) if cfg.benchmark else None,
+        )
+        kept = out if report.passed else out.with_name(f"{out.name}.rejected")
+        with replacing(f"{kept}.json") as text:
+            text.write_text(report.as_json(), encoding="utf-8")
+        if not report.passed:
+            os.replace(temporary, kept)
+        else:
+            size = temporary.stat().st_size / 1e6
+    print(report.as_text())
+    if not report.passed:
+        print(f"they disagree: {out} was not written; see {kept} and {kept}.json")
+        raise SystemExit(1)
+    print(f"{out.absolute()} ({size:.1f} MB), {out.name}.json")
 
 
-def _images(source: str | None, count: int, segmenter: Segmenter) -> Iterator[Pixels]:
-    """Images resized for the model."""
-    if count < 1:
-        raise ConfigError(f"num_images={count} must be positive")
-    if source is not None:
-        files = find_images(source)
-        for index in _spread(len(files), count):
-            yield segmenter.transform(as_pixels(files[index]))
-        return
+def photos_of(cfg: DictConfig, module: WeakShotModule) -> tuple[str, list[Pixels]]:
+    """Photos to compare on, resized as in evaluation, and in words what they are.
+
+    They are ``cfg.check_images``, else the validation images of the model, or generated scenes if these cannot be read.
+
+    Raises:
+        ConfigError: ``cfg.num_images`` is not positive.
+        DataError: there are no such images, or one cannot be read.
+    """
+    if cfg.num_images < 1:
+        raise ConfigError(f"num_images={cfg.num_images} must be positive")
+    transform = instantiate(module.recipe["data"]["val_transform"])
+    if cfg.check_images is not None:
+        files = find_images([cfg.check_images] if isinstance(cfg.check_images, str) else cfg.check_images)
+        chosen = spread(len(files), cfg.num_images)
+        return f"{len(chosen)} of {len(files)} given images", [transform(read_image(files[i])) for i in chosen]
+    origin, source = "validation images", validation_images(module, cfg.ckpt)
+    if source is None:
+        origin, source = "generated scenes", SyntheticScenes("validation", cfg.num_images)
+    chosen = spread(len(source), cfg.num_images)
+    return f"{len(chosen)} of {len(source)} {origin}", [transform(source.load(i)[0]) for i in chosen]
+
+
+def find_images(sources: Iterable[str]) -> list[Path]:
+    """Image files named by paths, folders (searched recursively) and glob patterns, sorted.
+
+    Raises:
+        DataError: one of them names none.
+    """
+    found: set[Path] = set()
+    for source in sources:
+        path = Path(source).expanduser()
+        named = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
+        files = {file for file in named if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()}
+        if not files:
+            raise DataError(f"check_images={source}: no such file, or no images there")
+        found |= files
+    return sorted(found)
+
+
+def validation_images(module: WeakShotModule, ckpt: str) -> LabelledImages | None:
+    """The validation images that a model was measured on, or None if they are not there."""
     try:
-        data: WeakShotDataModule = instantiate(segmenter.module.recipe["data"])
-        data.setup("validate")
-        images = data.val_source
-    except (DataError, TypeError, KeyError) as error:
-        raise ConfigError(f"the checkpoint's validation images cannot be used: give images=DIR ({error})") from error
-    if images is None or not len(images):
-        raise ConfigError("the checkpoint has no validation images: give images=DIR")
-    for index in _spread(len(images), count):
-        yield segmenter.transform(images.load(index)[0])
+        recipe = own_data(module, ckpt)
+        data: WeakShotDataModule = instantiate({**recipe, **({"verify": False} if "verify" in recipe else {})})
+        source = data.make_val() if data.make_val else None
+        if source is not None and len(source):
+            return source
+        reason = "there are none"
+    except UserError as error:
+        reason = str(error)
+    log.warning("no validation images (%s): compared on generated scenes; better: check_images=DIR", reason)
+    return None
 
 
-def _spread(length: int, count: int) -> list[int]:
+def spread(length: int, count: int) -> list[int]:
+    """At most ``count`` of the numbers below ``length``, evenly spread."""
     return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
-
-
-def _table(agreements: list[Agreement]) -> str:
-    head = ("images", "size", "same class", "largest difference of scores")
-    rows = [
-        (str(a.images), f"{a.width}x{a.height}", f"{100 * a.labels:.3f} %", f"{a.difference:.2g}" if a.difference is not None else "-")
-        for a in agreements
-    ]
-    return aligned([head, *rows], ">>>>")
 
 
 if __name__ == "__main__":

@@ -1,81 +1,91 @@
-"""Does an exported file say what the model says, and how fast?"""
+"""Does an exported file say what the model says?"""
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
-from weakshot_seg.exporting.formats import Run
-from weakshot_seg.inference.graph import SegmentationGraph
-from weakshot_seg.segmenter import Pixels, Segmenter
+from weakshot_seg.exporting.formats import Images, Run
+from weakshot_seg.inference.semantic import Network
+from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.utils.padding import MULTIPLE, pad_batch
+
+Pixels = NDArray[np.uint8]
+
+SMALL = (17, 23)
+"""A size below that of one block of padding."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one batch.
+    """Of a file and the model on one batch.
 
     Attributes:
         images: In the batch.
         height: Of each.
         width: Of each.
-        labels: Share of the pixels that have the same class.
-        difference: Largest difference of a score; None for graphs that give labels.
+        max_difference: Largest difference of two scores; NaN if a score is.
+        argmax_agreement: Share of the pixels whose highest score is that of the same class, 0..1.
     """
 
     images: int
     height: int
     width: int
-    labels: float
-    difference: float | None
+    max_difference: float
+    argmax_agreement: float
 
 
-def compare(run: Run, output: str, segmenter: Segmenter, images: Sequence[Pixels]) -> list[Agreement]:
-    """Compares with the predictions of ``segmenter`` (``inference=whole``).
-
-    Each image alone at its own size; then three at once, and one cut to a size that is no multiple of anything.
+class Model:
+    """The model as this library applies it (``inference=whole``), with the inputs and outputs of an exported file.
 
     Args:
-        run: the exported file.
-        output: "labels" or "scores": what it gives.
-        segmenter: the model.
-        images: uint8 ``[h, w, 3]``, resized for the model.
+        network: on the CPU, in evaluation mode, giving the last layer alone.
     """
-    height, width = (min(image.shape[axis] for image in images) for axis in (0, 1))
-    three = [images[index % len(images)][:height, :width] for index in range(3)]
-    odd = images[0][: max(1, height - 5), : max(1, width - 11)]
-    return [_agreement(run, output, segmenter, batch) for batch in [*([image] for image in images), three, [odd]]]
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    @torch.inference_mode()
+    def __call__(self, images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """See :data:`~weakshot_seg.exporting.formats.Run`."""
+        batch, size = torch.from_numpy(images), (images.shape[2], images.shape[3])
+        found = WholeImage()(self._network, pad_batch(list(batch)), [size] * len(batch))
+        scores = torch.stack([one(slice(0, one.num_classes), size) for one in found])
+        return scores.argmax(1).to(torch.uint8).numpy(), scores.numpy()
 
 
-def _agreement(run: Run, output: str, segmenter: Segmenter, batch: Sequence[Pixels]) -> Agreement:
-    found = run(np.stack(batch).transpose(0, 3, 1, 2))
-    same, difference = [], []
-    for ours, expected in zip(found, segmenter.predict_resized(batch), strict=True):
-        if output == "scores":
-            scores = np.stack([expected.scores(name) for name in segmenter.class_names])
-            difference.append(float(np.abs(ours - scores).max()))
-            ours = ours.argmax(0)
-        same.append(float((ours == expected.labels).mean()))
-    height, width = batch[0].shape[:2]
-    return Agreement(len(batch), height, width, float(np.mean(same)), max(difference, default=None))
+def compare(run: Run, model: Run, batches: Sequence[Images]) -> Iterator[Agreement]:
+    """Compares batch by batch."""
+    for images in batches:
+        labels, scores = run(images)
+        true_labels, true_scores = model(images)
+        _, _, height, width = images.shape
+        difference = float(np.abs(scores - true_scores).max())
+        yield Agreement(len(images), height, width, difference, float((labels == true_labels).mean()))
 
 
-def time_both(run: Run, graph: SegmentationGraph, image: Pixels, repeats: int = 7) -> tuple[float, float]:
-    """Median seconds for one image: of the exported file, and of PyTorch; the two take turns."""
-    array: NDArray[np.uint8] = np.ascontiguousarray(image.transpose(2, 0, 1)[None])
-    tensor = torch.from_numpy(array)
-    with torch.inference_mode():
-        pairs = [(_seconds(lambda: run(array)), _seconds(lambda: graph(tensor))) for _ in range(repeats + 1)]
-    theirs, ours = zip(*pairs[1:], strict=True)
-    return statistics.median(theirs), statistics.median(ours)
+def batches_of(photos: Sequence[Pixels], dtype: str) -> list[Images]:
+    """Every photo alone; then several, resized to their first, a multiple of 32, an odd larger and a very small size.
+
+    Args:
+        photos: uint8 ``[h, w, 3]``, of any sizes.
+        dtype: of the batches, see :class:`~weakshot_seg.exporting.metadata.Metadata`.
+    """
+    height, width = photos[0].shape[:2]
+    even = (-(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE)
+    odd = (height * 5 // 4 | 1, width * 4 // 3 | 1)
+    groups = [([photo], photo.shape[:2]) for photo in photos]
+    for count, size in ((max(2, len(photos)), (height, width)), (2, even), (1, odd), (3, SMALL)):
+        groups.append(([photos[i % len(photos)] for i in range(count)], size))
+    return [np.stack([_resized(photo, size) for photo in group]).astype(dtype) for group, size in groups]
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def _resized(photo: Pixels, size: tuple[int, ...]) -> Pixels:
+    """``[3, *size]``."""
+    height, width = size
+    return np.asarray(Image.fromarray(photo).resize((width, height))).transpose(2, 0, 1)
