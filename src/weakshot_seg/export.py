@@ -1,4 +1,4 @@
-"""A model as one file for other runtimes: ``python -m weakshot_seg.export ckpt=FILE format=onnx|torch_export out=FILE``.
+"""A model as one file for other runtimes: ``python -m weakshot_seg.export ckpt=FILE format=onnx out=FILE``.
 
 The file takes images of any size and number and gives labels and scores. It is compared with the model on real images,
 which ``OUT.json`` is about; if they disagree, the exit code is 1 and the file is called ``OUT.rejected``.
