@@ -143,9 +143,7 @@ def paper(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(folder, *small) / "checkpoints" / "last.ckpt"
 
 
-def test_torch_export_of_the_papers_decoder(
-    command: Command, paper: Path, photo: Image.Image, tmp_path: Path
-) -> None:
+def test_torch_export_of_the_papers_decoder(command: Command, paper: Path, photo: Image.Image, tmp_path: Path) -> None:
     photo.save(tmp_path / "photo.png")
     arguments = (f"ckpt={paper}", "format=torch_export", "out=sub/model.pt2", "check_images=photo.png")
     command(export.main, *arguments, "input_type=float32", folder=tmp_path)

@@ -105,8 +105,7 @@ def write_torch_export(program: torch.export.ExportedProgram, metadata: Metadata
 
 def load_torch_export(path: Path) -> Run:
     """See :class:`Format`."""
-    # the guards only keep out images of up to 32 pixels, whose deepest features have length 1; these work, too
-    module = torch.export.load(BytesIO(path.read_bytes())).module(check_guards=False)
+    module = torch.export.load(BytesIO(path.read_bytes())).module()
 
     def run(images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         with torch.inference_mode():
