@@ -72,18 +72,15 @@ def main(cfg: DictConfig) -> None:
             versions={"weakshot_seg": __version__, **{name: version(name) for name in ("torch", *form.packages)}},
             speed=measure(run, model, batches[0]) if cfg.benchmark else None,
         )
+        print(report.as_text())
         kept = out if report.passed else out.with_name(f"{out.name}.rejected")
         with replacing(f"{kept}.json") as text:
             text.write_text(report.as_json(), encoding="utf-8")
         if not report.passed:
             os.replace(temporary, kept)
-        else:
-            size = temporary.stat().st_size / 1e6
-    print(report.as_text())
-    if not report.passed:
-        print(f"they disagree: {out} was not written; see {kept} and {kept}.json")
-        raise SystemExit(1)
-    print(f"{out.absolute()} ({size:.1f} MB), {out.name}.json")
+            print(f"they disagree: {out} was not written; the file is {kept}, the figures are in {kept}.json")
+            raise SystemExit(1)
+    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB), {out}.json")
 
 
 def photos_of(cfg: DictConfig, module: WeakShotModule) -> tuple[str, list[Pixels]]:

@@ -139,7 +139,7 @@ def test_the_snippet_of_the_readme_needs_onnxruntime_alone(
 def paper(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model with the paper's decoder and more queries than classes."""
     folder = tmp_path_factory.mktemp("paper")
-    small = ("model=simformer", "loss=simformer", "model.num_queries=20", "trainer.max_steps=2")
+    small = ("model=simformer", "loss=simformer", "model.num_queries=20", "model.num_layers=1", "trainer.max_steps=2")
     return train(folder, *small) / "checkpoints" / "last.ckpt"
 
 
@@ -159,7 +159,7 @@ def test_torch_export_of_the_papers_decoder(command: Command, paper: Path, photo
     split = load_module(paper).class_split
     assert (told["input_type"], told["class_names"]) == ("float32", list(split.names))
     assert [i for i, novel in enumerate(told["novel"]) if novel] == list(split.novel)
-    images = torch.from_numpy(np.asarray(photo)).permute(2, 0, 1)[None].float()
+    images = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float()
     labels, scores = program.module()(images)
     expected = weakshot_seg.load(paper, "cpu").predict(photo)
     assert (labels[0].numpy() == expected.labels).mean() > 0.999
@@ -168,7 +168,7 @@ def test_torch_export_of_the_papers_decoder(command: Command, paper: Path, photo
 
 def test_a_file_that_disagrees_is_rejected(
     command: Command,
-    eager: Path,
+    paper: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
@@ -176,7 +176,7 @@ def test_a_file_that_disagrees_is_rejected(
     monkeypatch.setattr(graph, "PADDING_VALUE", 255)  # seen at sizes alone that are no multiples of 32
     (tmp_path / "model.pt2").write_text("the former one")
     with pytest.raises(SystemExit) as caught:
-        command(export.main, f"ckpt={eager}", "format=torch_export", "num_images=1", folder=tmp_path)
+        command(export.main, f"ckpt={paper}", "format=torch_export", "num_images=1", folder=tmp_path)
     assert caught.value.code == 1
     assert "model.pt2 was not written" in capsys.readouterr().out
     assert (tmp_path / "model.pt2").read_text() == "the former one"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -63,7 +64,8 @@ def write_onnx(program: torch.export.ExportedProgram, metadata: Metadata, path: 
     """Writes one ONNX file; every field of the metadata is an entry of ``metadata_props``, as JSON."""
     import onnx
 
-    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # its optimiser warns of what it leaves as it is
+    for library in ("onnxscript", "onnx_ir"):  # their optimisers tell of everything they change or leave as it is
+        logging.getLogger(library).setLevel(logging.ERROR)
     converted = torch.onnx.export(
         program,
         (),
@@ -98,8 +100,14 @@ def load_onnx(path: Path) -> Run:
 
 def write_torch_export(program: torch.export.ExportedProgram, metadata: Metadata, path: Path) -> None:
     """Writes a ``.pt2`` file; the metadata are JSON in its extra file :data:`METADATA_FILE`."""
+    # guards and limits keep out lengths of 1 (of the batch, of the deepest features) for their memory layout alone
+    program._guards_code = []
+    for symbol, limits in program.range_constraints.items():
+        program.range_constraints[symbol] = type(limits)(1, limits.upper)
     file = BytesIO()  # a path would have to end with .pt2
-    torch.export.save(program, file, extra_files={METADATA_FILE: json.dumps(asdict(metadata), ensure_ascii=False)})
+    with warnings.catch_warnings():  # of weights in the layout "channels last", which are kept as they are
+        warnings.filterwarnings("ignore", "No complete tensor found")
+        torch.export.save(program, file, extra_files={METADATA_FILE: json.dumps(asdict(metadata), ensure_ascii=False)})
     path.write_bytes(file.getvalue())
 
 

@@ -64,7 +64,4 @@ def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.Exported
     example = torch.zeros(2, 3, 3 * MULTIPLE + 8, 4 * MULTIPLE + 8, dtype=dtype)  # lengths of 1 would be constants
     shapes = (dict.fromkeys(AXES, torch.export.Dim.DYNAMIC),)
     with torch.no_grad():
-        program = torch.export.export(graph, (example,), dynamic_shapes=shapes)
-    # they keep out lengths of 1 (of the batch, of the deepest features) for the sake of memory layout alone
-    program._guards_code = []
-    return program
+        return torch.export.export(graph, (example,), dynamic_shapes=shapes)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import timm
 import torch
 import torch.nn.functional as F
-from timm.layers import Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.format import Format
 from timm.models import FeatureInfo
 from timm.models.swin_transformer import SwinTransformerBlock
