@@ -11,7 +11,7 @@ from pathlib import Path
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig
 
 from weakshot_seg.checkpoint import load_module, weights_digest
 from weakshot_seg.config import conf_dir, entry_point, plain
@@ -63,7 +63,7 @@ def score_names(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
 
 def _several(setting: object) -> list[str]:
     """A setting that is one thing or a list of them."""
-    return [str(part) for part in setting] if OmegaConf.is_list(setting) else [str(setting)]
+    return [str(part) for part in setting] if isinstance(setting, ListConfig) else [str(setting)]
 
 
 if __name__ == "__main__":

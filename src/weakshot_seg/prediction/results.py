@@ -123,15 +123,9 @@ class Results:
             if self.scores:
                 with replacing(self.path("scores", item.name)) as temporary:
                     write_scores(temporary, result, self.scores)
-            record = Record(
-                str(item.path),
-                item.frame,
-                seconds,
-                *result.labels.shape,
-                self.origin.mark,
-                self.scores,
-                list(result.classes),
-            )
+            height, width = result.labels.shape
+            classes = list(result.classes)
+            record = Record(str(item.path), item.frame, seconds, height, width, self.origin.mark, self.scores, classes)
             write_json(done, record)
         return record
 
@@ -173,7 +167,7 @@ class Results:
 def write_scores(path: Path, result: Segmentation, names: Sequence[str]) -> None:
     """Scores as ``.npz``: an array float16 ``[h, w]`` per class, under its name.
 
-    No picture, because scores may exceed 1, those of novel classes may be small, and class names need not be file names.
+    No pictures: scores may exceed 1, those of novel classes may be small, and class names need not be file names.
     """
     with ZipFile(path, "w") as archive:
         for name in names:

@@ -45,8 +45,8 @@ def find_items(sources: Sequence[str], results: Sequence[Path], listed: BinaryIO
     would differ in the suffix alone (``a.jpg``, ``a.png``), it stays in the name.
 
     Args:
-        sources: each a file, a folder (searched with all folders in it), a glob pattern (``**``: any folders), or ``-``:
-            paths in ``listed``. What is hidden (``.name``) is left out, unless it is named itself.
+        sources: each a file, a folder (with all in it), a glob pattern (``**``: any folders), or ``-``: paths in
+            ``listed``. What is hidden (``.name``) is left out, unless it is named itself.
         results: folders of results; what lies in them is not predicted again.
         listed: paths, one per line or separated by NUL. Those that do not exist are items, too: whoever reads them says
             which, and goes on.
@@ -81,7 +81,7 @@ def _named(source: str, results: Sequence[Path]) -> dict[Path, Path]:
 def _listed(file: BinaryIO, results: Sequence[Path]) -> dict[Path, Path]:
     content = file.read()
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
-    found = {}
+    found: dict[Path, Path] = {}
     for path in (_absolute(os.fsdecode(name)) for name in names if name.strip()):
         if path.is_dir():
             found |= _in_folder(path, results)
