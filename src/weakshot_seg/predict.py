@@ -18,7 +18,7 @@ from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.prediction.images import predict_images
 from weakshot_seg.prediction.record import Origin
-from weakshot_seg.prediction.results import KINDS, Results
+from weakshot_seg.prediction.results import Results
 from weakshot_seg.prediction.sources import find_items
 from weakshot_seg.prediction.videos import VideoSettings, predict_videos
 from weakshot_seg.segmenter import Segmenter
@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.threads < 1:
         raise ConfigError(f"threads={cfg.threads} must be positive")
     out = Path(cfg.out).expanduser().absolute()
-    items = find_items(_several(cfg.source), [out / kind for kind in KINDS], sys.stdin.buffer)
+    items = find_items(_several(cfg.source), sys.stdin.buffer)
     module = load_module(cfg.ckpt, cfg.allow_targets)
     segmenter = Segmenter(module, cfg.device, instantiate(cfg.inference))
     resize = module.recipe["data"]["val_transform"]

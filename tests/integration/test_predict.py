@@ -172,7 +172,7 @@ def test_classes_and_scores(eager: Path, predict: Predict, tmp_path: Path) -> No
     predict(tmp_path / "in", f"ckpt={eager}", "scores=[water,heart]")
     predict(tmp_path / "in", f"ckpt={eager}", "scores=[water,heart]", f"out={tmp_path}/again")
     assert same_bytes(tmp_path / "out", tmp_path / "again")
-    meaning = json.loads((tmp_path / "out" / "model.json").read_text())["classes"]
+    meaning = json.loads((tmp_path / "out" / "predictions.json").read_text())["classes"]
     assert [entry["name"] for entry in meaning] == list(SyntheticScenes.class_names)
     segmenter = weakshot_seg.load(eager, "cpu")
     for name, ids in labels(tmp_path / "out").items():
@@ -302,7 +302,7 @@ def test_results_of_others_are_not_replaced(
     line = refusal(main, ckpt, f"source={tmp_path}/left", out, "inference=sliding")
     assert "holds predictions of another model or inference" in line
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "model.json").write_text("[1]")
+    (tmp_path / "mine" / "predictions.json").write_text("[1]")
     assert "is not one of predictions" in refusal(main, ckpt, f"source={tmp_path}/left", f"out={tmp_path}/mine")
     assert written(tmp_path / "out") == before
     predict(tmp_path / "right", f"ckpt={eager}", "overwrite=true")
@@ -310,12 +310,24 @@ def test_results_of_others_are_not_replaced(
 
 
 def test_results_within_the_source(predict: Predict, tmp_path: Path) -> None:
-    photo(tmp_path / "in" / "a.png")
+    for folder in ("in", "same"):
+        photo(tmp_path / folder / "a.png")
     for _ in range(2):
-        predict(tmp_path / "in", f"out={tmp_path}/in/out")
-        predict(tmp_path / "in", f"out={tmp_path}/in", "overlay_size=0")
-    assert labels(tmp_path / "in").keys() == {"a", "out/overlays/a", "out/labels/a"}  # those of another call are photos
-    assert labels(tmp_path / "in" / "out").keys() >= {"a"}
+        predict(tmp_path / "in", f"out={tmp_path}/in/whole")
+        predict(tmp_path / "in", f"out={tmp_path}/in/sliding", "inference=sliding")
+        predict(tmp_path / "same", f"out={tmp_path}/same")
+    for out in ("in/whole", "in/sliding", "same"):
+        assert labels(tmp_path / out).keys() == {"a"}
+
+
+def test_files_of_others_are_not_overwritten(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:
+    photo(tmp_path / "data" / "a.jpg")
+    mask = photo(tmp_path / "data" / "labels" / "a.png")
+    before = mask.read_bytes()
+    for setting in ("overwrite=false", "overwrite=true"):
+        line = refusal(main, ckpt, f"source={tmp_path}/data/a.jpg", f"out={tmp_path}/data", setting)
+        assert "has a folder labels, but no predictions.json" in line
+    assert mask.read_bytes() == before
 
 
 def test_broken_files_are_named_and_the_others_done(

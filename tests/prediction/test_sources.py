@@ -34,9 +34,8 @@ def root(tmp_path: Path) -> Path:
 def find(tmp_path: Path) -> Find:
     """Finds; returns path -> name of the results, paths relative to the temporary folder."""
 
-    def call(*sources: object, listed: bytes = b"", results: tuple[str, ...] = ()) -> dict[str, str]:
-        folders = [tmp_path / folder for folder in results]
-        items = find_items([str(source) for source in sources], folders, io.BytesIO(listed))
+    def call(*sources: object, listed: bytes = b"") -> dict[str, str]:
+        items = find_items([str(source) for source in sources], io.BytesIO(listed))
         return {item.path.relative_to(tmp_path).as_posix(): item.name for item in items}
 
     return call
@@ -91,20 +90,21 @@ def test_paths_on_standard_input(separator: bytes, root: Path, find: Find) -> No
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     strange = os.fsencode(tmp_path) + b"/a\nb\xff.jpg"
-    (item,) = find_items(["-"], [], io.BytesIO(strange + b"\0"))
+    (item,) = find_items(["-"], io.BytesIO(strange + b"\0"))
     assert os.fsencode(item.path) == strange
 
 
 def test_results_are_not_predicted_again(root: Path, find: Find) -> None:
     touch(root / "out" / "labels" / "a.png")
     touch(root / "out" / "mine.png")
-    results = ("in/out/labels", "in/out/overlays")
-    assert "in/out/mine.png" in find(root, results=results)
+    touch(root / "labels" / "a.png")  # such a folder alone is nobody's result
+    touch(root / "out" / "predictions.json")
+    assert find(root).keys() >= {"in/out/mine.png", "in/labels/a.png"}
     for source, listed in ((root, b""), (f"{root}/**/*.png", b""), ("-", b"%s/out/labels/a.png\n%s/a.jpg")):
         listed = listed.replace(b"%s", os.fsencode(root))
-        assert "in/out/labels/a.png" not in find(source, listed=listed, results=results)
+        assert "in/out/labels/a.png" not in find(source, listed=listed)
     with pytest.raises(ConfigError, match=r"labels/a.png is itself a result"):
-        find(root / "out" / "labels" / "a.png", results=results)
+        find(root / "out" / "labels" / "a.png")
 
 
 def test_nothing_found(root: Path, find: Find) -> None:
@@ -139,7 +139,7 @@ def test_no_two_results_are_one_file(tmp_path: Path) -> None:
         path = tmp_path.joinpath(*folders, name)
         if not path.exists() and not any(parent.is_file() for parent in path.parents):
             touch(path)
-    items = find_items([str(tmp_path)], [], io.BytesIO())
+    items = find_items([str(tmp_path)], io.BytesIO())
     assert len(items) > 50
     names = [part for item in items for part in written(item)]
     assert len(set(names)) == len(names)

@@ -1,8 +1,4 @@
-"""A folder of results: what lies where, whose results they are, and which are finished.
-
-``labels/NAME.png`` (class ids, with palette), ``overlays/NAME.jpg``, ``scores/NAME.npz`` and, written last,
-``classes/NAME.json``: what has it is finished. ``model.json`` says what the ids mean and what predicted them.
-"""
+"""Writing results: whose they are, which are finished, and that no other file is lost."""
 
 from __future__ import annotations
 
@@ -18,15 +14,13 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import numpy as np
 
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.prediction.layout import ABOUT, KINDS
 from weakshot_seg.prediction.record import Origin, Record, write_json
 from weakshot_seg.prediction.sources import Item
 from weakshot_seg.segmentation import Segmentation
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.visualize import palette
-
-KINDS = {"labels": ".png", "overlays": ".jpg", "scores": ".npz", "classes": ".json"}
-"""Folders of results and the suffix of the files in them."""
 
 
 class Results:
@@ -61,16 +55,16 @@ class Results:
             )
         self.out, self.origin, self.scores = out, origin, list(scores)
         self.overlay_size, self.overwrite = overlay_size, overwrite
-        if overwrite or not self._claimed():
-            with self.writing():
-                write_json(out / "model.json", asdict(origin) | {"classes": _legend(split)})
+        self._check_folder()
+        with self.writing():
+            write_json(out / ABOUT, asdict(origin) | {"classes": _legend(split)})
 
     def path(self, kind: str, name: str, suffix: str | None = None) -> Path:
         """File of a result.
 
         Args:
-            kind: see :data:`KINDS`.
-            name: of an :class:`Item`.
+            kind: see :data:`~weakshot_seg.prediction.layout.KINDS`.
+            name: of an item.
             suffix: None: that of the kind.
         """
         return self.out / kind / f"{name}{KINDS[kind] if suffix is None else suffix}"
@@ -145,23 +139,26 @@ class Results:
                 "what is finished is kept"
             ) from error
 
-    def _claimed(self) -> bool:
-        path = self.out / "model.json"
+    def _check_folder(self) -> None:
+        path = self.out / ABOUT
         if not path.exists():
-            return False
+            strange = [kind for kind in KINDS if (self.out / kind).exists()]
+            if strange:
+                raise ConfigError(
+                    f"out={self.out} has a folder {strange[0]}, but no {ABOUT}, so that it is not of predictions: "
+                    "name another folder"
+                )
+            return
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-            theirs = Origin(**{name: before[name] for name in asdict(self.origin)})
+            content = json.loads(path.read_text(encoding="ascii"))
+            before = Origin(**{name: content[name] for name in asdict(self.origin)})
         except (OSError, ValueError, TypeError, KeyError) as error:
+            raise ConfigError(f"out={self.out}: its {ABOUT} is not one of predictions; name another folder") from error
+        if before.mark != self.origin.mark and not self.overwrite:
             raise ConfigError(
-                f"out={self.out}: its {path.name} is not one of predictions; name another folder"
-            ) from error
-        if theirs.mark != self.origin.mark:
-            raise ConfigError(
-                f"out={self.out} holds predictions of another model or inference (ckpt={theirs.checkpoint}, "
-                f"{theirs.inference}): name another folder, or set overwrite=true"
+                f"out={self.out} holds predictions of another model or inference (ckpt={before.checkpoint}, "
+                f"{before.inference}): name another folder, or set overwrite=true"
             )
-        return True
 
 
 def write_scores(path: Path, result: Segmentation, names: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from weakshot_seg.data.images import IMAGE_SUFFIXES
 from weakshot_seg.errors import ConfigError, DataError
+from weakshot_seg.prediction.layout import is_result
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 STDIN = "-"
@@ -38,7 +39,7 @@ class Item:
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_items(sources: Sequence[str], results: Sequence[Path], listed: BinaryIO) -> list[Item]:
+def find_items(sources: Sequence[str], listed: BinaryIO) -> list[Item]:
     """Images and videos, each once, in the order of the sources; those of a folder or pattern sorted by path.
 
     Results keep the folders of their images: names are paths below the deepest folder that all sources share. Where two
@@ -46,8 +47,7 @@ def find_items(sources: Sequence[str], results: Sequence[Path], listed: BinaryIO
 
     Args:
         sources: each a file, a folder (with all in it), a glob pattern (``**``: any folders), or ``-``: paths in
-            ``listed``. What is hidden (``.name``) is left out, unless it is named itself.
-        results: folders of results; what lies in them is not predicted again.
+            ``listed``. What is hidden (``.name``) is left out, unless it is named itself; results of predictions are.
         listed: paths, one per line or separated by NUL. Those that do not exist are items, too: whoever reads them says
             which, and goes on.
 
@@ -57,52 +57,56 @@ def find_items(sources: Sequence[str], results: Sequence[Path], listed: BinaryIO
     """
     found: dict[Path, Path] = {}  # file -> the folder that it was found in
     for source in sources:
-        files = _listed(listed, results) if source == STDIN else _named(source, results)
+        files = _listed(listed) if source == STDIN else _named(source)
         if not files:
-            what = "no paths on standard input" if source == STDIN else "no such file, or no images and videos"
-            raise DataError(f"source={source}: {what} ({', '.join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))}) there")
+            known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+            raise DataError(
+                f"source={source}: no paths on standard input"
+                if source == STDIN
+                else f"source={source}: no such file, or no images and videos ({known}) there"
+            )
         for file, folder in files.items():
             found.setdefault(file, folder)
     return _with_names(found)
 
 
-def _named(source: str, results: Sequence[Path]) -> dict[Path, Path]:
-    path = _absolute(source)
+def _named(source: str) -> dict[Path, Path]:
+    path = _absolute(os.path.expanduser(source))
     if path.is_file():
-        if _within(path, results):
+        if is_result(path):
             raise ConfigError(f"source={source} is itself a result: name another folder for new ones (out=...)")
         return {path: path.parent}
     if path.is_dir():
-        return _in_folder(path, results)
+        return _in_folder(path)
     fixed = list(takewhile(lambda part: not set("*?[") & set(part), path.parts[:-1]))
-    return _kept(map(Path, glob.glob(str(path), recursive=True)), Path(*fixed), results)
+    return _kept(map(Path, glob.glob(str(path), recursive=True)), Path(*fixed))
 
 
-def _listed(file: BinaryIO, results: Sequence[Path]) -> dict[Path, Path]:
+def _listed(file: BinaryIO) -> dict[Path, Path]:
     content = file.read()
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
     found: dict[Path, Path] = {}
     for path in (_absolute(os.fsdecode(name)) for name in names if name.strip()):
         if path.is_dir():
-            found |= _in_folder(path, results)
-        elif not _within(path, results):
+            found |= _in_folder(path)
+        elif not is_result(path):
             found[path] = path.parent
     return found
 
 
-def _in_folder(folder: Path, results: Sequence[Path]) -> dict[Path, Path]:
-    found = folder.rglob("*")
-    return _kept(
-        (p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts)), folder, results
+def _in_folder(folder: Path) -> dict[Path, Path]:
+    visible = (
+        path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
+    return _kept(visible, folder)
 
 
-def _kept(paths: Iterable[Path], folder: Path, results: Sequence[Path]) -> dict[Path, Path]:
+def _kept(paths: Iterable[Path], folder: Path) -> dict[Path, Path]:
     known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
     return {
         path: folder
         for path in sorted(paths)
-        if path.suffix.lower() in known and not _within(path, results) and path.is_file()
+        if path.suffix.lower() in known and not is_result(path) and path.is_file()
     }
 
 
@@ -124,8 +128,4 @@ def _with_names(found: dict[Path, Path]) -> list[Item]:
 
 
 def _absolute(path: str) -> Path:
-    return Path(os.path.abspath(Path(path).expanduser()))
-
-
-def _within(path: Path, folders: Sequence[Path]) -> bool:
-    return any(path.is_relative_to(folder) for folder in folders)
+    return Path(os.path.abspath(path))

@@ -16,6 +16,8 @@ from weakshot_seg.errors import DataError
 
 CLOCK = 90_000
 """Ticks per second of written videos: frames keep their times, also of videos without a constant rate."""
+LOCAL = {"protocol_whitelist": "file"}
+"""A playlist under the name of a video must not fetch anything from the network."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ def read_frames(path: Path, every: int = 1) -> Iterator[Frame]:
         DataError: the file is missing, broken or has no picture.
     """
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=LOCAL) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None:
                 raise DataError(f"video {path} has no pictures: remove it")
@@ -59,7 +61,7 @@ def read_frames(path: Path, every: int = 1) -> Iterator[Frame]:
 def frame_count(path: Path) -> int | None:
     """About how many frames a video has, as its header says; None if it does not."""
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=LOCAL) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None:
                 return None
