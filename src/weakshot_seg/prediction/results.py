@@ -55,9 +55,9 @@ class Results:
             )
         self.out, self.origin, self.scores = out, origin, list(scores)
         self.overlay_size, self.overwrite = overlay_size, overwrite
-        self._check_folder()
-        with self.writing():
-            write_json(out / ABOUT, asdict(origin) | {"classes": _legend(split)})
+        if self._mark_of_folder() != origin.mark:
+            with self.writing():
+                write_json(out / ABOUT, asdict(origin) | {"classes": _legend(split)})
 
     def path(self, kind: str, name: str, suffix: str | None = None) -> Path:
         """File of a result.
@@ -139,7 +139,7 @@ class Results:
                 "what is finished is kept"
             ) from error
 
-    def _check_folder(self) -> None:
+    def _mark_of_folder(self) -> str | None:
         path = self.out / ABOUT
         if not path.exists():
             strange = [kind for kind in KINDS if (self.out / kind).exists()]
@@ -148,7 +148,7 @@ class Results:
                     f"out={self.out} has a folder {strange[0]}, but no {ABOUT}, so that it is not of predictions: "
                     "name another folder"
                 )
-            return
+            return None
         try:
             content = json.loads(path.read_text(encoding="ascii"))
             before = Origin(**{name: content[name] for name in asdict(self.origin)})
@@ -159,6 +159,7 @@ class Results:
                 f"out={self.out} holds predictions of another model or inference (ckpt={before.checkpoint}, "
                 f"{before.inference}): name another folder, or set overwrite=true"
             )
+        return before.mark
 
 
 def write_scores(path: Path, result: Segmentation, names: Sequence[str]) -> None:

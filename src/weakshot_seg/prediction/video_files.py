@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,6 +19,8 @@ from weakshot_seg.errors import DataError
 
 CLOCK = 90_000
 """Ticks per second of written videos: frames keep their times, also of videos without a constant rate."""
+USUAL_RATE = Fraction(25)
+"""Frames per second where a file does not say."""
 LOCAL = {"protocol_whitelist": "file"}
 """A playlist under the name of a video must not fetch anything from the network."""
 
@@ -41,42 +46,35 @@ def read_frames(path: Path, every: int = 1) -> Iterator[Frame]:
     Raises:
         DataError: the file is missing, broken or has no picture.
     """
-    try:
-        with av.open(str(path), options=LOCAL) as container:
-            stream = next(iter(container.streams.video), None)
-            if stream is None:
-                raise DataError(f"video {path} has no pictures: remove it")
-            stream.thread_type = "AUTO"
-            rate = stream.average_rate or Fraction(25)
-            for number, frame in enumerate(container.decode(stream)):
-                if number % every == 0:
-                    pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                    seconds = frame.time if frame.time is not None else float(number / rate)
-                    yield Frame(number, seconds, np.ascontiguousarray(pixels))
-    except (av.error.FFmpegError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(f"cannot read video {path} ({reason}): replace or remove it") from error
+    with _opened(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        rate = stream.average_rate or USUAL_RATE
+        for number, frame in enumerate(container.decode(stream)):
+            if number % every == 0:
+                pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                seconds = frame.time if frame.time is not None else float(number / rate)
+                yield Frame(number, seconds, np.ascontiguousarray(pixels))
 
 
-def frame_count(path: Path) -> int | None:
-    """About how many frames a video has, as its header says; None if it does not."""
-    try:
-        with av.open(str(path), options=LOCAL) as container:
-            stream = next(iter(container.streams.video), None)
-            if stream is None:
-                return None
-            seconds = float(container.duration / av.time_base) if container.duration else 0.0
-            return stream.frames or round(seconds * float(stream.average_rate or 0)) or None
-    except (av.error.FFmpegError, OSError):
-        return None
+def length_and_rate(path: Path) -> tuple[int | None, Fraction]:
+    """About how many frames a video has, as its header says (None: it does not), and how many per second.
+
+    Raises:
+        DataError: the file is missing, broken or has no picture.
+    """
+    with _opened(path) as (container, stream):
+        seconds = float(container.duration / av.time_base) if container.duration else 0.0
+        rate = stream.average_rate or USUAL_RATE
+        return stream.frames or round(seconds * float(rate)) or None, rate
 
 
-def write_video(path: Path, pictures: Iterable[tuple[float, Image.Image]]) -> None:
+def write_video(path: Path, pictures: Iterable[tuple[float, Image.Image]], rate: Fraction) -> None:
     """Writes an MP4 (H.264; MPEG-4 where FFmpeg lacks its encoder).
 
     Args:
         path: of the file, with any suffix.
         pictures: time in seconds and RGB picture; all take the size of the first, and times rise.
+        rate: pictures per second, about.
 
     Raises:
         OSError: the file cannot be written.
@@ -86,7 +84,7 @@ def write_video(path: Path, pictures: Iterable[tuple[float, Image.Image]]) -> No
         last = -1
         for seconds, picture in pictures:
             if stream is None:
-                stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=25)
+                stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate)
                 stream.width, stream.height = (length + length % 2 for length in picture.size)  # colours are halved
                 stream.pix_fmt = "yuv420p"
                 stream.codec_context.time_base = Fraction(1, CLOCK)
@@ -98,3 +96,16 @@ def write_video(path: Path, pictures: Iterable[tuple[float, Image.Image]]) -> No
             container.mux(stream.encode(frame))
         if stream is not None:
             container.mux(stream.encode())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    try:
+        with av.open(str(path), options=LOCAL) as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None:
+                raise DataError(f"video {path} has no pictures: remove it")
+            yield container, stream
+    except (av.error.FFmpegError, OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"cannot read video {path} ({reason}): replace or remove it") from error

@@ -104,10 +104,10 @@ def _finished(item: Item, results: Results, settings: VideoSettings) -> bool:
 def _predict_video(
     segmenter: Segmenter, item: Item, results: Results, settings: VideoSettings, batch_size: int, threads: int
 ) -> None:
-    from weakshot_seg.prediction.video_files import frame_count, read_frames, write_video
+    from weakshot_seg.prediction.video_files import length_and_rate, read_frames, write_video
 
     done: list[Record] = []
-    count = frame_count(item.path)
+    count, rate = length_and_rate(item.path)
     total = None if count is None else -(-count // settings.every)
     with results.writing():
         results.path("classes", item.name).unlink(missing_ok=True)
@@ -147,7 +147,7 @@ def _predict_video(
         pictures = in_threads(draw, read_frames(item.path, settings.every), threads)
         drawn = tqdm(pictures, "drawing", len(done), unit="frame", leave=False, disable=None)
         with results.writing(), replacing(results.path("overlays", item.name, ".mp4")) as temporary:
-            write_video(temporary, drawn)
+            write_video(temporary, drawn, rate / settings.every)
     with results.writing():
         write_json(results.path("classes", item.name), VideoRecord(str(item.path), settings.every, done))
         _remove(results, "classes", item, done)
