@@ -107,8 +107,8 @@ class Results:
             ConfigError: a file cannot be written.
         """
         with self.writing():
-            done = self.path("classes", item.name)
-            done.unlink(missing_ok=True)  # an interrupted call must not leave it beside half of the new results
+            for kind in reversed(KINDS):  # an interrupted call must not leave old results beside new ones
+                self.path(kind, item.name).unlink(missing_ok=True)
             with replacing(self.path("labels", item.name)) as temporary:
                 result.label_image().save(temporary, "PNG")
             if self.overlay_size != 0 and item.frame is None:
@@ -120,7 +120,7 @@ class Results:
             height, width = result.labels.shape
             classes = list(result.classes)
             record = Record(str(item.path), item.frame, seconds, height, width, self.origin.mark, self.scores, classes)
-            write_json(done, record)
+            write_json(self.path("classes", item.name), record)
         return record
 
     @contextmanager

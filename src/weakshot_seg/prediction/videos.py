@@ -111,6 +111,7 @@ def _predict_video(
     total = None if count is None else -(-count // settings.every)
     with results.writing():
         results.path("classes", item.name).unlink(missing_ok=True)
+        results.path("overlays", item.name, ".mp4").unlink(missing_ok=True)
 
     with tqdm(desc=item.path.name, total=total, unit="frame", disable=None) as progress:
 
