@@ -39,7 +39,7 @@ KNOWN_TO = {
     "cv2": {"data/transforms.py"},
     "scipy": {"losses/matcher.py", "data/matlab.py"},
     "h5py": {"data/matlab.py"},
-    "filelock": {"data/label_cache.py"},
+    "filelock": {"data/label_cache.py", "utils/run_lock.py"},
     "hydra": {"entry", "config.py"},
     "omegaconf": {"entry", "config.py"},
     "wandb": {"callbacks/wandb_dashboard.py"},

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
 
-from weakshot_seg.errors import ConfigError
+from weakshot_seg.errors import BrokenCheckpointError, ConfigError
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.structures import ClassSplit
+
+log = logging.getLogger(__name__)
 
 
 def build_module(recipe: dict[str, Any], class_split: ClassSplit) -> WeakShotModule:
@@ -24,7 +27,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint of ours as plain containers and tensors, on the CPU; nothing in the file is executed.
 
     Raises:
-        ConfigError: the file is missing, truncated, or not one of ours.
+        ConfigError: the file is missing or not one of ours.
+        BrokenCheckpointError: it is truncated, or no checkpoint at all.
     """
     if not path.is_file():
         raise ConfigError(f"ckpt={path}: no such file; training writes outputs/<name>/split<n>/checkpoints/last.ckpt")
@@ -32,7 +36,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can fail anywhere in the readers of zip archives and pickles
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"ckpt={path} cannot be read, it may be truncated or no checkpoint: {reason}") from error
+        raise BrokenCheckpointError(
+            f"ckpt={path} cannot be read, it may be truncated or no checkpoint: {reason}"
+        ) from error
     if not isinstance(checkpoint, dict) or "weakshot_seg" not in checkpoint:
         raise ConfigError(f"ckpt={path} was not written by weakshot_seg.train")
     return checkpoint
@@ -53,6 +59,27 @@ def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
             f"ckpt={path} does not fit this model: {reason}; use the settings it was trained with"
         ) from error
     return checkpoint
+
+
+def load_last(module: WeakShotModule, directory: Path) -> Path | None:
+    """Puts the weights to resume from into ``module``: of ``last.ckpt``, or ``previous.ckpt`` where that cannot be read.
+
+    Returns:
+        Which file it was; None if there is neither.
+
+    Raises:
+        ConfigError: see :func:`load_weights`, of the last file there is.
+    """
+    paths = [path for name in ("last.ckpt", "previous.ckpt") if (path := directory / name).is_file()]
+    for path in paths:
+        try:
+            load_weights(module, path)
+            return path
+        except BrokenCheckpointError as error:
+            if path == paths[-1]:
+                raise
+            log.warning("%s; going on from %s", error, paths[-1])
+    return None
 
 
 def start_from(module: WeakShotModule, path: str | Path) -> None:
