@@ -35,10 +35,10 @@ def main(cfg: DictConfig) -> float | None:
     first = Path(cfg.output_dir)
     with run_lock(first):
         novel_iou = train(cfg)
-    if cfg.retrain:
-        labels = first / "pseudo_labels"
-        make_pseudo_labels(first / "checkpoints" / "last.ckpt", labels, cfg.inference, cfg.trainer)
-        novel_iou = train(retraining(cfg, labels))
+        if cfg.retrain:
+            labels = first / "pseudo_labels"
+            make_pseudo_labels(first / "checkpoints" / "last.ckpt", labels, cfg.inference, cfg.trainer)
+            novel_iou = train(retraining(cfg, labels))
     return novel_iou
 
 
