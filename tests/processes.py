@@ -7,7 +7,6 @@ import logging
 import multiprocessing
 import os
 import pydoc
-import signal
 import subprocess
 import sys
 from collections.abc import Callable

@@ -62,7 +62,7 @@ def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
 
 
 def load_last(module: WeakShotModule, directory: Path) -> Path | None:
-    """Puts the weights to resume from into ``module``: of ``last.ckpt``, or ``previous.ckpt`` where that cannot be read.
+    """Puts the weights to resume from into ``module``: of ``last.ckpt``, or ``previous.ckpt`` if that is broken.
 
     Returns:
         Which file it was; None if there is neither.

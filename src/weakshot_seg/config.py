@@ -110,7 +110,9 @@ def _mendable(error: BaseException) -> str | None:
         if isinstance(cause, UserError):
             return _one_line(cause)
         if isinstance(cause, OSError) and cause.errno in NO_SPACE:
-            return f"{_one_line(cause)}: make room; files written before are complete, and resume=true goes on from them"
+            return (
+                f"{_one_line(cause)}: make room; files written before are complete, and resume=true goes on from them"
+            )
         if isinstance(cause, RuntimeError) and str(cause).startswith("DataLoader worker"):
             return (
                 f"{_one_line(cause)} Most often the memory is full: lower data.num_workers or data.batch_size, or set "

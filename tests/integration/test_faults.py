@@ -107,7 +107,9 @@ def test_asked_to_end(settings: tuple[str, ...], train: Train, metrics_of: Metri
     ):
         job = start(tmp_path, *run, fault=Signal(number, MODULE, function, call, group=True))
         assert job.finish() == 128 + number, job.output
-        told = f"stopped by {number.name}: step {step} is saved in {tmp_path}/checkpoints/last.ckpt; the same command with"
+        told = (
+            f"stopped by {number.name}: step {step} is saved in {tmp_path}/checkpoints/last.ckpt; the same command with"
+        )
         assert job.output.count(told) == 1, job.output
         assert "Traceback" not in job.output
         assert state(tmp_path)["global_step"] == step
@@ -118,10 +120,12 @@ def test_asked_to_end(settings: tuple[str, ...], train: Train, metrics_of: Metri
 
 
 def test_slurm_requeues(settings: tuple[str, ...], tmp_path: Path) -> None:
-    """The state is saved before the job is put back into the queue; there the same command goes on in the same folder."""
+    """The state is saved before the job is put into the queue again; the same command goes on in the same folder."""
     scontrol = tmp_path / "bin" / "scontrol"
     scontrol.parent.mkdir()
-    scontrol.write_text(f"#!/bin/sh\necho $* >> {tmp_path}/calls; ls {tmp_path}/*/*/*/checkpoints >> {tmp_path}/calls\n")
+    scontrol.write_text(
+        f"#!/bin/sh\necho $* >> {tmp_path}/calls; ls {tmp_path}/*/*/*/checkpoints >> {tmp_path}/calls\n"
+    )
     scontrol.chmod(0o755)
     slurm = {"PATH": f"{scontrol.parent}:{os.environ['PATH']}", "SLURM_JOB_ID": "77", "SLURM_JOB_NAME": "train"}
     slurm |= {"SLURM_NTASKS": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
@@ -222,7 +226,9 @@ def test_a_killed_worker(
     assert_same_run(train(tmp_path, *EIGHT_STEPS, "resume=true"), undisturbed, metrics_of)
 
 
-def test_two_runs_in_one_folder(settings: tuple[str, ...], refusal: Callable[..., str], train: Train, tmp_path: Path) -> None:
+def test_two_runs_in_one_folder(
+    settings: tuple[str, ...], refusal: Callable[..., str], train: Train, tmp_path: Path
+) -> None:
     """Started at the same moment, one trains; the lock of a killed process is no obstacle."""
     run = (*settings, f"hydra.run.dir={tmp_path}")
     jobs = [start(tmp_path, *run), start(tmp_path, *run)]

@@ -19,8 +19,8 @@ from weakshot_seg.utils.signals import StopRequest, requeue_slurm_job
 class LastCheckpoint(Checkpoint):
     """Keeps ``last.ckpt``, and as ``previous.ckpt`` the one before, should the last be spoilt.
 
-    Saves at a step interval, around every validation, at the end, and when the process is asked to end (Ctrl-C, SIGTERM,
-    SIGUSR1): then training stops after the current step with :class:`StoppedBySignal`. Always between two optimiser
+    Saves at a step interval, around every validation, at the end, and when the process is asked to end (Ctrl-C,
+    SIGTERM, SIGUSR1): then training stops after the current step with :class:`StoppedBySignal`. Always between two optimiser
     steps, for a checkpoint amid accumulated gradients would not resume to the same run. A validation that was
     interrupted is made up for. Loggers have written what happened before a checkpoint.
 
@@ -101,14 +101,14 @@ class LastCheckpoint(Checkpoint):
         self._stop_if_asked(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """If the last validation was interrupted, no step is left and this is the first hook of the resumed training."""
+        """If the last validation was interrupted, no step is left: this is the first hook of the resumed training."""
         self._make_up(trainer)
 
     def _amid_training(self, trainer: pl.Trainer) -> bool:
         return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and self._between_steps
 
     def _make_up(self, trainer: pl.Trainer) -> None:
-        """Runs the validation after the current step if it is due and was not finished; Lightning would leave it out."""
+        """Runs the validation after the current step if it is due and was not finished; Lightning leaves it out."""
         batches = trainer.global_step * trainer.accumulate_grad_batches
         if not (trainer.enable_validation and batches and self._validated_step < trainer.global_step):
             return
