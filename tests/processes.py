@@ -63,6 +63,7 @@ def _main(folder: Path, arguments: tuple[str, ...], log: Path, fault: Fault | No
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # of data loading processes, as in any other process
     sys.argv = ["weakshot_seg", *arguments]
     if fault is not None:
         fault()
@@ -101,7 +102,7 @@ class Signal:
             calls += 1
             if calls == self.call:  # by another process: workers obey their parent
                 target = f"{'-' if self.group else ''}{os.getpid()}"
-                subprocess.run(["kill", f"-{int(self.number)}", "--", target], check=True)
+                subprocess.run(["kill", f"-{int(self.number)}", "--", target], check=True, start_new_session=True)
             return original(*args, **kwargs)
 
         setattr(owner, self.function, faulty)

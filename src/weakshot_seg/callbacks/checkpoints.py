@@ -20,8 +20,8 @@ class LastCheckpoint(Checkpoint):
     """Keeps ``last.ckpt``, and as ``previous.ckpt`` the one before, should the last be spoilt.
 
     Saves at a step interval, around every validation, at the end, and when the process is asked to end (Ctrl-C,
-    SIGTERM, SIGUSR1): then training stops after the current step with :class:`StoppedBySignal`. Always between two optimiser
-    steps, for a checkpoint amid accumulated gradients would not resume to the same run. A validation that was
+    SIGTERM, SIGUSR1): then training stops after the current step with :class:`StoppedBySignal`. Always between two
+    optimiser steps, for a checkpoint amid accumulated gradients would not resume to the same run. A validation that was
     interrupted is made up for. Loggers have written what happened before a checkpoint.
 
     ``ModelCheckpoint`` has no such mode: with a step interval it leaves out the end, and with a monitored metric its

@@ -22,7 +22,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: another process holds it.
     """
-    if rank_zero_only.rank:
+    if getattr(rank_zero_only, "rank", 0):  # Lightning sets it without declaring it
         yield
         return
     folder.mkdir(parents=True, exist_ok=True)
