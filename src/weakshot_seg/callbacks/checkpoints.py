@@ -123,7 +123,7 @@ class LastCheckpoint(Checkpoint):
         self._saved_step = trainer.global_step
         self._flush(trainer)
         new, previous = self.path.with_name("new.ckpt"), self.path.with_name("previous.ckpt")
-        trainer.save_checkpoint(new)
+        trainer.save_checkpoint(new, weights_only=False)  # with the state of the training
         if trainer.is_global_zero:
             if self._keep_last:
                 os.replace(self.path, previous)
