@@ -48,7 +48,7 @@ KNOWN_TO = {
     "av": {"prediction/video_files.py"},
     "h5py": {"data/matlab.py"},
     "yaml": {"results/runs.py"},
-    "filelock": {"data/label_cache.py"},
+    "filelock": {"data/label_cache.py", "utils/run_lock.py"},
     "hydra": {"entry", "config.py"},
     "omegaconf": {"entry", "config.py"},
     "wandb": {"callbacks/wandb_dashboard.py"},
