@@ -34,6 +34,7 @@ ALLOWED = {
     "exporting": GROUND | {"inference", "lightning_module"},
     "segmentation": GROUND | {"inference"},
     "demo": GROUND | {"data", "segmentation", "segmenter"},
+    "prediction": GROUND | {"data", "segmentation", "segmenter"},
     "lightning_module": GROUND | {"losses", "models", "inference", "metrics", "optim"},
     "callbacks": GROUND | {"metrics", "lightning_module"},
 }
@@ -45,6 +46,7 @@ KNOWN_TO = {
     "scipy": {"losses/matcher.py", "data/matlab.py"},
     "huggingface_hub": {"hub/card.py", "hub/download.py"},
     "gradio": {"demo/page.py"},
+    "av": {"prediction/video_files.py"},
     "h5py": {"data/matlab.py"},
     "onnx": {"exporting/formats.py"},
     "onnxruntime": {"exporting/formats.py"},
