@@ -13,6 +13,14 @@ ALPHA = 0.25
 
 LN2 = math.log(2)
 
+AT_ONCE = {"cpu": 2**18, "cuda": 2**26}
+"""Numbers in a tensor of element-wise work: a CPU's cache should hold several, on a GPU it must be worth the launch."""
+
+
+def at_once(device: torch.device) -> int:
+    """See :data:`AT_ONCE`."""
+    return AT_ONCE.get(device.type, AT_ONCE["cuda"])
+
 
 def softplus(x: Tensor) -> Tensor:
     """log(1 + e^x), of any shape. Through log2: torch's own is up to ten times as slow on some CPUs (MKL's log1p)."""
@@ -82,6 +90,7 @@ def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
     return value + (gradient * (logits - logits.detach())).flatten(value.ndim).sum(-1)
 
 
+@torch.no_grad()
 def pairwise_mask_cost(logits: Tensor, masks: Tensor, focal_weight: float, dice_weight: float) -> Tensor:
     """focal_weight * focal + dice_weight * dice of every proposal with every mask, as matrix products.
 
@@ -94,13 +103,15 @@ def pairwise_mask_cost(logits: Tensor, masks: Tensor, focal_weight: float, dice_
     Returns:
         float ``[..., Q, N]``.
     """
-    probability = logits.sigmoid()
-    penalty = softplus(logits)
-    inside = ALPHA * (1 - probability).square() * (penalty - logits)  # focal loss of a pixel if in the mask
-    outside = (1 - ALPHA) * probability.square() * penalty  # ... if not
-    focal = ((inside - outside) @ masks + outside.sum(-1, keepdim=True)) / logits.shape[-1]
+    wrong = (-logits).sigmoid_().clamp_(min=torch.finfo(logits.dtype).tiny)  # 1 - p, of a pixel in the mask
+    penalty = torch.maximum(wrong.log2().mul_(-LN2), logits)  # softplus(logits), and its asymptote
+    probability = 1 - wrong
+    inside = wrong.square_().mul_(penalty - logits).mul_(ALPHA)  # focal loss of a pixel if in the mask
+    outside = penalty.mul_(probability).mul_(probability).mul_(1 - ALPHA)  # ... if not
+    outside_sum = outside.sum(-1, keepdim=True)
+    focal = (inside.sub_(outside) @ masks + outside_sum) / logits.shape[-1]
     total = probability.sum(-1, keepdim=True) + masks.sum(-2, keepdim=True)
-    dice = 1 - (2 * probability @ masks + 1) / (total + 1)
+    dice = 1 - (2 * (probability @ masks) + 1) / (total + 1)
     return focal_weight * focal + dice_weight * dice
 
 

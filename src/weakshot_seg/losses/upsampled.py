@@ -5,11 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weakshot_seg.losses.functional import mask_losses, with_gradient
+from weakshot_seg.losses.functional import at_once, mask_losses, with_gradient
 from weakshot_seg.losses.resize import LinearResize
-
-PIXELS_AT_ONCE = {"cpu": 2**18, "cuda": 2**26}
-"""Numbers in the largest tensor: what a CPU's cache holds several of; on a GPU enough to be worth a kernel."""
 
 
 def upsampled_mask_losses(logits: Tensor, masks: Tensor, resize: LinearResize) -> tuple[Tensor, Tensor]:
@@ -27,8 +24,7 @@ def upsampled_mask_losses(logits: Tensor, masks: Tensor, resize: LinearResize) -
     """
     values = logits.new_empty(2, *logits.shape[:2])
     gradients = logits.new_empty(2, *logits.shape)
-    at_once = PIXELS_AT_ONCE.get(logits.device.type, PIXELS_AT_ONCE["cuda"])
-    chunk = max(1, at_once // (logits.shape[2] * masks.shape[1] * masks.shape[2]))
+    chunk = max(1, at_once(logits.device) // (logits.shape[2] * masks.shape[1] * masks.shape[2]))
     with torch.no_grad():
         for start in range(0, len(masks), chunk):
             some = slice(start, start + chunk)
