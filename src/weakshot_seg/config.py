@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from weakshot_seg.config_check import check_settings
-from weakshot_seg.errors import UserError
+from weakshot_seg.errors import StoppedBySignal, UserError
 
 R = TypeVar("R")
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def conf_dir() -> Path:
@@ -86,9 +89,10 @@ class SweepStart(Callback):
 def entry_point(task: Callable[..., R]) -> Callable[..., R]:
     """Decorator under ``@hydra.main``: what the user can mend is one line on stderr and exit code 2, not a traceback.
 
-    That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built) and wrong
-    settings found by Hydra, OmegaConf and Lightning. Everything else is a bug and keeps its traceback, and so does
-    everything with ``HYDRA_FULL_ERROR=1``. Settings are checked before the task sees them.
+    That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built), wrong
+    settings found by Hydra, OmegaConf and Lightning, a full disk and a killed data loading process. Everything else is a
+    bug and keeps its traceback, and so does everything with ``HYDRA_FULL_ERROR=1``. A process that is asked to end says
+    so in one line and ends with 128 + the number of the signal. Settings are checked before the task sees them.
     """
 
     @functools.wraps(task)
@@ -97,6 +101,15 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
             if args and isinstance(args[0], DictConfig):
                 check_settings(args[0], shipped_settings(str(HydraConfig.get().job.config_name)))
             return task(*args, **kwargs)
+        except StoppedBySignal as stop:
+            print(stop.message, file=sys.stderr)
+            raise
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Lightning turns the one into the other
+            if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            print("interrupted", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
         except Exception as error:
             message = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else mendable(error)
             in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
@@ -122,6 +135,15 @@ def mendable(error: BaseException) -> str | None:
         # Lightning's error for settings is told by its name: importing it takes seconds
         if isinstance(cause, UserError) or type(cause).__name__ == "MisconfigurationException":
             return _one_line(cause)
+        if isinstance(cause, OSError) and cause.errno in NO_SPACE:
+            return (
+                f"{_one_line(cause)}: make room; files written before are complete, and resume=true goes on from them"
+            )
+        if isinstance(cause, RuntimeError) and str(cause).startswith("DataLoader worker"):
+            return (
+                f"{_one_line(cause)} Most often the memory is full: lower data.num_workers or data.batch_size, or set "
+                "data.num_workers=0; resume=true goes on from the last checkpoint"
+            )
     # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
     if isinstance(error, OmegaConfBaseException):
         return _one_line(error)
@@ -142,4 +164,10 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def requeued() -> bool:
+    """Resolver ``${requeued:}``: whether SLURM runs this job again, so that it goes on by itself."""
+    return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+
+
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("requeued", requeued, replace=True)

@@ -141,7 +141,9 @@ def check_settings(cfg: DictConfig, shipped: Mapping[str, Any] | None = None) ->
     assert isinstance(raw, dict)
     for group in BUILT:
         if raw.get(group) is not None and not isinstance(raw[group], Mapping):
-            raise ConfigError(f"{group}={_shown(raw[group])} must be a group of settings: choose a file of conf/{group}")
+            raise ConfigError(
+                f"{group}={_shown(raw[group])} must be a group of settings: choose a file of conf/{group}"
+            )
     settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     assert isinstance(settings, dict)
     if shipped is not None:
