@@ -90,9 +90,9 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
     """Decorator under ``@hydra.main``: what the user can mend is one line on stderr and exit code 2, not a traceback.
 
     That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built), wrong
-    settings found by Hydra, OmegaConf and Lightning, a full disk and a killed data loading process. Everything else is a
-    bug and keeps its traceback, and so does everything with ``HYDRA_FULL_ERROR=1``. A process that is asked to end says
-    so in one line and ends with 128 + the number of the signal. Settings are checked before the task sees them.
+    settings found by Hydra, OmegaConf and Lightning, a full disk and a killed data loading process. Everything else is
+    a bug and keeps its traceback, and so does everything with ``HYDRA_FULL_ERROR=1``. A process that is asked to end
+    says so in one line and ends with 128 + the number of the signal. Settings are checked before the task sees them.
     """
 
     @functools.wraps(task)

@@ -1,7 +1,7 @@
 """Settings are checked before anything is built: names, types, ranges, and what contradicts each other.
 
-There is no schema beside what is there already. Top-level settings are those of the shipped YAML file, of the types they
-have there; what a ``_target_`` takes is what its signature says. Only the ranges of numbers are listed here.
+There is no schema beside what is there already. Top-level settings are those of the shipped YAML file, of the types
+they have there; what a ``_target_`` takes is what its signature says. Only the ranges of numbers are listed here.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ HYDRAS_OWN = {
     "_convert_": Literal["none", "partial", "object", "all"],
     "_args_": list,
 }
+OF_SEVERAL_TYPES: dict[str, Any] = {
+    "source": str | Sequence[str],
+    "scores": str | Sequence[str],
+    "check_images": str | Sequence[str] | None,
+    "overlay_size": int | None,
+    "port": int | None,
+}
+"""Top-level settings of which the shipped value shows one type only."""
 TYPED = ("weakshot_seg.", "pytorch_lightning.", "hydra.")
 """Packages whose annotations are taken at their word; those of others may say less than their code accepts."""
 
@@ -62,6 +70,11 @@ RANGES: dict[str, Range] = {
     "examples": NOT_NEGATIVE,
     "thumbnails": NOT_NEGATIVE,
     "max_megapixels": POSITIVE,
+    "overlay_size": NOT_NEGATIVE,
+    "threads": Range(1, 1000),
+    "every": COUNT,
+    "max_difference": NOT_NEGATIVE,
+    "min_agreement": SHARE,
     # data
     "batch_size": COUNT,
     "val_batch_size": COUNT,
@@ -168,7 +181,8 @@ def check_node(key: str, node: Any) -> None:
         for name, child in node.items():
             if key in NAMED_PARTS and not (isinstance(child, Mapping) and "_target_" in child):
                 raise ConfigError(
-                    f"{key}.{name}={_shown(child)} has no _target_: choose one that exists, or drop it with ~{key}.{name}"
+                    f"{key}.{name}={_shown(child)} has no _target_: choose one that exists, or drop it with "
+                    f"~{key}.{name}"
                 )
             check_node(f"{key}.{name}", child)
         if "_target_" in node:
@@ -184,7 +198,7 @@ def check_together(settings: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: naming both, and the remedy.
     """
-    model, data, loss, trainer = (settings.get(group) or {} for group in ("model", "data", "loss", "trainer"))
+    model, data, loss = (settings.get(group) or {} for group in ("model", "data", "loss"))
     dim, heads = model.get("dim"), model.get("num_heads")
     if isinstance(dim, int) and isinstance(heads, int) and dim % heads:
         raise ConfigError(f"model.dim={dim} must be a multiple of model.num_heads={heads}")
@@ -206,11 +220,22 @@ def _check_top(settings: Mapping[str, Any], shipped: Mapping[str, Any], used: se
             if key not in used:  # what another setting refers to is a variable of the user's
                 raise ConfigError(f"{key}={_shown(value)} is no setting: {_similar(key, shipped)}")
         elif key not in BUILT:
-            _check_value(key, value, _type_of(shipped[key]), shipped[key])
-            _check_range(key, key, value)
+            _check_plain(key, value, shipped[key])
     for key in BUILT:
         if key in shipped and shipped[key] is not None and not isinstance(settings.get(key), Mapping):
             raise ConfigError(f"the settings {key} are missing: choose a file of conf/{key} with {key}=...")
+
+
+def _check_plain(key: str, value: Any, example: Any) -> None:
+    """A top-level setting, or a group of them that is built from no ``_target_``."""
+    name = key.rpartition(".")[2]
+    _check_value(key, value, OF_SEVERAL_TYPES.get(name, _type_of(example)), example)
+    _check_range(key, name, value)
+    if isinstance(example, Mapping):
+        for child in value:
+            if child not in example:
+                raise ConfigError(f"{key}.{child}={_shown(value[child])} is no setting: {_similar(child, example)}")
+            _check_plain(f"{key}.{child}", value[child], example[child])
 
 
 def _type_of(example: Any) -> Any:

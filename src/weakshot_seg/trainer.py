@@ -43,9 +43,9 @@ def check_devices(accelerator: str, devices: Any) -> None:
     """
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     most = max(num_cpus(), 2)  # two is how one tries whether several work
-    if (accelerator == "cpu" or (accelerator == "auto" and not has_gpu)) and str(devices).isdigit():
-        if int(devices) > most:
-            raise ConfigError(
-                f"trainer.devices={devices} would start as many processes, but this machine has no GPU and {num_cpus()} "
-                f"CPU(s): use trainer.devices=1, or {most} at most"
-            )
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
+    if on_cpu and str(devices).isdigit() and int(devices) > most:
+        raise ConfigError(
+            f"trainer.devices={devices} would start as many processes, but without a GPU this machine has {num_cpus()} "
+            f"CPU(s): use trainer.devices=1, or {most} at most"
+        )

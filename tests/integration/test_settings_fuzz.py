@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from weakshot_seg import card, check, evaluate, predict, pseudo_label, train
 from weakshot_seg.config import conf_dir, mendable, shipped_settings
 from weakshot_seg.config_check import BUILT, check_settings
 from weakshot_seg.trainer import make_trainer
@@ -51,6 +55,7 @@ BASES: dict[str, tuple[str, tuple[str, ...]]] = {
     "card": ("card", ("ckpt=CKPT", "out=OUT")),
     "app": ("app", ("ckpt=CKPT",)),
     "check": ("check", ("data=folder", "data.root=DIR")),
+    "export": ("export", ("ckpt=CKPT", "out=OUT")),
 }
 
 
