@@ -16,8 +16,9 @@ from omegaconf import DictConfig
 from weakshot_seg.checkpoint import load_module, own_data
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.errors import ConfigError
+from weakshot_seg.same_classes import check_classes
 from weakshot_seg.trainer import make_trainer
+from weakshot_seg.utils.run_status import recorded
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +28,19 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> float | None:
     """Prints the table, writes pictures and metrics.json; returns novel IoU."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)
+    identity = {key: cfg[key] for key in ("name", "split", "seed", "supervision")}
+    with recorded(run_dir, stage="evaluate", **identity):
+        return evaluate(cfg, run_dir)
+
+
+def evaluate(cfg: DictConfig, run_dir: Path) -> float | None:
+    """Measures the checkpoint of the settings; results go to ``run_dir``; returns novel IoU."""
     module = load_module(cfg.ckpt, cfg.allow_targets)
     module.inference = instantiate(cfg.inference)
     recipe = plain(cfg.data) if cfg.get("data") else own_data(module, cfg.ckpt)
     data: WeakShotDataModule = instantiate(recipe)
     data.setup("validate")
-    if data.class_names != module.class_split.names:
-        raise ConfigError(
-            f"the data have {len(data.class_names)} classes ({', '.join(data.class_names[:3])}, ...), "
-            f"but {cfg.ckpt} was trained on "
-            f"{len(module.class_split.names)} ({', '.join(module.class_split.names[:3])}, ...)"
-        )
+    check_classes(module.class_split, data.class_split, cfg.ckpt, cfg.force)
     trainer = make_trainer(cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=False)
     trainer.validate(module, data, verbose=False)
     assert module.report is not None

@@ -19,6 +19,7 @@ from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.optim import PolyAdamW
 from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch
+from weakshot_seg.utils.provenance import git_commit, library_versions
 
 
 class WeakShotModule(pl.LightningModule):
@@ -141,9 +142,14 @@ class WeakShotModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is needed to use the weights elsewhere: recipe, class names and split."""
+        """Adds what is needed to use the weights elsewhere: recipe, classes, normalisation, and what code made them."""
         checkpoint["weakshot_seg"] = {
             "recipe": self.recipe,
             "class_names": list(self.class_split.names),
             "novel": list(self.class_split.novel),
+            "label_scope": self.recipe.get("data", {}).get("label_scope"),
+            "mean": self.model.mean.flatten().tolist(),  # of RGB 0..255
+            "std": self.model.std.flatten().tolist(),
+            "versions": library_versions(),
+            "git_commit": git_commit(),
         }

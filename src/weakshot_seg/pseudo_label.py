@@ -26,6 +26,7 @@ from weakshot_seg.data.pseudo_labels import Manifest, label_files, pseudo_map
 from weakshot_seg.data.pseudo_quality import Votes, measure
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.same_classes import check_classes
 from weakshot_seg.structures import EvalBatch
 from weakshot_seg.trainer import make_trainer
 from weakshot_seg.utils.files import replacing
@@ -38,7 +39,9 @@ log = logging.getLogger(__name__)
 @entry_point
 def main(cfg: DictConfig) -> float | None:
     """Labels all training images; prints and returns their novel IoU."""
-    return make_pseudo_labels(cfg.ckpt, cfg.out, cfg.inference, cfg.trainer, cfg.get("data"), cfg.allow_targets)
+    return make_pseudo_labels(
+        cfg.ckpt, cfg.out, cfg.inference, cfg.trainer, cfg.get("data"), cfg.allow_targets, cfg.force
+    )
 
 
 def make_pseudo_labels(
@@ -48,6 +51,7 @@ def make_pseudo_labels(
     trainer: DictConfig,
     data: DictConfig | None = None,
     allow_targets: Sequence[str] = (),
+    force: bool = False,
 ) -> float | None:
     """Labels the training images of a checkpoint, those that have no file yet.
 
@@ -58,6 +62,7 @@ def make_pseudo_labels(
         trainer: makes a ``Trainer``.
         data: makes a :class:`WeakShotDataModule`; None: the checkpoint's own.
         allow_targets: see :func:`~weakshot_seg.checkpoint.load_module`.
+        force: see :func:`~weakshot_seg.same_classes.check_classes`.
 
     Returns:
         Novel IoU of the pseudo-labels in percent; None without true novel masks, and on all processes but the first.
@@ -69,7 +74,7 @@ def make_pseudo_labels(
     out = Path(out).expanduser()
     module = load_module(ckpt, allow_targets)
     recipe = plain(data) if data else own_data(module, ckpt)
-    if recipe.get("supervision") != "weakshot" or recipe.get("pseudo_labels"):
+    if recipe.get("supervision") != "weakshot" or recipe.get("pseudo_labels") or not module.class_split.novel:
         raise ConfigError(
             f"ckpt={ckpt}: pseudo-labels come from a first stage with image-level labels, not from "
             f"supervision={recipe.get('supervision')} or stage=retrain"
@@ -77,12 +82,7 @@ def make_pseudo_labels(
     images: WeakShotDataModule = instantiate(recipe)
     images.setup("fit")
     dataset = images.train_dataset
-    if dataset.split != module.class_split:
-        raise ConfigError(
-            f"ckpt={ckpt} was trained for the novel classes {', '.join(module.class_split.novel_names)} of "
-            f"{module.class_split.num_classes}, but the data have {', '.join(dataset.split.novel_names)} of "
-            f"{dataset.split.num_classes}: give the split or the novel classes of its training"
-        )
+    check_classes(module.class_split, dataset.split, ckpt, force)
     manifest = Manifest(
         checkpoint=str(ckpt),
         weights=weights_digest(module.model),

@@ -1,0 +1,42 @@
+"""Which code made a result: versions of libraries, and the git commit of this package."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+LIBRARIES = ("weakshot-seg", "torch", "pytorch-lightning", "timm", "albumentations", "numpy", "scipy", "hydra-core")
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide on numbers, as far as they are installed."""
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # such as this package itself with PYTHONPATH=src
+            continue
+    return found
+
+
+@cache
+def git_commit(folder: Path = Path(__file__).parent) -> str | None:
+    """The commit that a folder of source code is at, with ``-dirty`` if files in it were changed; None without git."""
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    if not git("ls-files", "--", "."):  # another repository around an installed package says nothing of it
+        return None
+    commit = git("rev-parse", "HEAD")
+    return f"{commit}-dirty" if commit and git("status", "--porcelain", "--untracked-files=no", "--", ".") else commit

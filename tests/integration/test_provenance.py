@@ -1,0 +1,117 @@
+"""What a checkpoint says of itself, and that a model is not measured on other classes or another split by accident."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from weakshot_seg import evaluate, pseudo_label
+from weakshot_seg.checkpoint import load_module
+from weakshot_seg.data.splits import make_split
+from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.same_classes import check_classes
+from weakshot_seg.structures import ClassSplit
+from weakshot_seg.utils.provenance import git_commit, library_versions
+
+Refusal = Callable[..., str]
+Command = Callable[..., None]
+CPU = ("trainer.accelerator=cpu",)
+SCENES = ("data=synthetic", "data.train.num_images=8", "data.val.num_images=2", "data.train.size=32")
+
+
+def last(trained: Path) -> Path:
+    return trained / "checkpoints" / "last.ckpt"
+
+
+def test_a_checkpoint_says_what_made_it(trained: Path) -> None:
+    ours = torch.load(last(trained), weights_only=True)["weakshot_seg"]
+    split = make_split(SyntheticScenes.class_names, 1)
+    assert tuple(ours["class_names"]) == split.names
+    assert tuple(ours["novel"]) == split.novel
+    assert ours["recipe"]["split"] == 1
+    assert ours["label_scope"] == "image"
+    model = load_module(last(trained)).model
+    for name in ("mean", "std"):
+        torch.testing.assert_close(torch.tensor(ours[name]), getattr(model, name).flatten())
+    assert ours["versions"]["torch"] == torch.__version__
+    assert {"python", "timm", "pytorch-lightning", "numpy"} <= ours["versions"].keys()
+    assert ours["versions"] == library_versions()
+    assert ours["git_commit"] == git_commit()
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=x", "-c", "user.email=x@y.z")
+    return subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
+    code = tmp_path / "package"
+    code.mkdir()
+    (code / "a.py").write_text("1")
+    assert git_commit(code) is None
+    git(tmp_path, "init")
+    assert git_commit.__wrapped__(code) is None  # a repository around it that knows nothing of it
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "first")
+    head = git(tmp_path, "rev-parse", "HEAD").strip()
+    assert git_commit.__wrapped__(code) == head
+    (tmp_path / "results.txt").write_text("not code")
+    assert git_commit.__wrapped__(code) == head
+    (code / "a.py").write_text("2")
+    assert git_commit.__wrapped__(code) == f"{head}-dirty"
+
+
+def test_another_split_is_refused(trained: Path, refusal: Refusal, tmp_path: Path) -> None:
+    line = refusal(evaluate.main, f"ckpt={last(trained)}", *SCENES, *CPU, "split=2", "hydra.run.dir=out")
+    for part in (str(last(trained)), make_split(SyntheticScenes.class_names, 1).novel_names[0], "split=", "force=true"):
+        assert part in line
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    status = json.loads((tmp_path / "out" / "status.json").read_text())
+    assert (status["state"], status["stage"]) == ("failed", "evaluate")
+    line = refusal(pseudo_label.main, f"ckpt={last(trained)}", *SCENES, *CPU, "split=2", "out=labels")
+    assert "force=true" in line
+    assert not (tmp_path / "labels").exists()
+
+
+def test_another_split_by_force(
+    trained: Path, command: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = ("hydra.run.dir=out", "callbacks.panels.num_images=1", "callbacks.ranked.num_images=1")
+    arguments = (f"ckpt={last(trained)}", *SCENES, *CPU, "data.num_workers=0", "split=2", *run)
+    command(evaluate.main, *arguments, "force=true", folder=tmp_path)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["novel_classes"] == list(make_split(SyntheticScenes.class_names, 1).novel_names)
+    assert json.loads((tmp_path / "out" / "status.json").read_text())["state"] == "finished"
+    assert "force=true" in (tmp_path / "out" / "evaluate.log").read_text()
+
+
+ABC = ClassSplit(("a", "b", "c"), (2,))
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (ClassSplit(("a", "b"), (1,)), "3 classes"),
+        (ClassSplit(("a", "x", "c"), (2,)), "('b', 'x')"),
+        (ClassSplit(("b", "a", "c"), (2,)), "2 differ"),
+        (ClassSplit(("a", "b", "c"), (0,)), "novel classes c"),
+        (ClassSplit(("a", "b", "c"), ()), "none"),
+    ],
+)
+def test_what_differs_is_told(data: ClassSplit, told: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_classes(ABC, data, "x.ckpt")
+    assert told in str(caught.value)
+    if data.num_classes == 3:
+        check_classes(ABC, data, "x.ckpt", force=True)
+    else:
+        with pytest.raises(ConfigError, match="3 classes"):
+            check_classes(ABC, data, "x.ckpt", force=True)
+
+
+def test_a_model_without_novel_classes_fits_every_split() -> None:
+    check_classes(ClassSplit(ABC.names, ()), ABC, "x.ckpt")
