@@ -57,7 +57,7 @@ def shipped_settings(name: str) -> dict[str, Any] | None:
             settings |= {group: choice for group, choice in entry.items() if not group.startswith("override ")}
         elif entry != "_self_":
             settings |= shipped_settings(entry) or {}
-    return {key: value for key, value in (settings | content).items() if key != "hydra"}
+    return {str(key): value for key, value in (settings | content).items() if key != "hydra"}
 
 
 def run_folder(parent: str, name: str, resume: bool) -> str:

@@ -32,14 +32,15 @@ HYDRAS_OWN = {
     "_convert_": Literal["none", "partial", "object", "all"],
     "_args_": list,
 }
-OF_SEVERAL_TYPES: dict[str, Any] = {
+OTHER_TYPES: dict[str, Any] = {
+    "resume": bool,
     "source": str | Sequence[str],
     "scores": str | Sequence[str],
     "check_images": str | Sequence[str] | None,
     "overlay_size": int | None,
     "port": int | None,
 }
-"""Top-level settings of which the shipped value shows one type only."""
+"""Top-level settings whose shipped value is composed, or shows only one of several types."""
 TYPED = ("weakshot_seg.", "pytorch_lightning.", "hydra.")
 """Packages whose annotations are taken at their word; those of others may say less than their code accepts."""
 
@@ -150,15 +151,13 @@ def check_settings(cfg: DictConfig, shipped: Mapping[str, Any] | None = None) ->
     Raises:
         ConfigError: naming the setting, its value and the remedy.
     """
-    raw = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(raw, dict)
+    raw = _plain(cfg, resolve=False)
     for group in BUILT:
         if raw.get(group) is not None and not isinstance(raw[group], Mapping):
             raise ConfigError(
                 f"{group}={_shown(raw[group])} must be a group of settings: choose a file of conf/{group}"
             )
-    settings = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    assert isinstance(settings, dict)
+    settings = _plain(cfg, resolve=True)
     if shipped is not None:
         _check_top(settings, shipped, set(re.findall(r"\$\{\.*(\w+)", str(raw))))
     for group in BUILT:
@@ -214,6 +213,12 @@ def check_together(settings: Mapping[str, Any]) -> None:
                 )
 
 
+def _plain(cfg: DictConfig, resolve: bool) -> dict[str, Any]:
+    content = OmegaConf.to_container(cfg, resolve=resolve, throw_on_missing=resolve)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
 def _check_top(settings: Mapping[str, Any], shipped: Mapping[str, Any], used: set[str]) -> None:
     for key, value in settings.items():
         if key not in shipped:
@@ -229,7 +234,7 @@ def _check_top(settings: Mapping[str, Any], shipped: Mapping[str, Any], used: se
 def _check_plain(key: str, value: Any, example: Any) -> None:
     """A top-level setting, or a group of them that is built from no ``_target_``."""
     name = key.rpartition(".")[2]
-    _check_value(key, value, OF_SEVERAL_TYPES.get(name, _type_of(example)), example)
+    _check_value(key, value, OTHER_TYPES.get(name, _type_of(example)), example)
     _check_range(key, name, value)
     if isinstance(example, Mapping):
         for child in value:
@@ -292,8 +297,9 @@ def _arguments(called: Any) -> tuple[dict[str, tuple[Any, Any]] | None, bool]:
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     takes_others = any(p.kind is p.VAR_KEYWORD for p in parameters) and not _inherits_constructor(called)
-    if takes_others and inspect.ismethod(called) and inspect.isclass(called.__self__):
-        of_class, takes_others = _arguments(called.__self__)
+    owner: Any = getattr(called, "__self__", None)
+    if takes_others and inspect.ismethod(called) and inspect.isclass(owner):
+        of_class, takes_others = _arguments(owner)
         arguments = (of_class or {}) | arguments
     return arguments, takes_others
 
