@@ -40,11 +40,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> float | None:
     """Labels all training images; prints and returns their novel IoU."""
     return make_pseudo_labels(
-<<<<<<< HEAD
-        cfg.ckpt, cfg.out, cfg.inference, cfg.trainer, cfg.get("data"), cfg.allow_targets, cfg.force
-=======
-        cfg.ckpt, cfg.out, cfg.inference, cfg.trainer, cfg.candidates, cfg.get("data"), cfg.allow_targets
->>>>>>> main
+        cfg.ckpt, cfg.out, cfg.inference, cfg.trainer, cfg.candidates, cfg.get("data"), cfg.allow_targets, cfg.force
     )
 
 

@@ -225,7 +225,7 @@ CONTRADICTIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 @pytest.mark.parametrize("hole", HOLES)
 def test_known_holes(hole: str, refusal: Refusal, tmp_path: Path) -> None:
     main, arguments, expected = HOLES[hole]
-    line = refusal(main, *arguments)
+    line = refusal(main, *(("trainer.max_steps=1",) if main is train.main else ()), *arguments)
     assert all(part in line for part in expected), line
     assert not list(tmp_path.rglob("*.ckpt"))
 
