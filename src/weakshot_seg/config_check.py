@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -297,9 +297,9 @@ def _arguments(called: Any) -> tuple[dict[str, tuple[Any, Any]] | None, bool]:
         if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
     }
     takes_others = any(p.kind is p.VAR_KEYWORD for p in parameters) and not _inherits_constructor(called)
-    owner: Any = getattr(called, "__self__", None)
+    owner = getattr(called, "__self__", None)
     if takes_others and inspect.ismethod(called) and inspect.isclass(owner):
-        of_class, takes_others = _arguments(owner)
+        of_class, takes_others = _arguments(cast(Any, owner))
         arguments = (of_class or {}) | arguments
     return arguments, takes_others
 
