@@ -193,9 +193,7 @@ HOLES: dict[str, tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] 
     "one class as text": (train.main, ("data.novel_classes=disc",), ("data.novel_classes='disc'", "a list")),
     "yes for true": (train.main, ("resume=maybe",), ("resume='maybe'", "true or false")),
     "no accelerator": (train.main, ("trainer.accelerator=abacus",), ("trainer", "abacus")),
-    "no such group": (train.main, ("model=huge",), ("model/huge",)),
     "no group at all": (train.main, ("~optim",), ("optim",)),
-    "interpolation of nothing": (train.main, ("name=${nothing}",), ("nothing",)),
     "missing checkpoint": (pseudo_label.main, ("out=labels",), ("ckpt",)),
     "card": (card.main, ("ckpt=x", "out=3"), ("out=3",)),
     "check": (check.main, ("thumbnails=-1",), ("thumbnails=-1",)),
@@ -228,6 +226,20 @@ def test_known_holes(hole: str, refusal: Refusal, tmp_path: Path) -> None:
     line = refusal(main, *(("trainer.max_steps=1",) if main is train.main else ()), *arguments)
     assert all(part in line for part in expected), line
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"), [("model=huge", "model/huge"), ("name=${nothing}", "nothing"), ("optim.learning=1", "learning")]
+)
+def test_hydra_refuses_by_itself(
+    argument: str, told: str, command: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command(train.main, argument, folder=tmp_path)
+    assert caught.value.code == 1
+    message = capsys.readouterr().err
+    assert told in message
+    assert "Traceback" not in message
 
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
