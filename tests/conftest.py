@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
+from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import IGNORE, WeakTargets
 
 torch.set_num_threads(1)
 

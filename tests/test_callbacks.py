@@ -1,5 +1,6 @@
 """Callbacks, loggers and checkpoint files, around a toy module that paints every validation image with one class."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from weakshot_seg.callbacks.checkpoints import LastCheckpoint
 from weakshot_seg.callbacks.pictures import PredictionPanels, original_image
 from weakshot_seg.callbacks.progress import LearningRates, TrainingProgress
+from weakshot_seg.callbacks.ranked import KEPT, RankedImages
 from weakshot_seg.callbacks.results import MetricsFile
 from weakshot_seg.callbacks.wandb_dashboard import wandb_logger
 from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
@@ -142,6 +144,69 @@ def test_panels_show_the_image_without_padding() -> None:
     image = original_image(Batches("validation", 2)[0], 1)
     assert image.shape == (*SIZES[1], 3)
     assert (image == 7).all()
+
+
+def rank(folder: Path, scores: list[float], num_images: int) -> RankedImages:
+    """One validation of 100-pixel images of which the given percentages are right."""
+    callback, trainer, toy = RankedImages(str(folder), num_images), pl.Trainer(logger=False, accelerator="cpu"), Toy()
+    callback.on_validation_start(trainer, toy)
+    for number, score in enumerate(scores):
+        truth = torch.zeros(10, 10, dtype=torch.uint8)
+        prediction = (torch.arange(100) >= score).view(10, 10).to(torch.uint8)
+        batch = EvalBatch(torch.zeros(1, 3, 10, 10, dtype=torch.uint8), ((10, 10),), (truth,), (f"image, {number}",))
+        callback.on_validation_batch_end(trainer, toy, {"predictions": [prediction]}, batch, number)
+    callback.on_validation_end(trainer, toy)
+    return callback
+
+
+def ranked(folder: Path) -> dict[str, float]:
+    with (folder / "image_scores.csv").open(newline="") as file:
+        shown = {Path(row["panel"]).stem: float(row["miou"]) for row in csv.DictReader(file) if row["panel"]}
+    assert sorted(shown) == sorted(path.stem for path in (folder / "ranked").iterdir())
+    return shown
+
+
+@pytest.mark.parametrize("order", ["random", "ascending", "descending", "equal"])
+def test_best_and_worst_images_are_found_among_many_while_few_are_kept(order: str, tmp_path: Path) -> None:
+    scores = np.random.default_rng(0).permutation(np.arange(2000) % 101).tolist()
+    scores = {"random": scores, "ascending": sorted(scores), "descending": sorted(scores)[::-1], "equal": [7] * 99}[
+        order
+    ]
+    callback = rank(tmp_path, scores, 2)
+    assert len(callback._kept) == 3 * KEPT * 2
+    shown = ranked(tmp_path)
+    assert [shown[name] for name in ("best_1", "best_2", "worst_1", "worst_2")] == [
+        *[max(scores)] * 2,
+        *[min(scores)] * 2,
+    ]
+    if order == "random":
+        assert shown["median_1"] == pytest.approx(50, abs=2)
+
+
+def test_few_images_are_ranked_exactly_and_old_panels_go(tmp_path: Path) -> None:
+    rank(tmp_path, [50, 10, 90, 30, 70, 60, 20], 2)
+    assert ranked(tmp_path) == {
+        "best_1": 90,
+        "best_2": 70,
+        "median_1": 50,
+        "median_2": 30,  # as near as 60
+        "worst_1": 10,
+        "worst_2": 20,
+    }
+    rank(tmp_path, [50, 10], 2)
+    assert ranked(tmp_path) == {"best_1": 50, "worst_1": 10}
+
+
+def test_the_scores_of_all_images_are_written(tmp_path: Path) -> None:
+    fit(tmp_path, RankedImages(str(tmp_path), num_images=1))
+    rows = (tmp_path / "image_scores.csv").read_text().splitlines()
+    assert rows[0] == "image,miou,panel"
+    assert [row.split(",")[0] for row in rows[1:]] == [f"part/im age{i}.jpg" for i in range(3)]
+    assert sorted(path.name for path in (tmp_path / "ranked").iterdir()) == [
+        "best_1.png",
+        "median_1.png",
+        "worst_1.png",
+    ]
 
 
 def test_last_checkpoint_is_kept_at_the_interval_and_at_the_end(tmp_path: Path) -> None:

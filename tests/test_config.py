@@ -125,6 +125,34 @@ def test_wrong_settings_are_one_line(
     assert culprit in exit_of(task, capsys)
 
 
+@pytest.mark.parametrize(
+    ("error", "told"), [(DataError("no\nsuch class"), "no such class"), (RuntimeError("a bug"), "a bug")]
+)
+def test_a_failed_job_of_a_sweep_does_not_stop_the_others(
+    error: Exception, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished: list[int] = []
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+    @entry_point
+    def job(cfg: DictConfig) -> None:
+        if cfg.split == 2:
+            raise error
+        assert told in capsys.readouterr().err or not finished  # said at once
+        finished.append(cfg.split)
+
+    quiet = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["job", "-m", "split=1,2,3", *quiet])
+    with pytest.raises(SystemExit) as caught:
+        job()
+    assert caught.value.code == 1
+    assert finished == [1, 3]
+    told_last = capsys.readouterr().err
+    assert told in told_last
+    assert ("Traceback" in told_last) == isinstance(error, RuntimeError)
+
+
 def test_bugs_keep_their_traceback() -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         entry_point(stumble)()

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from weakshot_seg.errors import DataError
-from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
+from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport, image_miou
 from weakshot_seg.structures import IGNORE, ClassSplit
 
 NAMES = tuple("abcdefg")
@@ -154,3 +154,11 @@ def test_dict_is_json_and_table_is_aligned() -> None:
     assert len({len(line) for line in classes}) == 1
     assert [" * " in line for line in classes[1:]] == SPLIT.is_novel().tolist()
     assert f"{report.iou[1]:.1f}" in classes[2]
+
+
+def test_miou_of_an_image_is_the_mean_over_its_classes() -> None:
+    for seed in range(3):
+        prediction, truth = (maps[0] for maps in random_maps(seed, absent=(3,)))
+        known = [v for v in (loop_iou(prediction, truth, index) for index in range(len(NAMES))) if v is not None]
+        assert image_miou(prediction, truth) == pytest.approx(sum(known) / len(known))
+    assert image_miou(truth, np.full_like(truth, IGNORE)) is None

@@ -1,15 +1,21 @@
-"""Building a module from a recipe, and loading one from a checkpoint."""
+"""Building a module from a recipe, and loading one: from a checkpoint, a model folder, or the Hugging Face hub."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from hydra.utils import instantiate
+from torch import Tensor
 
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.hub.download import download, is_hub_id
+from weakshot_seg.hub.folder import NETWORK, SavedModel, read_folder
 from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.recipe import check_recipe
 from weakshot_seg.structures import ClassSplit
 
 
@@ -38,6 +44,30 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def read_model(source: str | Path) -> SavedModel:
+    """A trained model, on the CPU.
+
+    Args:
+        source: a ``.ckpt`` of ``weakshot_seg.train`` or ``weakshot_seg.convert``, a folder of ``weakshot_seg.card``, or
+            the name of such a folder at the Hugging Face hub: ``USER/NAME`` or ``USER/NAME@REVISION``.
+
+    Raises:
+        ConfigError: it is missing or broken, or the hub cannot be reached.
+    """
+    path = Path(source).expanduser()
+    if not path.exists() and is_hub_id(str(source)):
+        path = download(str(source))
+    if path.is_dir():
+        return read_folder(path)
+    checkpoint = read_checkpoint(path)
+    try:
+        ours = checkpoint["weakshot_seg"]
+        split = ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"]))
+        return SavedModel(ours["recipe"], split, checkpoint["state_dict"], checkpoint["global_step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unusable(path, error) from error
+
+
 def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
     """Puts the weights of a checkpoint into ``module``; returns the checkpoint.
 
@@ -45,50 +75,91 @@ def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
         ConfigError: see :func:`read_checkpoint`, or the weights have other names or shapes.
     """
     checkpoint = read_checkpoint(path)
-    try:
-        module.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        raise ConfigError(
-            f"ckpt={path} does not fit this model: {reason}; use the settings it was trained with"
-        ) from error
+    _fill(module, checkpoint["state_dict"], path)
     return checkpoint
 
 
-def start_from(module: WeakShotModule, path: str | Path) -> None:
-    """Initial weights for a training: the network of a checkpoint, and its SimNet where both have one of the same size.
+def start_from(module: WeakShotModule, source: str | Path) -> None:
+    """Initial weights for a training: the network of a model, and its SimNet where both have one of the same size.
 
     Raises:
-        ConfigError: see :func:`read_checkpoint`, or the network has other names or shapes.
+        ConfigError: see :func:`read_model`, or the network has other names or shapes.
     """
-    path = Path(path).expanduser()
-    state, mine = read_checkpoint(path)["state_dict"], module.state_dict()
-    network = {name for name in {*state, *mine} if name.startswith("model.")}
+    state, mine = read_model(source).state, module.state_dict()
+    network = {name for name in {*state, *mine} if name.startswith(NETWORK)}
     wrong = [name for name in network if name not in state or name not in mine or state[name].shape != mine[name].shape]
     if wrong:
         raise ConfigError(
-            f"weights={path} does not fit this model: {len(wrong)} of {len(network)} tensors differ in name or shape "
+            f"weights={source} does not fit this model: {len(wrong)} of {len(network)} tensors differ in name or shape "
             f"({min(wrong)}, ...); use the model settings and the classes it was made with"
         )
     extra = {name for name in state.keys() & mine.keys() if state[name].shape == mine[name].shape and "simnet" in name}
     module.load_state_dict({name: state[name] for name in network | extra}, strict=False)
 
 
-def load_module(path: str | Path) -> WeakShotModule:
-    """Rebuilds the module of a checkpoint, on the CPU and in evaluation mode.
-
-    Args:
-        path: a ``.ckpt`` written by ``weakshot_seg.train`` or ``weakshot_seg.convert``.
+def load_module(source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
+    """Rebuilds the module of a trained model, on the CPU and in evaluation mode; for the arguments see below.
 
     Raises:
-        ConfigError: see :func:`read_checkpoint`.
+        ConfigError: see :func:`read_model` and :func:`module_of`.
     """
-    path = Path(path).expanduser()
-    ours = read_checkpoint(path)["weakshot_seg"]
-    recipe = ours["recipe"]
-    recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights come from the checkpoint
-    if "compile" in recipe["model"]:
-        recipe["model"]["compile"] = None  # a few images are predicted before they would be compiled for
-    module = build_module(recipe, ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"])))
-    module.trained_steps = load_weights(module, path)["global_step"]
+    return module_of(read_model(source), source, allow_targets)
+
+
+def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
+    """The module of a trained model in evaluation mode. What serves training alone is new if the model has it not.
+
+    Args:
+        saved: the model.
+        source: where it is from, see :func:`read_model`.
+        allow_targets: packages, modules or full names of classes that its recipe may name besides ours: code of your
+            own that it was trained with.
+
+    Raises:
+        ConfigError: see :func:`~weakshot_seg.recipe.check_recipe`, or the weights do not fit their recipe.
+    """
+    try:
+        recipe = deepcopy(saved.recipe)
+        recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights are those of the model
+        recipe["model"]["backbone"].pop("checkpoint_path", None)  # timm's own option to read a file
+        if "compile" in recipe["model"]:
+            recipe["model"]["compile"] = None  # a few images are predicted before they would be compiled for
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _unusable(source, error) from error
+    check_recipe(recipe, source, allow_targets)
+    module = build_module(recipe, saved.class_split)
+    training = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(NETWORK)}
+    _fill(module, training | saved.state, source)
+    module.trained_steps = saved.step
     return module.eval()
+
+
+def own_data(module: WeakShotModule, source: str | Path) -> dict[str, Any]:
+    """Settings of the data a model was trained on.
+
+    Args:
+        module: the model.
+        source: where it is from, for messages.
+
+    Raises:
+        ConfigError: they are not kept in a model folder, because they say where the files of a machine lie.
+    """
+    data: dict[str, Any] = module.recipe["data"]
+    if "_target_" not in data:
+        raise ConfigError(f"ckpt={source} does not know where its data are: name them with data=... data.root=DIR")
+    return data
+
+
+def _unusable(source: str | Path, error: Exception) -> ConfigError:
+    reason = f"{type(error).__name__}: {error}"
+    return ConfigError(f"ckpt={source} has a recipe that cannot be used ({reason}); train again")
+
+
+def _fill(module: WeakShotModule, state: dict[str, Tensor], source: str | Path) -> None:
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise ConfigError(
+            f"ckpt={source} does not fit this model: {reason}; use the settings it was trained with"
+        ) from error

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hydra.errors import HydraException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, HydraException
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -77,10 +79,14 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
         try:
             return task(*args, **kwargs)
         except Exception as error:
-            message = _mendable(error)
-            if message is None or os.environ.get("HYDRA_FULL_ERROR") == "1":
+            message = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else _mendable(error)
+            in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+            if message or in_sweep:
+                print(f"error: {message or f'{type(error).__name__}: {_one_line(error)}'}", file=sys.stderr, flush=True)
+            if message is None:
                 raise
-            print(f"error: {message}", file=sys.stderr)
+            if in_sweep:
+                raise CompactHydraException(message) from error  # which Hydra prints without a traceback
             raise SystemExit(2) from None
 
     return guarded

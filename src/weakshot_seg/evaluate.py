@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from weakshot_seg.checkpoint import load_module
+from weakshot_seg.checkpoint import load_module, own_data
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> float | None:
     """Prints the table, writes pictures and metrics.json; returns novel IoU."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)
-    module = load_module(cfg.ckpt)
+    module = load_module(cfg.ckpt, cfg.allow_targets)
     module.inference = instantiate(cfg.inference)
-    recipe = plain(cfg.data) if cfg.get("data") else module.recipe["data"]
+    recipe = plain(cfg.data) if cfg.get("data") else own_data(module, cfg.ckpt)
     data: WeakShotDataModule = instantiate(recipe)
     data.setup("validate")
     if data.class_names != module.class_split.names:

@@ -71,8 +71,7 @@ class WeakShotModule(pl.LightningModule):
         At the steps that loggers write: also ``train/weighted/<term>/<part>`` and the diagnostics of the terms.
         """
         losses = self.criterion(self.model(batch.images), batch.targets)
-        # only where the loggers wait for the device anyway; Lightning sets the interval without declaring it
-        if batch_idx % getattr(self.trainer, "log_every_n_steps", 1) == 0 and not losses.total.isfinite():
+        if self.logs_this_step and not losses.total.isfinite():  # the loggers wait for the device there anyway
             raise DivergedError(
                 f"the loss is {losses.total.item()} at step {self.global_step} "
                 f"(images {', '.join(batch.names[:4])}, ...); lower optim.lr or raise optim.warmup_steps"

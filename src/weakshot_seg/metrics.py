@@ -199,6 +199,20 @@ class SegmentationMetrics(Metric):
         return SegmentationReport.from_confusion(self.compute(), self.split)
 
 
+def image_miou(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float | None:
+    """Mean IoU of one image in percent, over the classes with ground truth in it; None if there is none.
+
+    Args:
+        prediction: uint8 ``[h, w]``, class ids.
+        truth: uint8 ``[h, w]``, class ids or :data:`IGNORE` (not counted).
+    """
+    counted = truth != IGNORE
+    chosen = (truth[counted], prediction[counted], truth[counted & (truth == prediction)])
+    true, predicted, hit = (np.bincount(ids, minlength=256) for ids in chosen)
+    present = true > 0
+    return float(100 * (hit / np.maximum(true + predicted - hit, 1))[present].mean()) if present.any() else None
+
+
 def _optional(values: FloatArray) -> tuple[float | None, ...]:
     return tuple(None if np.isnan(value) else float(value) for value in values)
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     """Writes for each image an indexed label PNG and an overlay with a legend."""
     files = find_images(cfg.source)
-    segmenter = load(cfg.ckpt, cfg.device, instantiate(cfg.inference))
+    segmenter = load(cfg.ckpt, cfg.device, instantiate(cfg.inference), cfg.allow_targets)
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
     for path, name in zip(tqdm(files, desc="predicting", unit="image"), output_names(files), strict=True):

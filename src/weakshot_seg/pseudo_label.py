@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import BasePredictionWriter
 
 from weakshot_seg.callbacks.progress import TrainingProgress
-from weakshot_seg.checkpoint import load_module
+from weakshot_seg.checkpoint import load_module, own_data
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pseudo_labels import Manifest, label_files, pseudo_map
@@ -39,11 +39,16 @@ log = logging.getLogger(__name__)
 @entry_point
 def main(cfg: DictConfig) -> float | None:
     """Labels all training images; prints and returns their novel IoU."""
-    return make_pseudo_labels(cfg.ckpt, cfg.out, cfg.inference, cfg.trainer, cfg.get("data"))
+    return make_pseudo_labels(cfg.ckpt, cfg.out, cfg.inference, cfg.trainer, cfg.get("data"), cfg.allow_targets)
 
 
 def make_pseudo_labels(
-    ckpt: str | Path, out: str | Path, inference: DictConfig, trainer: DictConfig, data: DictConfig | None = None
+    ckpt: str | Path,
+    out: str | Path,
+    inference: DictConfig,
+    trainer: DictConfig,
+    data: DictConfig | None = None,
+    allow_targets: Sequence[str] = (),
 ) -> float | None:
     """Labels the training images of a checkpoint, those that have no file yet.
 
@@ -53,6 +58,7 @@ def make_pseudo_labels(
         inference: makes an :class:`~weakshot_seg.inference.semantic.Inference`.
         trainer: makes a ``Trainer``.
         data: makes a :class:`WeakShotDataModule`; None: the checkpoint's own.
+        allow_targets: see :func:`~weakshot_seg.checkpoint.load_module`.
 
     Returns:
         Novel IoU of the pseudo-labels in percent; None without true novel masks, and on all processes but the first.
@@ -62,8 +68,8 @@ def make_pseudo_labels(
             pseudo-labels of something else.
     """
     out = Path(out).expanduser()
-    module = load_module(ckpt)
-    recipe = plain(data) if data else module.recipe["data"]
+    module = load_module(ckpt, allow_targets)
+    recipe = plain(data) if data else own_data(module, ckpt)
     if recipe.get("supervision") != "weakshot" or recipe.get("pseudo_labels"):
         raise ConfigError(
             f"ckpt={ckpt}: pseudo-labels come from a first stage with image-level labels, not from "

@@ -48,18 +48,26 @@ AnyImage = TypeVar("AnyImage", bound=ImageLike)
 Key = TypeVar("Key")
 
 
-def load(ckpt: str | os.PathLike[str], device: str = "auto", inference: Inference | None = None) -> Segmenter:
+def load(
+    ckpt: str | Path,
+    device: str = "auto",
+    inference: Inference | None = None,
+    allow_targets: Sequence[str] = (),
+) -> Segmenter:
     """A segmenter from a checkpoint.
 
     Args:
-        ckpt: a ``.ckpt`` written by ``weakshot_seg.train`` or ``weakshot_seg.convert``.
+        ckpt: a checkpoint, a model folder, or a model of the Hugging Face hub; see
+            :func:`~weakshot_seg.checkpoint.read_model`.
         device: "cpu", "cuda", "cuda:1", ...; "auto": a GPU if there is one.
         inference: see :class:`Segmenter`.
+        allow_targets: packages of your own that the model was made of, see
+            :func:`~weakshot_seg.checkpoint.load_module`.
 
     Raises:
         ConfigError: the file is missing, broken or not one of ours, or there is no such device.
     """
-    return Segmenter(load_module(Path(ckpt)), device, inference)
+    return Segmenter(load_module(ckpt, allow_targets), device, inference)
 
 
 class Segmenter:

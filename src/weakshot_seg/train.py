@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytorch_lightning as pl
@@ -22,7 +23,9 @@ from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.pseudo_label import make_pseudo_labels
+from weakshot_seg.recipe import named_targets
 from weakshot_seg.utils.memory import keep_freed_memory
+from weakshot_seg.utils.run_status import recorded
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +34,23 @@ log = logging.getLogger(__name__)
 @entry_point
 def main(cfg: DictConfig) -> float | None:
     """Runs one job; returns novel IoU, which sweepers may optimise."""
-    check_stage(cfg)
-    novel_iou = train(cfg)
+    first = Path(cfg.output_dir)
+    with recorded(first, **identity(cfg)):
+        check_stage(cfg)
+        novel_iou = train(cfg)
     if cfg.retrain:
-        first = Path(cfg.output_dir)
         labels = first / "pseudo_labels"
-        make_pseudo_labels(first / "checkpoints" / "last.ckpt", labels, cfg.inference, cfg.trainer)
-        novel_iou = train(retraining(cfg, labels))
+        second = retraining(cfg, labels)
+        with recorded(Path(second.output_dir), **identity(second)):
+            last = first / "checkpoints" / "last.ckpt"
+            make_pseudo_labels(last, labels, cfg.inference, cfg.trainer, allow_targets=named_targets(plain(cfg)))
+            novel_iou = train(second)
     return novel_iou
+
+
+def identity(cfg: DictConfig) -> dict[str, Any]:
+    """Which run this is, for ``status.json``."""
+    return {key: cfg[key] for key in ("name", "split", "seed", "stage", "supervision")}
 
 
 def train(cfg: DictConfig) -> float | None:

@@ -184,6 +184,37 @@ def test_nothing_lands_outside(make: Callable[..., bytes], name: str, link: bool
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["archive", "here"]
 
 
+@pytest.mark.parametrize("kind", ["absolute", "hard link", "device", "pipe", "through a link"])
+def test_what_a_tar_may_not_hold(kind: str, tmp_path: Path) -> None:
+    outside, member = tmp_path / "outside.txt", tarfile.TarInfo("member")
+    members = [member]
+    if kind == "absolute":
+        member.name = str(outside)
+    elif kind == "through a link":
+        member.type, member.linkname = tarfile.SYMTYPE, str(tmp_path)
+        members.append(tarfile.TarInfo("member/outside.txt"))
+    else:
+        member.type = {"hard link": tarfile.LNKTYPE, "device": tarfile.CHRTYPE, "pipe": tarfile.FIFOTYPE}[kind]
+        member.linkname = "../outside.txt"
+    with tarfile.open(tmp_path / "archive", "w") as file:
+        for entry in members:
+            file.addfile(entry, io.BytesIO())
+    if kind == "absolute":  # the leading slash is cut off
+        unpack(tmp_path / "archive", tmp_path / "here")
+    else:
+        with pytest.raises(DataError, match="cannot be unpacked"):
+            unpack(tmp_path / "archive", tmp_path / "here")
+    assert not outside.exists()
+    assert all(path.is_file() or path.is_dir() for path in (tmp_path / "here").rglob("*"))
+
+
+def test_an_absolute_name_in_a_zip(tmp_path: Path) -> None:
+    (tmp_path / "archive").write_bytes(zipped({str(tmp_path / "outside.txt"): b""}))
+    with pytest.raises(DataError, match="would land outside"):
+        unpack(tmp_path / "archive", tmp_path / "here")
+    assert not (tmp_path / "outside.txt").exists()
+
+
 def test_damaged_archives(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     with pytest.raises(DataError, match="there is no archive"):

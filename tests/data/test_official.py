@@ -242,7 +242,12 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
     write_voc(tmp_path, random_maps(21, train=2, val=1))
     read(VOC2012, tmp_path)
     (place,) = caches(tmp_path)
-    for content in (b"", b"no array"):
+    spoilt = {"objects": np.array([print], dtype=object), "other": np.zeros((2, 20), bool), "type": np.zeros((2, 21))}
+    for name, array in spoilt.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    with (tmp_path / "huge.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|b1", "fortran_order": False, "shape": (2**60, 21)})
+    for content in (b"", b"no array", *(path.read_bytes() for path in tmp_path.glob("*.npy"))):
         (place / "presence.npy").write_bytes(content)
         with pytest.raises(DataError, match=rf"the cache {place} is damaged \(.*\): remove it"):
             read(VOC2012, tmp_path)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from weakshot_seg.inference.semantic import ProposalScores, label_map, predict_maps, scores_of, semantic_scores
-from weakshot_seg.structures import SegOutput
+from weakshot_seg.outputs import SegOutput
 
 MakeOutput = Callable[..., SegOutput]
 ALL = slice(None)

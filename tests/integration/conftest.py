@@ -40,6 +40,7 @@ SHORT_RUN = (
     "trainer.val_check_interval=2",
     "trainer.log_every_n_steps=1",
     "callbacks.panels.num_images=1",
+    "callbacks.ranked.num_images=1",
 )
 FEW_SCENES = (
     "data.train.num_images=16",

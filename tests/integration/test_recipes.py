@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 from official_layouts import random_maps, write_coco
 from weakshot_seg.config import conf_dir
 from weakshot_seg.losses.criterion import Criterion, Losses
-from weakshot_seg.structures import SegOutput, WeakTargets
+from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import WeakTargets
 
 COMMON = {
     "optim._target_": "weakshot_seg.optim.PolyAdamW",

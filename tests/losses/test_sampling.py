@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from weakshot_seg.losses.sampling import choose_class, sample_points, take_points
+from weakshot_seg.losses.sampling import choose_class, sample_points
+from weakshot_seg.utils.points import take_points
 
 
 def test_points_are_distinct_and_inside_the_region() -> None:

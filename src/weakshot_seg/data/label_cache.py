@@ -73,14 +73,22 @@ def cached_labels(
                 f"cannot write the cache of labels to {folder} ({reason}): set data.cache_dir to a folder that can be "
                 "written"
             ) from error
-    try:
-        presence: NDArray[np.bool_] = np.load(place / PRESENCE)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"the cache {place} is damaged ({error}): remove it") from error
+    presence = _read_presence(place, (len(files), labels.ids.num_classes))
     if copied:
         files = [replace(file, labels=_copy_of(file, place)) for file in files]
         labels = LabelFormat(read_mask, LabelIds.contiguous(labels.ids.num_classes))
     return CachedLabels(files, labels, presence)
+
+
+def _read_presence(place: Path, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    try:
+        with (place / PRESENCE).open("rb") as file:
+            presence = np.lib.format.read_array(file, allow_pickle=False)
+        if presence.shape != shape or presence.dtype != bool:
+            raise ValueError(f"{PRESENCE} holds {presence.dtype} {presence.shape} instead of bool {shape}")
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise DataError(f"the cache {place} is damaged ({error}): remove it") from error
+    return presence
 
 
 def _build(files: Sequence[LabelledFile], labels: LabelFormat, copied: bool, place: Path) -> None:

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
+from weakshot_seg.outputs import Assignment, SegOutput
+from weakshot_seg.structures import WeakTargets
 
 
 class ClassQueries(nn.Module):

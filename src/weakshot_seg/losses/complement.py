@@ -10,7 +10,8 @@ from torch import Tensor
 from weakshot_seg.losses.lattice import PixelLattice
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.losses.upsampled import upsampled_mask_losses
-from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
+from weakshot_seg.outputs import Assignment, SegOutput
+from weakshot_seg.structures import IGNORE, WeakTargets
 from weakshot_seg.utils.distributed import mean_over_ranks
 
 IGNORE_LOGIT = -2.9444

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from weakshot_seg.losses.term import LossTerm
-from weakshot_seg.structures import SegOutput, WeakTargets
+from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import WeakTargets
 
 
 @dataclass(frozen=True)

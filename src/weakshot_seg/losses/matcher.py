@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError, DivergedError
 from weakshot_seg.losses.functional import pairwise_mask_cost
-from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
+from weakshot_seg.outputs import Assignment, SegOutput
+from weakshot_seg.structures import WeakTargets
 
 NOT_FINITE = "the network's outputs hold NaN or infinity; lower optim.lr or use trainer.precision=32"
 

@@ -32,8 +32,3 @@ def choose_class(candidates: Tensor) -> Tensor:
     noise = torch.rand(candidates.shape, device=candidates.device)
     choice = (candidates + 0.5 * noise).argmax(1)
     return torch.where(candidates.any(1), choice, -1)
-
-
-def take_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Values at pixels: ``[B, C, P]``, ``[B, J]`` -> ``[B, J, C]``."""
-    return maps.gather(2, points[:, None].expand(-1, maps.shape[1], -1)).transpose(1, 2)

@@ -8,7 +8,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
+from weakshot_seg.outputs import Assignment, SegOutput
+from weakshot_seg.structures import WeakTargets
 
 
 class LossTerm(nn.Module, ABC):

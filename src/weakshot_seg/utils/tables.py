@@ -26,3 +26,16 @@ def aligned(rows: Sequence[tuple[str, ...]], sides: str) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)
+
+
+def markdown(content: Table) -> str:
+    """A heading and a table in Markdown; what would end a cell or start HTML is escaped."""
+    head, *rows = (f"| {' | '.join(map(_cell, row))} |" for row in content.rows)
+    rule = f"|{'|'.join('---:' if side == '>' else '---' for side in content.sides)}|"
+    return "\n".join([f"## {_cell(content.title)}", "", head, rule, *rows])
+
+
+def _cell(text: str) -> str:
+    for character in "\\`*_{}[]<>|":
+        text = text.replace(character, f"\\{character}")
+    return " ".join(text.split())

@@ -1,0 +1,162 @@
+"""The page itself, in Gradio; what it shows is made by :mod:`~weakshot_seg.demo.view`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import gradio as gr
+
+from weakshot_seg.demo.view import View, about, class_choices, class_table, draw, look, message
+from weakshot_seg.errors import ConfigError, DataError
+from weakshot_seg.segmenter import Segmenter
+
+SYSTEM = ("system-ui", "sans-serif")
+"""Fonts that are there: gradio's own come from Google."""
+KEPT = 3600
+"""Seconds for which uploads, and what was predicted for a visitor, are kept."""
+HINT = "Drop an image, or take one of the examples."
+
+
+def build_page(
+    segmenter: Segmenter, title: str, examples: Sequence[Path] = (), proposals: int = 12, max_megapixels: float = 100
+) -> gr.Blocks:
+    """The page.
+
+    Args:
+        segmenter: sees images as a whole.
+        title: name of the model.
+        examples: image files to offer.
+        proposals: how many of the best to show.
+        max_megapixels: larger images are refused.
+    """
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
+        view = gr.State(None, time_to_live=KEPT)
+        gr.Markdown(f"# {title}", elem_id="title")
+        gr.HTML(about(segmenter.class_names, segmenter.split.novel_names))
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                upload = gr.Image(
+                    label="Image",
+                    type="filepath",
+                    image_mode=None,
+                    sources=["upload", "clipboard"],
+                    height=260,
+                    elem_id="upload",
+                    buttons=[],
+                )
+                note = gr.HTML(message(HINT), elem_id="note")
+                if examples:
+                    gr.Examples([str(path) for path in examples], upload, label="Validation images", elem_id="examples")
+            with gr.Column(scale=5, min_width=320):
+                picture = gr.Image(
+                    label="Segmentation",
+                    interactive=False,
+                    elem_id="picture",
+                    format="png",
+                    buttons=["download", "fullscreen"],
+                )
+                opacity = gr.Slider(0, 1, 0.65, step=0.05, label="Opacity of the colours", elem_id="opacity")
+                shown = gr.CheckboxGroup([], label="Classes shown", elem_id="shown", visible=False)
+                table = gr.HTML(elem_id="table")
+        heading = gr.Markdown("## Best proposals", visible=False)
+        grid = gr.HTML(elem_id="grid")
+
+        def show(file: dict[str, str] | None, alpha: float) -> list[object]:
+            try:
+                found = look(segmenter, Path(file["path"]), proposals, max_megapixels) if file else None
+            except DataError as error:
+                found, line = None, message(str(error), alert=True)
+            else:
+                line = message(found.note if found else HINT)
+            if found is None:
+                return [None, line, None, gr.CheckboxGroup(visible=False), "", gr.Markdown(visible=False), ""]
+            choices = class_choices(found)
+            ids = [class_id for _, class_id in choices]
+            classes = gr.CheckboxGroup(choices, value=ids, visible=True)
+            return [
+                found,
+                line,
+                draw(found, ids, alpha),
+                classes,
+                class_table(found),
+                gr.Markdown(visible=True),
+                found.grid,
+            ]
+
+        def redraw(found: View | None, ids: list[int], alpha: float) -> object:
+            return gr.skip() if found is None else draw(found, ids, alpha)
+
+        upload.change(
+            show,
+            [upload, opacity],
+            [view, note, picture, shown, table, heading, grid],
+            preprocess=False,  # gradio's own reading fails on broken files without saying why
+            show_progress_on=picture,
+        )
+        # while the slider moves only its latest place is drawn
+        drawing = partial(gr.on, fn=redraw, inputs=[view, shown, opacity], outputs=picture, show_progress="hidden")
+        drawing(triggers=[shown.input, opacity.input], trigger_mode="always_last")
+    return page
+
+
+def serve(page: gr.Blocks, host: str, port: int | None, share: bool, wait: bool = True) -> str:
+    """Opens the page at an address of this machine.
+
+    Args:
+        page: see :func:`build_page`.
+        host: address to listen at.
+        port: port to listen at; None: the first free one from 7860.
+        share: also a public address.
+        wait: until the program is interrupted.
+
+    Returns:
+        The local address.
+
+    Raises:
+        ConfigError: the port is taken.
+    """
+    os.environ["GRADIO_RUN_HISTORY"] = "False"  # else the browser keeps every image; older versions know no argument
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            prevent_thread_lock=True,
+            quiet=True,
+            footer_links=[],
+            ssr_mode=False,
+            max_file_size="200mb",
+            theme=gr.themes.Default(
+                primary_hue="slate", neutral_hue="slate", radius_size="sm", font=SYSTEM, font_mono=("monospace",)
+            ),
+            css=STYLE,
+        )
+    except OSError as error:
+        raise ConfigError(f"port={port} at host={host} cannot be used, it may be taken: port=null finds one") from error
+    print(f"page: {address}{f', for everybody: {page.share_url}' if share else ''}  (Ctrl-C ends it)", flush=True)
+    if wait:
+        page.block_thread()
+    return address
+
+
+STYLE = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.swatch { display: inline-block; width: 22px; height: 13px; margin-right: 9px; vertical-align: -1px }
+.swatch.novel { background-image: repeating-linear-gradient(45deg, #ffffffa0 0 2px, transparent 2px 6px);
+  box-shadow: 0 0 0 1.5px #ff0080 }
+.star { color: #ff0080 }
+table.classes { border: 0 !important; border-collapse: collapse; width: 100%; max-width: 560px }
+.classes th { text-align: left; font-weight: 600; opacity: .65 }
+.classes tr > * { padding: 4px 0 4px 14px !important; border: 0 !important;
+  border-bottom: 1px solid var(--border-color-primary) !important }
+.classes tr > :first-child { padding-left: 2px !important }
+.classes tr > * + * { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+.proposals { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(180px, 44%), 1fr)); gap: 14px }
+.proposals figure { margin: 0 } .proposals img { width: 100%; display: block; border-radius: 3px }
+.proposals figcaption { font-size: 14px; margin-top: 5px }
+.message { margin: 0; opacity: .75 } .message.alert { opacity: 1; color: #b3261e; font-weight: 600 }
+.about summary { cursor: pointer }
+"""

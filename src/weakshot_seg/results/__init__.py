@@ -1,0 +1,1 @@
+"""What finished runs left on disk, gathered into tables, curves and pictures."""

@@ -1,0 +1,175 @@
+"""A report as one HTML page."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from PIL import Image
+
+from weakshot_seg.results.curves import Curve, mean_line, names_of, read_curves
+from weakshot_seg.results.runs import Run
+from weakshot_seg.results.summary import Group, Score, Spread, Summary
+from weakshot_seg.results.tables import group_table, problem_table, pseudo_label_table, score_table, spread_text
+from weakshot_seg.utils import html
+from weakshot_seg.utils.charts import COLOURS, Bar, bar_chart, line_chart
+
+BASE, NOVEL = "#7aa6d6", "#d6336c"
+PICTURE_WIDTH = 1000
+ROWS = 45
+"""Bars of one chart: more classes make more columns."""
+
+
+def report_page(summary: Summary, runs: Sequence[Run], pictures: int) -> str:
+    """The page; ``pictures``: best, median and worst images to show of each run."""
+    groups = [group for group in summary.groups if group.scores]
+    count = sum(run.result is not None for run in runs)
+    parts = [
+        html.note(f"{count} of {len(runs)} runs are finished. IoU in percent."),
+        html.table(group_table(summary.groups)),
+    ]
+    if any(group.full for group in groups):
+        parts.append(
+            html.note(
+                "A fully supervised model does not depend on the split: its IoU is divided into the base and novel "
+                "classes of every split. The share is taken split by split."
+            )
+        )
+    if summary.problems:
+        parts.append(html.table(problem_table(summary)))
+    parts.append(html.table(score_table(summary.groups)))
+    if groups:
+        parts.insert(2, _means(groups))
+        parts += [_bars(groups), *_curves(groups), *_pictures(groups, pictures)]
+    labels = pseudo_label_table(runs)
+    if labels:
+        parts += [
+            html.table(labels),
+            html.note(
+                "Percent. Novel IoU is measured with the true masks, which nothing else reads; tag precision: novel "
+                "predictions that are among the image's labels; tags found: labels that got a pixel; pixels labelled: "
+                "of those outside the base masks."
+            ),
+        ]
+    return html.page("Runs of weakshot_seg", parts)
+
+
+def _means(groups: Sequence[Group]) -> str:
+    bars = []
+    for group in groups:
+        for title, colour, spread in (
+            (group.title, BASE, Spread.of(score.base for score in group.scores)),
+            ("", NOVEL, Spread.of(score.novel for score in group.scores)),
+        ):
+            bars.append(_bar(title, colour, spread))
+    key = html.key((("base", BASE), ("novel", NOVEL)))
+    return f"<p></p>{key}{bar_chart('Base and novel IoU', bars, width=760, label_width=300)}"
+
+
+def _bar(label: str, colour: str, spread: Spread | None, mark: float | None = None) -> Bar:
+    mean, deviation = (spread.mean, spread.deviation) if spread else (None, None)
+    return Bar(label, mean, colour, spread_text(spread) if spread else "no ground truth", deviation, mark)
+
+
+def _bars(groups: Sequence[Group]) -> str:
+    key = html.key((("base", BASE), ("novel", NOVEL), ("fully supervised", "#222630")))
+    blocks = []
+    for number, group in enumerate(groups):
+        bars = list(class_bars(group.scores))
+        columns = -(-len(bars) // ROWS)
+        rows = -(-len(bars) // columns)
+        charts = (bar_chart(f"IoU by class: {group.title}", bars[i : i + rows]) for i in range(0, len(bars), rows))
+        blocks.append(html.fold(group.title, f'<div class="bars">{"".join(charts)}</div>', number == 0))
+    return f"<h2>IoU by class</h2>{key}{''.join(blocks)}"
+
+
+def class_bars(scores: Sequence[Score]) -> Iterator[Bar]:
+    """Mean IoU of every class over the runs in which it is base, and over those in which it is novel."""
+    values: dict[tuple[str, bool], list[float | None]] = {}
+    marks: dict[tuple[str, bool], list[float | None]] = {}
+    for score in scores:
+        assert score.run.result is not None
+        full = score.reference.result if score.reference else None
+        most = {c.name: c.iou for c in full.classes} if full else {}
+        for c in score.run.result.classes:
+            place = (c.name, c.name in score.novel_classes)
+            values.setdefault(place, []).append(c.iou)
+            if score.reference is not score.run:
+                marks.setdefault(place, []).append(most.get(c.name))
+    order = {name: index for index, (name, _) in reversed(list(enumerate(values)))}
+    for place in sorted(values, key=lambda place: (order[place[0]], place[1])):
+        name, novel = place
+        spread, mark = Spread.of(values[place]), Spread.of(marks.get(place, ()))
+        yield _bar(name, NOVEL if novel else BASE, spread, mark.mean if mark else None)
+
+
+def _curves(groups: Sequence[Group]) -> Iterator[str]:
+    read = [[read_curves(run.folder) for run in group.runs if not run.evaluated] for group in groups]
+    everything = [curves for group in read for curves in group]
+    losses = names_of(everything, "train/", ("train/pairs/", "train/weighted/", "train/grad_norm"))
+    sections = {
+        "Validations": [n for n in ("val/base_iou", "val/novel_iou", "val/miou") if any(n in c for c in everything)],
+        "Losses": sorted(losses, key=lambda name: name.count("/")),  # the sum first
+        "Pairs of pixels: SimNet on base pixels": names_of(everything, "train/pairs/"),
+        "Gradient norm": names_of(everything, "train/grad_norm"),
+    }
+    colours = [COLOURS[index % len(COLOURS)] for index in range(len(groups))]
+    key = html.key((group.title, colour) for group, colour in zip(groups, colours, strict=True))
+    for title, names in sections.items():
+        if names:
+            charts = (_chart(name, groups, colours, read) for name in names)
+            yield f'<h2>{escape(title)}</h2>{key}<div class="charts">{"".join(charts)}</div>'
+    if everything:
+        yield html.note("Over optimiser steps: the mean over the runs of a group, and the range they span.")
+
+
+def _chart(
+    name: str, groups: Sequence[Group], colours: Sequence[str], read: Sequence[Sequence[dict[str, Curve]]]
+) -> str:
+    lines = []
+    for group, colour, runs in zip(groups, colours, read, strict=True):
+        curves = [run[name] for run in runs if name in run]
+        if curves:
+            lines.append(mean_line(group.title, colour, curves))
+    short = name.removeprefix("train/").removeprefix("val/").removeprefix("pairs/")
+    return line_chart(short.replace("_", " ").replace("iou", "IoU"), lines)
+
+
+def _pictures(groups: Sequence[Group], count: int) -> Iterator[str]:
+    blocks: list[str] = []
+    for group in groups:
+        figures = [figure for run in group.runs for figure in _figures(run, count)]
+        if figures:
+            blocks.append(html.fold(group.title, f'<div class="panels">{"".join(figures)}</div>', not blocks))
+    if blocks:
+        yield f"<h2>Best, median and worst validation images</h2>{''.join(blocks)}"
+
+
+def _figures(run: Run, count: int) -> Iterator[str]:
+    """Ranked panels of a run; the first panels if it has no ranks."""
+    for path, caption in _panels(run.folder, count):
+        try:
+            with Image.open(path) as file:
+                picture = file.convert("RGB")
+        except (OSError, ValueError):
+            yield html.note(f"{path} cannot be read")
+            continue
+        picture.thumbnail((PICTURE_WIDTH, 4 * PICTURE_WIDTH))
+        yield html.figure(picture, f"{run.title}: {caption}")
+
+
+def _panels(folder: Path, count: int) -> list[tuple[Path, str]]:
+    try:
+        with (folder / "image_scores.csv").open(encoding="utf-8", newline="") as file:
+            shown = {Path(row["panel"]).name: row for row in csv.DictReader(file) if row.get("panel")}
+    except (OSError, ValueError):
+        shown = {}
+    wanted = [f"{rank}_{number}.png" for rank in ("best", "median", "worst") for number in range(1, count + 1)]
+    ranked = [(folder / "ranked" / name, shown[name]) for name in wanted if name in shown]
+    if ranked:
+        return [
+            (path, f"{path.stem.split('_')[0]}, mIoU {float(row['miou']):.1f}: {row['image']}") for path, row in ranked
+        ]
+    return [(path, f"validation image {path.stem}") for path in sorted(folder.glob("pictures/*.png"))[:count]]

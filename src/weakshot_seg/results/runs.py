@@ -1,0 +1,219 @@
+"""Finds the runs below folders and reads what they left; nothing is left out because it failed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from weakshot_seg.errors import DataError
+from weakshot_seg.utils.run_status import RunStatus
+
+MARKS = ("metrics.json", "status.json", ".hydra", "checkpoints", "console.txt")
+"""A folder with one of these holds a run."""
+INNER = {".hydra", "checkpoints", "csv", "pictures", "ranked", "pseudo_labels", "wandb"}
+"""Folders of a run in which there are no runs."""
+FACTS = ("name", "split", "seed", "stage", "supervision")
+"""Which run it is, in ``status.json`` and ``metrics.json``."""
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """IoU of a class in percent, None without ground truth; ``novel`` as the run saw it."""
+
+    name: str
+    novel: bool
+    iou: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A run's ``metrics.json``; means in percent, None where nothing was measured."""
+
+    label_scope: str | None
+    step: int
+    seconds: float
+    base_iou: float | None
+    novel_iou: float | None
+    miou: float | None
+    harmonic_iou: float | None
+    classes: tuple[ClassScore, ...]
+
+    @property
+    def novel(self) -> frozenset[str]:
+        """Names of the novel classes."""
+        return frozenset(c.name for c in self.classes if c.novel)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """All names, by id."""
+        return tuple(c.name for c in self.classes)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training or evaluation.
+
+    Attributes:
+        folder: where it lies.
+        title: the folder, from where those of all runs part.
+        state: "finished", "failed", "interrupted", "killed", "running", "unfinished".
+        reason: why it is not finished.
+        name: of the experiment; None if nothing tells, like the next four.
+        split: its number.
+        seed: of the run.
+        stage: "first" or "retrain".
+        supervision: "weakshot", "base_only" or "full".
+        evaluated: an evaluation of a checkpoint, not a training.
+        settings: what was said on the command line, by key.
+        result: None unless it is finished.
+    """
+
+    folder: Path
+    title: str
+    state: str
+    reason: str | None
+    name: str | None
+    split: int | None
+    seed: int | None
+    stage: str | None
+    supervision: str | None
+    evaluated: bool
+    settings: dict[str, str]
+    result: Result | None
+
+
+def find_runs(folders: Iterable[Path]) -> list[Run]:
+    """All runs in and below the folders, each once, sorted by path.
+
+    Raises:
+        DataError: a folder is missing, or none of them holds a run.
+    """
+    folders = [folder.resolve() for folder in folders]
+    found = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; give folders with runs, such as outputs/synthetic")
+        found |= set(_run_folders(folder))
+    if not found:
+        raise DataError(
+            f"no run in or below {', '.join(map(str, folders))}; a run is a folder with metrics.json, .hydra or "
+            "checkpoints, such as outputs/synthetic/split1"
+        )
+    top = Path(os.path.commonpath([folder.parent for folder in folders]))
+    return [read_run(folder, str(folder.relative_to(top))) for folder in sorted(found)]
+
+
+def _run_folders(top: Path) -> Iterator[Path]:
+    for place, inner, files in os.walk(top):
+        if any(mark in inner or mark in files for mark in MARKS):
+            yield Path(place)
+        inner[:] = sorted(set(inner) - INNER)
+
+
+def read_run(folder: Path, title: str) -> Run:
+    """A run and how it ended: as ``status.json`` says, else by the number of steps."""
+    status = RunStatus.read(folder)
+    home = folder if (folder / ".hydra").is_dir() or folder.name != "retrain" else folder.parent  # of its settings
+    config, overrides = _yaml(home / ".hydra" / "config.yaml"), _yaml(home / ".hydra" / "overrides.yaml")
+    config = config if isinstance(config, dict) else {}
+    settings = dict(_setting(str(text)) for text in overrides) if isinstance(overrides, list) else {}
+    evaluated = "ckpt" in config
+    facts: dict[str, Any] = {key: getattr(status, key, None) for key in FACTS}
+    if status is None and "trainer" in config:  # stopped before it could tell; interpolated names are unknown
+        facts = {key: config.get(key) for key in facts}
+    result = None
+    try:
+        content = json.loads((folder / "metrics.json").read_text("utf-8"))
+        result = _result(content)
+        facts = {key: content.get(key) for key in facts}
+        problem = None
+    except FileNotFoundError:
+        problem = "no metrics.json"
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        problem = f"metrics.json cannot be read ({type(error).__name__}: {' '.join(str(error).split())})"
+    steps = (config.get("trainer") or {}).get("max_steps")
+    if result and not evaluated and status is None and isinstance(steps, int) and result.step < steps:
+        problem = f"stopped after step {result.step} of {steps}"
+    state, reason = _state(status, problem, folder)
+    name = facts["name"]
+    return Run(
+        folder=folder,
+        title=title,
+        state=state,
+        reason=reason,
+        name=name if isinstance(name, str) and "${" not in name else None,
+        split=_integer(facts["split"]),
+        seed=_integer(facts["seed"]),
+        stage=facts["stage"],
+        supervision=facts["supervision"],
+        evaluated=evaluated,
+        settings=settings,
+        result=result if state == "finished" else None,
+    )
+
+
+def _state(status: RunStatus | None, problem: str | None, folder: Path) -> tuple[str, str | None]:
+    """How a run ended, and why if not well."""
+    if status is None:
+        last = _last_line(folder) if problem else None
+        return (
+            ("unfinished", f"{problem}; its log ends: {last}" if last else problem) if problem else ("finished", None)
+        )
+    if status.state == "finished":
+        return ("unfinished", problem) if problem else ("finished", None)
+    if status.was_killed:
+        return "killed", f"its process {status.pid} is gone without a word (out of memory?); started {status.started}"
+    since = {"running": f"on {status.host} since {status.started}", "interrupted": f"stopped at {status.ended}"}
+    return status.state, status.error or since.get(status.state)
+
+
+def _result(content: dict[str, Any]) -> Result:
+    """Checks and types ``metrics.json``."""
+    novel = set(content["novel_classes"])
+    classes = tuple(ClassScore(str(c["name"]), c["name"] in novel, _number(c["iou"])) for c in content["classes"])
+    means = {key: _number(content[key]) for key in ("base_iou", "novel_iou", "miou", "harmonic_iou")}
+    scope = content.get("label_scope")
+    return Result(scope, int(content["step"]), float(content["seconds"]), classes=classes, **means)
+
+
+def _last_line(folder: Path) -> str | None:
+    """The end of what a run wrote to its console or log, where errors are."""
+    for path in (folder / "console.txt", *sorted(folder.glob("*.log"))):
+        try:
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - 4096))
+                lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
+        except OSError:
+            continue
+        told = [line.strip() for line in lines if line.strip() and "HYDRA_FULL_ERROR" not in line]
+        if told:
+            return told[-1][-300:]
+    return None
+
+
+def _yaml(path: Path) -> Any:
+    try:
+        return yaml.load(path.read_text("utf-8"), LOADER)
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+
+
+def _setting(override: str) -> tuple[str, str]:
+    """Key and value of ``key=value``, ``+key=value``, ``~key``."""
+    key, _, value = override.partition("=")
+    return key.lstrip("+"), value
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _integer(value: Any) -> int | None:
+    return value if isinstance(value, int) else None

@@ -1,0 +1,289 @@
+"""``python -m weakshot_seg.card``: the folder predicts the same and tells no secrets, and its card tells the truth."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard, constants
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import weakshot_seg
+from weakshot_seg import card, evaluate, predict
+from weakshot_seg.checkpoint import load_module, read_model
+from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.hub.card import escaped
+from weakshot_seg.hub.folder import public_recipe
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+Command = Callable[..., None]
+Refusal = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def folder(trained: Path, command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model folder of the finished run."""
+    out = tmp_path_factory.mktemp("card") / "shapes"
+    ckpt = f"ckpt={trained}/checkpoints/last.ckpt"
+    command(card.main, ckpt, f"out={out}", "dataset=generated scenes", "license=mit", folder=out.parent)
+    return out
+
+
+@pytest.fixture
+def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A hub on this machine that has one model, user/shapes; gives what was asked of it."""
+    asked: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.answer()
+
+        def do_GET(self) -> None:
+            self.answer()
+
+        def answer(self) -> None:
+            asked.append(f"{self.command} {self.path}")
+            repository, _, rest = self.path.lstrip("/").partition("/resolve/")
+            revision, _, name = rest.partition("/")
+            if repository != "user/shapes":
+                self.reply(404, b"", "X-Error-Code", "RepoNotFound")
+            elif revision not in ("main", "v1", COMMIT):
+                self.reply(404, b"", "X-Error-Code", "RevisionNotFound")
+            elif not (folder / name).is_file():
+                self.reply(404, b"", "X-Error-Code", "EntryNotFound")
+            else:
+                body = (folder / name).read_bytes()
+                self.reply(200, body, "ETag", f'"{sha256(body).hexdigest()}"')
+
+        def reply(self, status: int, body: bytes, header: str, value: str) -> None:
+            self.send_response(status)
+            self.send_header(header, value)
+            self.send_header("X-Repo-Commit", COMMIT)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    yield asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def label_maps(source: str | Path) -> np.ndarray:
+    segmenter = weakshot_seg.load(source, device="cpu")
+    scenes = SyntheticScenes("validation", 3, size=64)
+    return np.stack([segmenter.predict(scenes.load(index)[0]).labels for index in range(3)])
+
+
+def test_folder_and_checkpoint_predict_the_same(eager: Path, command: Command, tmp_path: Path) -> None:
+    command(card.main, f"ckpt={eager}", f"out={tmp_path}/model", folder=tmp_path)
+    expected = label_maps(eager)
+    assert len(np.unique(expected)) > 2  # else nothing is compared
+    assert np.array_equal(expected, label_maps(tmp_path / "model"))
+
+
+def test_the_folder_holds_the_network_alone(folder: Path, trained: Path) -> None:
+    state = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    with safe_open(folder / "model.safetensors", "pt") as file:
+        names = set(file.keys())
+        assert all(torch.equal(file.get_tensor(name), state[name]) for name in names)
+    assert names == {name for name in state if name.startswith("model.")}
+    assert any("simnet" in name for name in state.keys() - names)
+    assert (folder / "model.safetensors").stat().st_mode & 0o044  # others may read it
+
+
+def test_the_folder_tells_no_paths_and_no_accounts(trained: Path, command: Command, tmp_path: Path) -> None:
+    ckpt = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    recipe = ckpt["weakshot_seg"]["recipe"]
+    assert str(trained) in json.dumps(recipe)
+    recipe["data"]["root"] = "/home/ann/patients"
+    recipe["logger"] = {"wandb": {"entity": "anns-clinic", "api_key": "s3cret"}}
+    recipe["weights"] = "/home/ann/first.ckpt"
+    recipe["model"]["backbone"]["checkpoint"] = r"C:\Users\ann\lite0.safetensors"
+    torch.save(ckpt, tmp_path / "secret.ckpt")
+    command(card.main, f"ckpt={tmp_path}/secret.ckpt", f"out={tmp_path}/model", folder=tmp_path)
+    config = (tmp_path / "model" / "config.json").read_text()
+    for secret in (str(trained), str(tmp_path), "/ann", "anns-clinic", "Users", "patients", "s3cret"):
+        assert secret not in config + (tmp_path / "model" / "README.md").read_text()
+    assert "first.ckpt" in config
+    assert "lite0.safetensors" in config
+    load_module(tmp_path / "model")  # does not look for that file
+
+
+def test_public_recipe_cuts_paths_and_nothing_else() -> None:
+    recipe = {"model": {"_target_": "a.b.C", "x": [1, "~/w.pt", "/a/b.pt"], "y": "1/2"}, "data": {"root": "/r"}}
+    assert public_recipe(recipe) == {"model": {"_target_": "a.b.C", "x": [1, "w.pt", "b.pt"], "y": "1/2"}, "data": {}}
+
+
+def test_the_hub_reads_the_card(folder: Path, trained: Path) -> None:
+    metrics = json.loads((trained / "metrics.json").read_text())
+    read = ModelCard.load(folder / "README.md")
+    assert (read.data.license, read.data.library_name) == ("mit", "weakshot_seg")
+    assert read.data.pipeline_tag == "image-segmentation"
+    values = {result.metric_name: result.metric_value for result in read.data.eval_results}
+    for name, key in {"novel IoU": "novel_iou", "base IoU": "base_iou", "pixel accuracy": "pixel_accuracy"}.items():
+        assert values.get(name) == (None if metrics[key] is None else round(metrics[key], 2))
+    rows = [line for line in read.text.splitlines() if line.startswith("| ")]
+    for entry in metrics["classes"]:
+        kind = "novel ★" if entry["novel"] else "base"
+        iou = "-" if entry["iou"] is None else f"{entry['iou']:.1f}"
+        assert any(row.startswith(f"| {entry['id']} | {entry['name']} | {kind} | {iou} |") for row in rows)
+    assert "| data | generated scenes |" in rows
+    assert "no mask of theirs" in read.text
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"supervision": "full"}, "masks of all classes"),
+        ({"supervision": "base_only"}, "nothing about the novel ones"),
+        ({"stage": "retrain"}, "second stage"),
+        ({"data": {"label_scope": "crop"}}, "labels of each crop"),
+    ],
+)
+def test_the_card_names_the_supervision(
+    change: dict[str, Any], expected: str, trained: Path, command: Command, tmp_path: Path
+) -> None:
+    ckpt = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
+    recipe = ckpt["weakshot_seg"]["recipe"]
+    for key, value in change.items():
+        recipe[key] = {**recipe[key], **value} if isinstance(value, dict) else value
+    torch.save(ckpt, tmp_path / "other.ckpt")
+    command(card.main, f"ckpt={tmp_path}/other.ckpt", f"out={tmp_path}/model", folder=tmp_path)
+    text = (tmp_path / "model" / "README.md").read_text()
+    assert expected in text
+    assert "Not measured with these weights" in text  # there is no metrics.json beside it
+
+
+def test_markdown_in_a_name_is_shown_as_it_is() -> None:
+    assert escaped("a|b *c*\n<img>") == r"a\|b \*c\* \<img\>"
+
+
+def test_the_hub_gives_the_same_model(hub: list[str], folder: Path) -> None:
+    expected = label_maps(folder)
+    for name in ("user/shapes", "user/shapes@v1"):
+        assert np.array_equal(expected, label_maps(name))
+    files = [line.rsplit("/", 1)[1] for line in hub if line.startswith("GET /user/shapes/resolve/")]
+    assert files == ["config.json", "model.safetensors"]  # the second time from the cache
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("user/none", "no such model at the hub"), ("user/shapes@v9", "no revision v9")],
+)
+def test_what_the_hub_has_not(name: str, expected: str, hub: list[str], refusal: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "photo.png").write_bytes(b"")
+    assert expected in refusal(predict.main, f"ckpt={name}", f"source={tmp_path}/photo.png")
+    assert hub
+
+
+def test_a_model_of_another_library_at_the_hub(hub: list[str], folder: Path, tmp_path: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.rename(tmp_path / "away")
+    try:
+        with pytest.raises(ConfigError, match=r"none of ours"):
+            read_model("user/shapes")
+    finally:
+        (tmp_path / "away").rename(weights)
+
+
+def test_without_a_network(hub: list[str], refusal: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    (tmp_path / "photo.png").write_bytes(b"")
+    line = refusal(predict.main, "ckpt=user/shapes", f"source={tmp_path}/photo.png")
+    assert "ckpt=user/shapes: no such file or folder, and the hub cannot be reached" in line
+    assert "give its folder" in line
+    assert not hub
+
+
+def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(folder, tmp_path / name))
+
+    (copy("no_config") / "config.json").unlink()
+    (copy("cut") / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
+    (copy("json") / "config.json").write_text("{")
+    (copy("foreign") / "config.json").write_text('{"model_type": "maskformer"}')
+    newer = copy("newer") / "config.json"
+    newer.write_text(newer.read_text().replace('"format": 1', '"format": 99'))
+    tensors = load_file(folder / "model.safetensors")
+    tensors.pop("model.head.classify.bias")
+    save_file(tensors, copy("less") / "model.safetensors")
+    (tmp_path / "photo.png").write_bytes(b"")
+    for name, expected in {
+        "no_config": "is no model folder",
+        "cut": "download or write it again",
+        "json": "download or write it again",
+        "foreign": "was not written by weakshot_seg.card",
+        "newer": "install a newer version",
+        "less": "does not fit this model",
+    }.items():
+        line = refusal(predict.main, f"ckpt={tmp_path / name}", f"source={tmp_path}/photo.png")
+        assert expected in line
+        assert str(tmp_path / name) in line
+
+
+@pytest.mark.parametrize("target", ["os.system", "weakshot_seg.config.os.system", "hydra.utils.get_object"])
+def test_a_model_of_the_hub_calls_nothing_of_its_own(
+    target: str, hub: list[str], folder: Path, refusal: Refusal, tmp_path: Path
+) -> None:
+    config = folder / "config.json"
+    original = config.read_text()
+    hostile = json.loads(original)
+    hostile["recipe"]["optim"] = {"_target_": target, "command": f"touch {tmp_path}/done", "path": "os.system"}
+    config.write_text(json.dumps(hostile))
+    (tmp_path / "photo.png").write_bytes(b"")
+    try:
+        line = refusal(predict.main, "ckpt=user/shapes", f"source={tmp_path}/photo.png")
+    finally:
+        config.write_text(original)
+    assert "ckpt=user/shapes is refused: optim of its recipe would call" in line
+    assert not (tmp_path / "done").exists()
+
+
+def test_metrics_of_another_model_are_refused(trained: Path, refusal: Refusal, tmp_path: Path) -> None:
+    content = json.loads((trained / "metrics.json").read_text())
+    other = tmp_path / "metrics.json"
+    for change, expected in (
+        ({"step": 99}, "after 99 steps"),
+        ({"classes": content["classes"][1:]}, "other classes or another split"),
+        ({"miou": ...}, "is no metrics.json"),
+    ):
+        other.write_text(json.dumps({key: value for key, value in {**content, **change}.items() if value is not ...}))
+        ckpt = f"ckpt={trained}/checkpoints/last.ckpt"
+        assert expected in refusal(card.main, ckpt, f"out={tmp_path}/model", f"metrics={other}")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_folder_does_not_know_its_data(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
+    line = refusal(evaluate.main, f"ckpt={folder}", f"hydra.run.dir={tmp_path}/out")
+    assert "name them with data=" in line
+
+
+def test_a_training_starts_from_a_folder(folder: Path, train: Callable[..., Path], tmp_path: Path) -> None:
+    run = train(tmp_path / "run", f"weights={folder}", "optim.lr=0.0")
+    before, after = read_model(folder).state, read_model(run / "checkpoints" / "last.ckpt").state
+    learned = [name for name in before if name.endswith("weight")]
+    assert learned
+    assert all(torch.equal(before[name], after[name]) for name in learned)

@@ -1,0 +1,69 @@
+"""A sweep of which one split fails, and what the report says of it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from weakshot_seg import report
+from weakshot_seg import train as training
+from weakshot_seg.results.runs import find_runs
+
+Command = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def sweep(
+    command: Command, small: tuple[str, ...], few_scenes: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Three splits, of which the second cannot work."""
+    folder = tmp_path_factory.mktemp("sweep")
+    splits = folder / "splits.json"
+    splits.write_text(json.dumps({"1": [1, 4], "2": [99], "3": [5, 7]}))
+    with pytest.raises(SystemExit) as caught:
+        command(training.main, "-m", "split=1,2,3", f"+data.split_file={splits}", *small, *few_scenes, folder=folder)
+    assert caught.value.code == 1
+    return folder / "outputs" / "synthetic"
+
+
+def test_the_other_splits_of_a_sweep_are_trained(sweep: Path) -> None:
+    first, second, third = find_runs([sweep])
+    assert [run.state for run in (first, second, third)] == ["finished", "failed", "finished"]
+    assert [run.split for run in (first, second, third)] == [1, 2, 3]
+    assert first.result is not None
+    assert third.result is not None
+    assert (first.result.step, third.result.step) == (4, 4)
+    assert first.result.novel != third.result.novel
+    assert second.result is None
+    assert "novel class ids must be distinct and in 0..15, got [99]" in (second.reason or "")
+
+
+def test_the_report_shows_what_there_is_and_lists_what_failed(
+    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report.main([str(sweep), "--out", str(tmp_path / "report")])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    means = next(row for row in rows if row and row[0] == "synthetic")
+    metrics = [json.loads((sweep / f"split{split}" / "metrics.json").read_text()) for split in (1, 3)]
+    assert means[1].split()[0] == f"{sum(m['base_iou'] for m in metrics) / 2:.1f}"
+    assert means[-1] == "2 of 3"
+    assert [row[:2] for row in rows if row and row[0].startswith("synthetic/")] == [["synthetic/split2", "failed"]]
+    page = (tmp_path / "report.html").read_text()
+    for told in ("Best, median and worst", "classification/cross entropy", "SimNet", "striped disc", "got [99]"):
+        assert told in page
+    assert page.count("<img") == 2 * 3
+
+
+def test_a_failed_second_stage_leaves_the_first_one_finished(
+    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(training, "make_pseudo_labels", fail)
+    with pytest.raises(SystemExit):
+        train(tmp_path / "run", "retrain=true", "trainer.max_steps=2")
+    first, second = find_runs([tmp_path])
+    assert (first.state, first.stage) == ("finished", "first")
+    assert (second.state, second.stage, second.reason) == ("failed", "retrain", "OSError: disk full")
