@@ -1,9 +1,10 @@
-"""Splits of a sweep in several processes: Hydra's launchers and ``scripts/sweep.sh``, as a shell would start them."""
+"""Splits of a sweep in several processes: Hydra's launchers and ``scripts/sweep.sh``."""
 
+import csv
 import json
 import os
+import runpy
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,54 +16,101 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.results.runs import find_runs
 from weakshot_seg.train import check_processes
 
 ROOT = Path(__file__).parents[2]
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Command = Callable[..., None]
 
 
 @pytest.fixture
-def run(small: tuple[str, ...], few_scenes: tuple[str, ...], tmp_path: Path) -> Run:
-    """Runs a command on a few scenes in ``tmp_path``."""
+def sweep(
+    command: Command,
+    small: tuple[str, ...],
+    few_scenes: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., None]:
+    """``python -m weakshot_seg.train -m ...`` in ``tmp_path``, in this process but for what the launcher starts."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
 
-    def call(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-        return subprocess.run(
-            [*command, *small, *few_scenes, "trainer.max_steps=2"],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": path, "WANDB_SILENT": "true", **environment},
-            capture_output=True,
-            text=True,
-        )
+    def main() -> None:
+        runpy.run_module("weakshot_seg.train", run_name="__main__", alter_sys=True)
+
+    def call(*overrides: str) -> None:
+        command(main, "-m", *small, *few_scenes, *overrides, folder=tmp_path)
 
     return call
 
 
-@pytest.mark.parametrize("launcher", ["parallel", "slurm_local"])
-def test_two_splits_at_a_time(launcher: str, run: Run, tmp_path: Path) -> None:
-    options = ("split=1,2", f"hydra/launcher={launcher}", "logger=wandb")
-    result = run(sys.executable, "-m", "weakshot_seg.train", "-m", *options)
-    assert result.returncode == 0, result.stderr
-    assert "deprecated in Hydra" not in result.stderr
-    folders = [tmp_path / "outputs" / "synthetic" / f"split{split}" for split in (1, 2)]
-    metrics = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
-    assert [content["split"] for content in metrics] == [1, 2]
-    assert metrics[0]["novel_classes"] != metrics[1]["novel_classes"]
-    assert sorted(path.name for path in folders[0].parent.iterdir()) == ["split1", "split2"]
-    runs = [json.loads((folder / "wandb_run.json").read_text()) for folder in folders]
-    assert runs[0]["group"] == runs[1]["group"]
-    assert runs[0]["id"] != runs[1]["id"]
+def logged_steps(session: Path) -> list[int]:
+    with (session / "metrics.csv").open() as file:
+        return [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
-def test_sweep_goes_on_after_a_split_that_fails(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "outputs" / "synthetic").mkdir(parents=True)
-    (tmp_path / "outputs" / "synthetic" / "split1").write_text("a file where a folder should be")
-    result = run("sh", str(ROOT / "scripts" / "sweep.sh"), "logger=wandb", SPLITS="1 2", PYTHON=sys.executable)
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import:RuntimeWarning")
+@pytest.mark.parametrize(("launcher", "splits"), [("parallel", (1, 2, 3)), ("slurm_local", (1, 2))])
+def test_other_splits_are_trained_and_the_failed_one_later(
+    launcher: str, splits: tuple[int, ...], sweep: Callable[..., None], tmp_path: Path
+) -> None:
+    table = tmp_path / "splits.json"
+    novel = {1: [99], 2: [1, 4], 3: [5, 7]}
+    table.write_text(json.dumps(novel))
+    settings = (
+        f"split={','.join(map(str, splits))}",
+        f"+data.split_file={table}",
+        f"hydra/launcher={launcher}",
+        "callbacks.last.every_n_steps=1",
+        "trainer.val_check_interval=4",
+        *(("logger=wandb", "logger.wandb.mode=disabled") if launcher == "parallel" else ()),
+    )
+    with pytest.raises(SystemExit) as caught:
+        sweep(*settings, "trainer.max_steps=2")
+    assert caught.value.code == 1
+    folders = [tmp_path / "outputs" / "synthetic" / f"split{split}" for split in splits]
+    failed, *others = find_runs([folders[0].parent])
+    assert (failed.split, failed.state) == (1, "failed")
+    assert "must be distinct and in 0..15, got [99]" in (failed.reason or "")
+    assert [(run.split, run.state) for run in others] == [(split, "finished") for split in splits[1:]]
+    if launcher != "parallel":
+        return  # the rest is the same, and these processes take their time to start
+    groups = {json.loads((folder / "wandb_run.json").read_text())["group"] for folder in folders[1:]}
+    assert len(groups) == 1
+    table.write_text(json.dumps({**novel, 1: [2]}))
+    sweep(*settings, "trainer.max_steps=4", "resume=true")  # in the workers that are still there
+    assert [run.state for run in find_runs([folders[0].parent])] == ["finished"] * len(splits)
+    assert sorted(path.name for path in folders[0].parent.iterdir()) == [folder.name for folder in folders]
+    assert [[logged_steps(path) for path in sorted(folder.glob("csv/*"))] for folder in folders] == [
+        [[0, 1, 2, 3]],
+        [[0, 1], [2, 3]],
+        [[0, 1], [2, 3]],
+    ]
+
+
+def test_sweep_goes_on_after_a_split_that_fails(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/sh\necho "$WANDB_RUN_GROUP $*" >> calls\ncase $3 in split=1 | split=3) exit 2;; esac\n'
+    )
+    python.chmod(0o755)
+
+    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = ["sh", str(ROOT / "scripts" / "sweep.sh"), *arguments]
+        settings = {**os.environ, "PYTHON": str(python), **environment}
+        return subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True)
+
+    result = call("name=a b", "seed=1")
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == "failed: split 1"
-    done = tmp_path / "outputs" / "synthetic" / "split2"
-    assert (done / "metrics.json").is_file()
-    assert json.loads((done / "wandb_run.json").read_text())["group"].startswith("sweep-2")
+    assert result.stderr.splitlines()[-1] == "failed: split 1 3"
+    calls = (tmp_path / "calls").read_text().splitlines()
+    group = calls[0].split()[0]
+    assert group.startswith("sweep-2")
+    assert calls == [f"{group} -m weakshot_seg.train split={split} name=a b seed=1" for split in (1, 2, 3, 4)]
+    result = call(SPLITS="2 4", WANDB_RUN_GROUP="mine")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert (tmp_path / "calls").read_text().splitlines()[4:] == [
+        f"mine -m weakshot_seg.train split={split}" for split in (2, 4)
+    ]
 
 
 @pytest.mark.parametrize("by_slurm", [False, True])
