@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,7 +72,7 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
 
     That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built) and wrong
     settings found by Hydra and OmegaConf. Everything else is a bug and keeps its traceback, and so does everything with
-    ``HYDRA_FULL_ERROR=1``.
+    ``HYDRA_FULL_ERROR=1``. In a sweep all this is said at once, the other jobs go on, and the exit code is 1.
     """
 
     @functools.wraps(task)
@@ -81,12 +82,14 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
         except Exception as error:
             message = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else _mendable(error)
             in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-            if message or in_sweep:
-                print(f"error: {message or f'{type(error).__name__}: {_one_line(error)}'}", file=sys.stderr, flush=True)
             if message is None:
-                raise
-            if in_sweep:
-                raise CompactHydraException(message) from error  # which Hydra prints without a traceback
+                if not in_sweep:
+                    raise
+                traceback.print_exc()
+                message = f"{type(error).__name__}: {_one_line(error)}"
+            print(f"error: {message}", file=sys.stderr, flush=True)
+            if in_sweep:  # Hydra goes on with the other jobs; unlike others this error gets through to its process
+                raise CompactHydraException(message) from error
             raise SystemExit(2) from None
 
     return guarded

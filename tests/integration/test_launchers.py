@@ -89,9 +89,7 @@ def test_other_splits_are_trained_and_the_failed_one_later(
 
 def test_sweep_goes_on_after_a_split_that_fails(tmp_path: Path) -> None:
     python = tmp_path / "python"
-    python.write_text(
-        '#!/bin/sh\necho "$WANDB_RUN_GROUP $*" >> calls\ncase $3 in split=1 | split=3) exit 2;; esac\n'
-    )
+    python.write_text('#!/bin/sh\necho "$WANDB_RUN_GROUP $*" >> calls\ncase $3 in split=1 | split=3) exit 2;; esac\n')
     python.chmod(0o755)
 
     def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
