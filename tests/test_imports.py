@@ -46,7 +46,7 @@ KNOWN_TO = {
     "gradio": {"demo/page.py"},
     "h5py": {"data/matlab.py"},
     "yaml": {"results/runs.py"},
-    "filelock": {"data/label_cache.py"},
+    "filelock": {"data/label_cache.py", "utils/run_lock.py"},
     "hydra": {"entry", "config.py"},
     "omegaconf": {"entry", "config.py"},
     "wandb": {"callbacks/wandb_dashboard.py"},

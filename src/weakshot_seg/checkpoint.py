@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -11,12 +12,14 @@ import torch
 from hydra.utils import instantiate
 from torch import Tensor
 
-from weakshot_seg.errors import ConfigError
+from weakshot_seg.errors import BrokenCheckpointError, ConfigError
 from weakshot_seg.hub.download import download, is_hub_id
 from weakshot_seg.hub.folder import NETWORK, SavedModel, read_folder
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.recipe import check_recipe
 from weakshot_seg.structures import ClassSplit
+
+log = logging.getLogger(__name__)
 
 
 def build_module(recipe: dict[str, Any], class_split: ClassSplit) -> WeakShotModule:
@@ -30,7 +33,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """A checkpoint of ours as plain containers and tensors, on the CPU; nothing in the file is executed.
 
     Raises:
-        ConfigError: the file is missing, truncated, or not one of ours.
+        ConfigError: the file is missing or not one of ours.
+        BrokenCheckpointError: it is truncated, or no checkpoint at all.
     """
     if not path.is_file():
         raise ConfigError(f"ckpt={path}: no such file; training writes outputs/<name>/split<n>/checkpoints/last.ckpt")
@@ -38,7 +42,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can fail anywhere in the readers of zip archives and pickles
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"ckpt={path} cannot be read, it may be truncated or no checkpoint: {reason}") from error
+        raise BrokenCheckpointError(
+            f"ckpt={path} cannot be read, it may be truncated or no checkpoint: {reason}"
+        ) from error
     if not isinstance(checkpoint, dict) or "weakshot_seg" not in checkpoint:
         raise ConfigError(f"ckpt={path} was not written by weakshot_seg.train")
     return checkpoint
@@ -77,6 +83,27 @@ def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
     checkpoint = read_checkpoint(path)
     _fill(module, checkpoint["state_dict"], path)
     return checkpoint
+
+
+def load_last(module: WeakShotModule, directory: Path) -> Path | None:
+    """Puts the weights to resume from into ``module``: of ``last.ckpt``, or ``previous.ckpt`` if that is broken.
+
+    Returns:
+        Which file it was; None if there is neither.
+
+    Raises:
+        ConfigError: see :func:`load_weights`, of the last file there is.
+    """
+    paths = [path for name in ("last.ckpt", "previous.ckpt") if (path := directory / name).is_file()]
+    for path in paths:
+        try:
+            load_weights(module, path)
+            return path
+        except BrokenCheckpointError as error:
+            if path == paths[-1]:
+                raise
+            log.warning("%s; going on from %s", error, paths[-1])
+    return None
 
 
 def start_from(module: WeakShotModule, source: str | Path) -> None:

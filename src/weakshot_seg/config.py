@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -17,9 +19,10 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from weakshot_seg.errors import UserError
+from weakshot_seg.errors import StoppedBySignal, UserError
 
 R = TypeVar("R")
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def conf_dir() -> Path:
@@ -70,15 +73,26 @@ class SweepStart(Callback):
 def entry_point(task: Callable[..., R]) -> Callable[..., R]:
     """Decorator under ``@hydra.main``: what the user can mend is one line on stderr and exit code 2, not a traceback.
 
-    That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built) and wrong
-    settings found by Hydra and OmegaConf. Everything else is a bug and keeps its traceback, and so does everything with
-    ``HYDRA_FULL_ERROR=1``. In a sweep all this is said at once, the other jobs go on, and the exit code is 1.
+    That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built), wrong
+    settings found by Hydra and OmegaConf, a full disk and a killed data loading process. Everything else is a bug and
+    keeps its traceback, and so does everything with ``HYDRA_FULL_ERROR=1``. In a sweep all this is said at once, the
+    other jobs go on, and the exit code is 1. A process that is asked to end says so in one line and ends with 128 + the
+    number of the signal.
     """
 
     @functools.wraps(task)
     def guarded(*args: Any, **kwargs: Any) -> R:
         try:
             return task(*args, **kwargs)
+        except StoppedBySignal as stop:
+            print(stop.message, file=sys.stderr)
+            raise
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Lightning turns the one into the other
+            if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            print("interrupted", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
         except Exception as error:
             message = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else _mendable(error)
             in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
@@ -105,6 +119,15 @@ def _mendable(error: BaseException) -> str | None:
     for cause in chain:
         if isinstance(cause, UserError):
             return _one_line(cause)
+        if isinstance(cause, OSError) and cause.errno in NO_SPACE:
+            return (
+                f"{_one_line(cause)}: make room; files written before are complete, and resume=true goes on from them"
+            )
+        if isinstance(cause, RuntimeError) and str(cause).startswith("DataLoader worker"):
+            return (
+                f"{_one_line(cause)} Most often the memory is full: lower data.num_workers or data.batch_size, or set "
+                "data.num_workers=0; resume=true goes on from the last checkpoint"
+            )
     # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
     if isinstance(error, OmegaConfBaseException):
         return _one_line(error)
@@ -125,4 +148,10 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
+def requeued() -> bool:
+    """Resolver ``${requeued:}``: whether SLURM runs this job again, so that it goes on by itself."""
+    return os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+
+
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("requeued", requeued, replace=True)

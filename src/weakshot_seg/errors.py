@@ -13,5 +13,22 @@ class ConfigError(UserError):
     """A setting that is unknown, out of range or contradicts another."""
 
 
+class BrokenCheckpointError(ConfigError):
+    """A checkpoint that cannot be read: truncated, or something else than a checkpoint."""
+
+
+class StoppedBySignal(SystemExit):
+    """A training that was asked to end and has saved its state; entry points print the message.
+
+    Args:
+        number: Of the signal; the exit code is 128 + number, as shells have it.
+        message: What was saved and how to go on.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(128 + number)
+        self.message = message
+
+
 class DivergedError(UserError, FloatingPointError):
     """The network or the loss has become NaN or infinite."""

@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.strategies import ParallelStrategy
 
-from weakshot_seg.checkpoint import build_module, load_weights, start_from
+from weakshot_seg.checkpoint import build_module, load_last, start_from
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
@@ -25,6 +25,7 @@ from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.pseudo_label import make_pseudo_labels
 from weakshot_seg.recipe import named_targets
 from weakshot_seg.utils.memory import keep_freed_memory
+from weakshot_seg.utils.run_lock import run_lock
 from weakshot_seg.utils.run_status import recorded
 
 log = logging.getLogger(__name__)
@@ -35,16 +36,17 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> float | None:
     """Runs one job; returns novel IoU, which sweepers may optimise."""
     first = Path(cfg.output_dir)
-    with recorded(first, **identity(cfg)):
-        check_stage(cfg)
-        novel_iou = train(cfg)
-    if cfg.retrain:
-        labels = first / "pseudo_labels"
-        second = retraining(cfg, labels)
-        with recorded(Path(second.output_dir), **identity(second)):
-            last = first / "checkpoints" / "last.ckpt"
-            make_pseudo_labels(last, labels, cfg.inference, cfg.trainer, allow_targets=named_targets(plain(cfg)))
-            novel_iou = train(second)
+    with run_lock(first):
+        with recorded(first, **identity(cfg)):
+            check_stage(cfg)
+            novel_iou = train(cfg)
+        if cfg.retrain:
+            labels = first / "pseudo_labels"
+            second = retraining(cfg, labels)
+            with recorded(Path(second.output_dir), **identity(second)):
+                last = first / "checkpoints" / "last.ckpt"
+                make_pseudo_labels(last, labels, cfg.inference, cfg.trainer, allow_targets=named_targets(plain(cfg)))
+                novel_iou = train(second)
     return novel_iou
 
 
@@ -57,9 +59,7 @@ def train(cfg: DictConfig) -> float | None:
     """Trains and evaluates one stage in the folder ``cfg.output_dir``; returns novel IoU."""
     run_dir = Path(cfg.output_dir)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    last = run_dir / "checkpoints" / "last.ckpt"
-    if cfg.resume and not last.is_file():
-        log.info("resume=true, but %s does not exist: starting from the beginning", last)
+    checkpoints = run_dir / "checkpoints"
     data: WeakShotDataModule = instantiate(cfg.data)
     data.setup("fit")
     recipe = plain(cfg)
@@ -89,10 +89,10 @@ def train(cfg: DictConfig) -> float | None:
         devices,
         batches,
     )
-    checkpoint = last if cfg.resume and last.is_file() else None
-    if checkpoint:
-        load_weights(module, checkpoint)  # a file that does not fit is refused here, in one line
-    elif cfg.weights:
+    checkpoint = load_last(module, checkpoints) if cfg.resume else None  # refuses in one line what does not fit
+    if cfg.resume and not checkpoint:
+        log.info("resume=true, but there is no checkpoint in %s: starting from the beginning", checkpoints)
+    if not checkpoint and cfg.weights:
         start_from(module, cfg.weights)
     try:
         trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -105,7 +105,7 @@ def train(cfg: DictConfig) -> float | None:
     assert module.report is not None
     if trainer.is_global_zero:
         print(f"\n{module.report.table()}\n\nmetrics:     {run_dir / 'metrics.json'}")
-        print(f"pictures:    {run_dir / 'pictures'}\ncheckpoints: {last.parent}")
+        print(f"pictures:    {run_dir / 'pictures'}\ncheckpoints: {checkpoints}")
     return module.report.novel_iou
 
 

@@ -90,7 +90,7 @@ def test_training_on_two_processes(
     finish(start(*arguments, folder=tmp_path))
     run = tmp_path / "outputs" / "synthetic" / "split1"
     assert list((tmp_path / "outputs" / "synthetic").iterdir()) == [run]
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     command(
         evaluate.main,
         f"ckpt={run}/checkpoints/last.ckpt",

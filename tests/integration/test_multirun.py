@@ -30,7 +30,7 @@ def test_two_splits_in_one_sweep_with_offline_wandb(
         metrics = metrics_of(folder)
         assert metrics["split"] == split
         assert metrics["novel_classes"] == list(make_split(SyntheticScenes.class_names, split).novel_names)
-        assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+        assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
         assert (folder / "csv" / "version_0" / "metrics.csv").is_file()
         run_id = json.loads((folder / "wandb_run.json").read_text())["id"]
         assert [path.name.rsplit("-", 1)[1] for path in folder.glob("wandb/offline-run-*")] == [run_id]

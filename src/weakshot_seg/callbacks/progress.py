@@ -18,6 +18,11 @@ class TrainingProgress(TQDMProgressBar):
     def __init__(self, refresh_rate: int = 10) -> None:
         super().__init__(refresh_rate=refresh_rate)
 
+    def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Sets up the bar also where a training resumes amid its pass: then Lightning leaves the next hook out."""
+        super().on_train_start(trainer)
+        self.on_train_epoch_start(trainer)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Starts the bar at the batch a resumed training continues from, so that the speed is that of this session."""
         super().on_train_epoch_start(trainer)

@@ -29,6 +29,7 @@ from weakshot_seg.data.tags import FILE as TAGS
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, WeakBatch, WeakSample
+from weakshot_seg.utils.signals import leave_signals_to_parent
 
 log = logging.getLogger(__name__)
 
@@ -341,6 +342,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         return DataLoader(
             dataset,
             num_workers=self._num_workers,
+            worker_init_fn=leave_signals_to_parent,
             persistent_workers=self._num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             **options,

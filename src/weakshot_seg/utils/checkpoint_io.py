@@ -21,8 +21,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Saves to the local file ``path``; ``storage_options`` are for remote stores and must be None."""
+        """Saves to the local file ``path``; ``storage_options`` are for remote stores and must be None.
+
+        Raises:
+            OSError: naming the file, if the disk is full; the former file is still there.
+        """
         if storage_options is not None:
             raise TypeError(f"{type(self).__name__} writes local files and takes no storage_options")
-        with replacing(path) as temporary:
-            torch.save(checkpoint, temporary)
+        try:
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())  # network file systems may find only now that the disk is full
+        except (OSError, RuntimeError) as error:  # torch hides the failed write behind what followed from it
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError) or cause.errno is None:
+                raise
+            raise OSError(cause.errno, cause.strerror, os.fspath(path)) from None

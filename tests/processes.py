@@ -1,0 +1,121 @@
+"""Trainings in processes of their own, to be killed in earnest.
+
+They are forked from a server that has imported everything once: an import takes longer than such a run.
+"""
+
+import logging
+import multiprocessing
+import os
+import pydoc
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Fault = Callable[[], None]
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["weakshot_seg.train", "weakshot_seg.data.transforms", "weakshot_seg.callbacks.results", "processes"]
+)
+
+
+@dataclass
+class Job:
+    """A running or ended process and the file of its output."""
+
+    process: BaseProcess
+    log: Path
+
+    def finish(self, seconds: float = 120) -> int:
+        """Waits; returns the exit code (negative: the signal that killed it)."""
+        self.process.join(seconds)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise AssertionError(f"still running:\n{self.output}")
+        return self.process.exitcode
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+
+def start(folder: Path, *arguments: str, fault: Fault | None = None) -> Job:
+    """Starts ``weakshot_seg.train`` in ``folder``; ``fault`` is called in its process before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"console-{len(list(folder.glob('console-*')))}.txt"
+    log.touch()
+    process = CONTEXT.Process(target=_main, args=(folder, arguments, log, fault))
+    process.start()
+    return Job(process, log)
+
+
+def _main(folder: Path, arguments: tuple[str, ...], log: Path, fault: Fault | None) -> None:
+    from weakshot_seg import train
+
+    os.setsid()  # as a shell or SLURM would: signals can be sent to the group
+    os.chdir(folder)
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # of data loading processes, as in any other process
+    sys.argv = ["weakshot_seg", *arguments]
+    if fault is not None:
+        fault()
+    try:
+        train.main()
+    finally:
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+@dataclass
+class Signal:
+    """Sends a signal, to the process or its group, when a function is called for the n-th time in a process.
+
+    Attributes:
+        number: The signal.
+        owner: Full name of the class or module of the function.
+        function: Its name.
+        call: n, from 1.
+        group: Also to the data loading processes.
+    """
+
+    number: int
+    owner: str
+    function: str
+    call: int
+    group: bool = False
+
+    def __call__(self) -> None:
+        owner: Any = pydoc.locate(self.owner)
+        original, calls = getattr(owner, self.function), 0
+
+        def faulty(*args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == self.call:  # by another process: workers obey their parent
+                target = f"{'-' if self.group else ''}{os.getpid()}"
+                subprocess.run(["kill", f"-{int(self.number)}", "--", target], check=True, start_new_session=True)
+            return original(*args, **kwargs)
+
+        setattr(owner, self.function, faulty)
+
+
+@dataclass
+class Environment:
+    """Sets variables, then injects another fault."""
+
+    variables: dict[str, str]
+    fault: Fault | None = None
+
+    def __call__(self) -> None:
+        os.environ.update(self.variables)
+        if self.fault is not None:
+            self.fault()
