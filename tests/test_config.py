@@ -83,6 +83,13 @@ def test_run_folder_is_a_resolver(tmp_path: Path) -> None:
     assert cfg.dir == "split1-2"
 
 
+def test_every_seed_has_a_folder_of_its_own() -> None:
+    cfg = OmegaConf.create({"split": 3, "seed": 0, "name": "${run_name:${split},${seed}}"})
+    assert cfg.name == "split3"
+    cfg.seed = 12
+    assert cfg.name == "split3-seed12"
+
+
 def test_jobs_of_a_sweep_get_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders: list[Path] = []
 

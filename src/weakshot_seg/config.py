@@ -56,6 +56,11 @@ def run_folder(parent: str, name: str, resume: bool) -> str:
     return latest if resume else place
 
 
+def run_name(split: int, seed: int) -> str:
+    """Resolver ``${run_name:SPLIT,SEED}``: the folder of a run within those of its name."""
+    return f"split{split}-seed{seed}" if seed else f"split{split}"
+
+
 class SweepStart(Callback):
     """Hydra callback: ``${hydra:callbacks.sweep_start.time}`` is the start of the job, in a sweep that of the sweep.
 
@@ -154,4 +159,5 @@ def requeued() -> bool:
 
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("requeued", requeued, replace=True)
