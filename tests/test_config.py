@@ -104,7 +104,7 @@ def test_jobs_of_a_sweep_get_folders_of_their_own(tmp_path: Path, monkeypatch: p
     job()
     monkeypatch.setattr(sys, "argv", ["job", "name=other", *quiet])
     job()
-    names = ["synthetic/split1", "synthetic/split1-2", "synthetic/split2", "synthetic/split2-2", "other/split1"]
+    names = ["synthetic/split1", "synthetic/split1-seed1", "synthetic/split2", "synthetic/split2-seed1", "other/split1"]
     assert folders == [Path(name) for name in names]
 
 
