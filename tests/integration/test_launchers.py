@@ -5,7 +5,7 @@ import json
 import os
 import runpy
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from joblib.externals.loky import get_reusable_executor
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.results.runs import find_runs
@@ -30,7 +31,7 @@ def sweep(
     few_scenes: tuple[str, ...],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., None]:
+) -> Iterator[Callable[..., None]]:
     """``python -m weakshot_seg.train -m ...`` in ``tmp_path``, in this process but for what the launcher starts."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
 
@@ -40,7 +41,8 @@ def sweep(
     def call(*overrides: str) -> None:
         command(main, "-m", *small, *few_scenes, *overrides, folder=tmp_path)
 
-    return call
+    yield call
+    get_reusable_executor().shutdown()  # else joblib keeps its processes for minutes
 
 
 def logged_steps(session: Path) -> list[int]:

@@ -136,8 +136,8 @@ def summarise(runs: Sequence[Run]) -> Summary:
             problems.append(Problem(title, "missing", f"other groups have {places}"))
         order = sorted(scores, key=lambda score: (str(score.split).zfill(9), str(score.seed).zfill(9)))
         groups.append(Group(title, tuple(order), len(expected) or len(order), full))
-    order = {title: _rank(group[0]) for title, group in members.items()}
-    return Summary(tuple(sorted(groups, key=lambda group: order[group.title])), tuple(problems))
+    ranks = {title: _rank(group[0]) for title, group in members.items()}
+    return Summary(tuple(sorted(groups, key=lambda group: ranks[group.title])), tuple(problems))
 
 
 def divided(result: Result, novel: frozenset[str]) -> tuple[float | None, float | None]:
