@@ -33,6 +33,7 @@ ALLOWED = {
     "results": GROUND | {"data"},
     "segmentation": GROUND | {"inference"},
     "demo": GROUND | {"data", "segmentation", "segmenter"},
+    "prediction": GROUND | {"data", "segmentation", "segmenter"},
     "lightning_module": GROUND | {"losses", "models", "inference", "metrics", "optim"},
     "callbacks": GROUND | {"metrics", "lightning_module"},
 }
@@ -44,6 +45,7 @@ KNOWN_TO = {
     "scipy": {"losses/matcher.py", "data/matlab.py"},
     "huggingface_hub": {"hub/card.py", "hub/download.py"},
     "gradio": {"demo/page.py"},
+    "av": {"prediction/video_files.py"},
     "h5py": {"data/matlab.py"},
     "yaml": {"results/runs.py"},
     "filelock": {"data/label_cache.py", "utils/run_lock.py"},
