@@ -56,7 +56,9 @@ def folder(dataset: WeakShotDataset, predictions: list[np.ndarray], tmp_path: Pa
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(labels).save(file, pnginfo=Votes.count(predicted, labels, known, NOVEL).png_text())
     names = dataset.split.names
-    manifest = Manifest("a.ckpt", "0" * 64, 10, 1, names, dataset.split.novel_names, len(dataset), {}, {}, complete=True)
+    manifest = Manifest(
+        "a.ckpt", "0" * 64, 10, 1, names, dataset.split.novel_names, len(dataset), {}, {}, complete=True
+    )
     manifest.write(tmp_path)
     return tmp_path
 
