@@ -160,7 +160,7 @@ class Segmentation:
         return label_png(self.labels, palette(self.split.num_classes))
 
     def overlay(
-        self, alpha: float = 0.55, largest: int | None = 1024, listed: Collection[int] | None = None
+        self, alpha: float = 0.6, largest: int | None = 1024, listed: Collection[int] | None = None
     ) -> Image.Image:
         """The image under its label colours with a legend; novel classes are hatched and starred.
 
