@@ -89,6 +89,7 @@ class ProposalScores(Scores):
     def _masks(self, queries: slice = slice(None)) -> Tensor:
         """Logits ``[1, q, *content]``."""
         logits = self._mask_logits[None, queries].float()
+        logits = logits.contiguous(memory_format=torch.channels_last)  # 2 to 3 times as fast on CPUs, to the argmax
         masks = F.interpolate(logits, self._padded, mode="bilinear", align_corners=False)
         return masks[..., : self._content[0], : self._content[1]]
 
