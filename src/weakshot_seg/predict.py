@@ -40,7 +40,9 @@ def main(cfg: DictConfig) -> None:
     results = Results(out, origin, segmenter.split, scores, cfg.overlay_size, cfg.overwrite)
     images, videos = ([item for item in items if item.is_video == wanted] for wanted in (False, True))
     failures = predict_images(segmenter, images, results, cfg.batch_size, cfg.threads)
-    failures += predict_videos(segmenter, videos, results, VideoSettings(**cfg.video), cfg.batch_size, cfg.threads)
+    failures += predict_videos(
+        segmenter, videos, results, VideoSettings(cfg.video_every, cfg.video_labels), cfg.batch_size, cfg.threads
+    )
     print(f"{len(items) - len(failures)} of {len(items)} files are predicted: {cfg.out}")
     if failures:
         print(f"{len(failures)} could not be:", *failures, sep="\n", file=sys.stderr)

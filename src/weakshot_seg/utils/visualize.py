@@ -192,7 +192,7 @@ def labelled_overlay(
     class_names: Sequence[str],
     novel: Collection[int],
     alpha: float = 0.6,
-    largest: int | None = 1024,
+    largest: int = 1024,
     listed: Collection[int] | None = None,
 ) -> Image.Image:
     """One image under its label colours with a legend below.
@@ -203,8 +203,7 @@ def labelled_overlay(
         class_names: ``K`` names.
         novel: Ids of the novel classes.
         alpha: Opacity of the label colours.
-        largest: Longer edge in pixels to which large images are shrunk; None: they are not. Lines and letters grow with
-            the edge.
+        largest: Longer edge in pixels to which large images are shrunk. Lines and letters grow with it.
         listed: Ids in the legend; None: those in the label map.
     """
     colours = palette(len(class_names))
@@ -240,10 +239,10 @@ def _compose(
     return picture
 
 
-def resized(array: Bytes, smallest: int = 320, largest: int | None = 640) -> Bytes:
+def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
     """Enlarges by a whole number to about ``smallest`` or shrinks to ``largest`` pixels; label maps keep their ids."""
     longest = max(array.shape[:2])
-    scale = math.ceil(smallest / longest) if longest < smallest else min(1.0, (largest or longest) / longest)
+    scale = math.ceil(smallest / longest) if longest < smallest else min(1.0, largest / longest)
     size = (max(1, round(scale * array.shape[1])), max(1, round(scale * array.shape[0])))
     method = Image.Resampling.BICUBIC if array.ndim == 3 else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize(size, method))
