@@ -31,8 +31,8 @@ def run_lock(folder: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise ConfigError(
-            f"another process is training in {folder}: wait until it ends, or start a run of its own with "
-            "hydra.run.dir=DIR"
+            f"another process is training in {folder}: wait until it ends, or give this run a name of its own "
+            "(name=NAME; in a sweep such as 'name=lr${optim.lr}')"
         ) from None
     try:
         yield
