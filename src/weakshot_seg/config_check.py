@@ -258,7 +258,7 @@ def _check_call(key: str, node: Mapping[Any, Any]) -> None:
             _check_value(f"{key}.{argument}", node[argument], hint, None)
     name = node["_target_"]
     try:
-        called = locate(name)
+        called = locate(name) if name else None
     except ErrorDuringImport as error:
         raise ConfigError(f"{key}._target_={_shown(name)} cannot be imported: {error}") from error
     if called is None:
