@@ -26,6 +26,7 @@ from weakshot_seg.recipe import named_targets
 from weakshot_seg.utils.memory import keep_freed_memory
 from weakshot_seg.utils.run_lock import run_lock
 from weakshot_seg.utils.run_status import recorded
+from weakshot_seg.utils.step_guard import StepGuard
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ def train(cfg: DictConfig) -> float | None:
     recipe = plain(cfg)
     module = build_module(recipe, data.class_split)
     module.inference = instantiate(cfg.inference)
+    module.guard = StepGuard(cfg.max_skipped_steps)
     check_queries(module, data)
     loggers = list(instantiate(cfg.logger).values())
     options = {} if data.make_val else {"limit_val_batches": 0}

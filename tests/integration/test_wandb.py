@@ -155,7 +155,11 @@ def test_curves(first: OfflineRun) -> None:
     terms = {f"mask/{p}" for p in ("focal", "dice")} | {f"complement/{p}" for p in ("focal", "dice")}
     terms |= {"classification/cross_entropy", "similarity/base", "similarity/novel", "absence/focal"}
     pairs = {f"{score}_{kind}" for score in ("precision", "recall", "f1") for kind in ("similar", "dissimilar")}
-    expected = {f"train/{t}" for t in terms} | {f"train/weighted/{t}" for t in terms} | {"train/grad_norm"}
+    expected = (
+        {f"train/{t}" for t in terms}
+        | {f"train/weighted/{t}" for t in terms}
+        | {"train/grad_norm", "train/skipped_steps"}
+    )
     expected |= {f"train/pairs/{p}" for p in pairs | {"accuracy"}}
     for row in steps:
         assert expected <= row.keys()

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.utils.files import remove_leftovers
 
 
 @contextmanager
@@ -35,6 +36,7 @@ def run_lock(folder: Path) -> Iterator[None]:
             "hydra.run.dir=DIR"
         ) from None
     try:
+        remove_leftovers(folder)
         yield
     finally:
         lock.release()
