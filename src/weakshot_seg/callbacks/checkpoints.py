@@ -13,7 +13,6 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
 from weakshot_seg.errors import StoppedBySignal
-from weakshot_seg.utils.files import remove_leftovers
 from weakshot_seg.utils.signals import StopRequest, requeue_slurm_job
 
 
@@ -57,8 +56,6 @@ class LastCheckpoint(Checkpoint):
         self._stop.install()
         if trainer.received_sigterm:  # while the training was prepared
             self._stop.received = signal.SIGTERM
-        if trainer.is_global_zero:
-            remove_leftovers(self.path.parent)
         self._saved_step = trainer.global_step
         self._keep_last = trainer.ckpt_path is not None and Path(trainer.ckpt_path) == self.path
         self._make_up(trainer)

@@ -25,6 +25,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what writers that were killed within :func:`replacing` left in ``folder``; none may be at work there."""
-    for file in folder.glob(".*.tmp"):
+    """Removes what processes killed within :func:`replacing` left in and below ``folder``, where none may be at work."""
+    for file in folder.rglob(".*.tmp"):
         file.unlink(missing_ok=True)
