@@ -18,7 +18,7 @@ from weakshot_seg.callbacks.pictures import PredictionPanels, original_image
 from weakshot_seg.callbacks.progress import LearningRates, TrainingProgress
 from weakshot_seg.callbacks.ranked import KEPT, RankedImages
 from weakshot_seg.callbacks.results import MetricsFile
-from weakshot_seg.callbacks.wandb_dashboard import wandb_logger
+from weakshot_seg.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch
 from weakshot_seg.utils.checkpoint_io import AtomicCheckpointIO
@@ -278,7 +278,7 @@ def test_an_interrupted_checkpoint_keeps_the_former_one(tmp_path: Path, monkeypa
 
 
 def test_wandb_run_is_continued_only_when_resumed(tmp_path: Path) -> None:
-    first = wandb_logger(str(tmp_path), mode="offline").version
-    assert wandb_logger(str(tmp_path), resume=True, mode="offline").version == first
-    assert wandb_logger(str(tmp_path), mode="offline").version != first
-    assert wandb_logger(str(tmp_path / "other"), resume=True, mode="offline").version
+    first = ResilientWandbLogger(str(tmp_path), mode="offline").version
+    assert ResilientWandbLogger(str(tmp_path), resume=True, mode="offline").version == first
+    assert ResilientWandbLogger(str(tmp_path), mode="offline").version != first
+    assert ResilientWandbLogger(str(tmp_path / "other"), resume=True, mode="offline").version

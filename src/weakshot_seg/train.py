@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from weakshot_seg.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.checkpoint import build_module, load_last, start_from
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
@@ -102,8 +103,8 @@ def train(cfg: DictConfig) -> float | None:
             trainer.validate(module, data, verbose=False)
     finally:
         for logger in loggers:
-            if isinstance(logger, pl.loggers.WandbLogger):
-                logger.experiment.finish()  # else the next job of a multirun continues this run
+            if isinstance(logger, ResilientWandbLogger):
+                logger.finish()  # else the next job of a multirun continues this run
     assert module.report is not None
     if trainer.is_global_zero:
         print(f"\n{module.report.table()}\n\nmetrics:     {run_dir / 'metrics.json'}")

@@ -25,6 +25,6 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what processes killed within :func:`replacing` left in and below ``folder``, where none may be at work."""
+    """Removes what processes killed amid :func:`replacing` left in and below ``folder``; none may be at work there."""
     for file in folder.rglob(".*.tmp"):
         file.unlink(missing_ok=True)
