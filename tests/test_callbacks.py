@@ -58,6 +58,7 @@ class Toy(pl.LightningModule):
         self.metrics = SegmentationMetrics(SPLIT)
         self.report: SegmentationReport | None = None
         self.report_step = -1
+        self.skipped_steps = 2
         self.recipe = {
             "name": "toy",
             "split": 3,
@@ -115,7 +116,7 @@ def test_metrics_file_says_what_was_measured(tmp_path: Path) -> None:
     toy = fit(tmp_path, MetricsFile(str(tmp_path / "new" / "folder")))
     content = json.loads((tmp_path / "new" / "folder" / "metrics.json").read_text())
     facts = {"name": "toy", "split": 3, "stage": "first", "seed": 0, "supervision": "weakshot", "label_scope": "image"}
-    assert content.items() >= {**facts, "step": 4, "novel_classes": ["cat"]}.items()
+    assert content.items() >= {**facts, "step": 4, "skipped_steps": 2, "novel_classes": ["cat"]}.items()
     assert toy.report is not None
     assert content.items() >= toy.report.to_dict().items()
     assert content["base_iou"] == 0

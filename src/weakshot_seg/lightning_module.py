@@ -89,6 +89,11 @@ class WeakShotModule(pl.LightningModule):
         return self.guard.watch(self.global_step, losses.total, losses.parts)
 
     @property
+    def skipped_steps(self) -> int:
+        """Steps skipped because the loss or gradients were not finite, as of the latest look."""
+        return self.guard.reported
+
+    @property
     def logs_this_step(self) -> bool:
         """Whether the loggers write after this step (Lightning's rule, before the step is counted)."""
         return self._log_interval > 0 and (self.global_step + 1) % self._log_interval == 0

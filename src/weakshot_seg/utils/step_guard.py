@@ -43,6 +43,7 @@ class StepGuard:
 
     Attributes:
         skipped: steps skipped so far, on the device.
+        reported: the same, as of the latest report.
     """
 
     def __init__(self, limit: int = 20) -> None:
@@ -53,7 +54,7 @@ class StepGuard:
         self._last_bad_loss = torch.tensor(-1)
         self._bad_values = torch.zeros(0)  # total and parts of the last loss that was not finite
         self._parts: tuple[str, ...] = ()
-        self._reported = 0
+        self.reported = 0
         self._attempts: dict[int, Attempt] = {}  # since the latest report
         self._buffers: list[list[Tensor]] = []  # flat, by type
         self._before: list[Tensor] = []  # the same in one piece each, as they were when the step began
@@ -65,7 +66,7 @@ class StepGuard:
         for buffer in (buffer for owner in owners for buffer in owner.buffers(recurse=False)):
             by_type.setdefault(buffer.dtype, []).append(buffer.view(-1))
         self._buffers = list(by_type.values())
-        self._reported = int(self.skipped)
+        self.reported = int(self.skipped)
         for name in ("skipped", "_in_a_row", "_last_skipped", "_last_bad_loss", "_bad_values"):
             setattr(self, name, getattr(self, name).to(device))
 
@@ -115,7 +116,7 @@ class StepGuard:
         """
         numbers = torch.stack([self.skipped, self._in_a_row, self._last_skipped, self._last_bad_loss]).tolist()
         skipped, in_a_row, step, bad_loss = numbers
-        new, self._reported = skipped - self._reported, skipped
+        new, self.reported = skipped - self.reported, skipped
         attempts, self._attempts = self._attempts, {}
         if not new:
             return
