@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from processes import Environment, start
+from wandb_files import sessions
 from weakshot_seg.lightning_module import WeakShotModule
 
 Train = Callable[..., Path]
@@ -35,8 +36,6 @@ def logged_steps(folder: Path) -> int:
 
 def test_the_service_is_killed(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is started anew: what is logged afterwards goes to the same run."""
-    from test_wandb import sessions
-
     step, killed = WeakShotModule.training_step, []
 
     def kill(module: WeakShotModule, batch: Any, batch_idx: int) -> Any:
@@ -83,8 +82,6 @@ def test_wandb_cannot_be_reached(
     train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The run is kept offline."""
-    from test_wandb import sessions
-
     monkeypatch.delenv("WANDB_MODE")
     nowhere = {"base_url": "http://127.0.0.1:9", "api_key": "0" * 40, "init_timeout": 1, "x_graphql_retry_max": 0}
     settings = [f"+logger.wandb.settings.{name}={value}" for name, value in nowhere.items()]
