@@ -27,7 +27,7 @@ def stumble() -> None:
 
 
 def finish_run(folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "metrics.json").write_text("{}")
 
 
