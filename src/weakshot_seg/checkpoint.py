@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from copy import deepcopy
@@ -9,9 +10,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.utils import instantiate
-from torch import Tensor
+from torch import Tensor, nn
 
 from weakshot_seg.errors import BrokenCheckpointError, ConfigError
 from weakshot_seg.hub.download import download, is_hub_id
@@ -179,6 +181,15 @@ def own_data(module: WeakShotModule, source: str | Path) -> dict[str, Any]:
     if "_target_" not in data:
         raise ConfigError(f"ckpt={source} does not know where its data are: name them with data=... data.root=DIR")
     return data
+
+
+def weights_digest(network: nn.Module) -> str:
+    """SHA-256 of the names and values of all parameters and buffers: equal for networks that are."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return digest.hexdigest()
 
 
 def _unusable(source: str | Path, error: Exception) -> ConfigError:

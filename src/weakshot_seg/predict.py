@@ -1,62 +1,69 @@
-"""Segments images: ``python -m weakshot_seg.predict ckpt=FILE source=FILE|DIR|GLOB out=DIR``."""
+"""Segments photos and videos: ``python -m weakshot_seg.predict ckpt=FILE source=FILE|DIR|GLOB|- out=DIR``.
+
+Settings: ``conf/predict.yaml``. An interrupted call goes on where it stopped.
+"""
 
 from __future__ import annotations
 
-import glob
-import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 from hydra.utils import instantiate
-from omegaconf import DictConfig
-from tqdm import tqdm
+from omegaconf import DictConfig, ListConfig
 
-from weakshot_seg.config import conf_dir, entry_point
-from weakshot_seg.data.images import IMAGE_SUFFIXES
-from weakshot_seg.errors import DataError
-from weakshot_seg.segmenter import load
-
-log = logging.getLogger(__name__)
+from weakshot_seg.checkpoint import load_module, weights_digest
+from weakshot_seg.config import conf_dir, entry_point, plain
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.prediction.images import predict_images
+from weakshot_seg.prediction.record import Origin
+from weakshot_seg.prediction.results import Results
+from weakshot_seg.prediction.sources import find_items
+from weakshot_seg.prediction.videos import VideoSettings, predict_videos
+from weakshot_seg.segmenter import Segmenter
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="predict")
 @entry_point
 def main(cfg: DictConfig) -> None:
-    """Writes for each image an indexed label PNG and an overlay with a legend."""
-    files = find_images(cfg.source)
-    segmenter = load(cfg.ckpt, cfg.device, instantiate(cfg.inference), cfg.allow_targets)
-    out = Path(cfg.out)
-    out.mkdir(parents=True, exist_ok=True)
-    for path, name in zip(tqdm(files, desc="predicting", unit="image"), output_names(files), strict=True):
-        result = segmenter.predict(path)
-        result.label_image().save(out / f"{name}.png")
-        result.overlay().save(out / f"{name}_overlay.png")
-    print(f"{len(files)} label maps and overlays in {out}")
+    """Writes label maps, overlays, classes and scores; exit code 1 if some files could not be read."""
+    if cfg.threads < 1:
+        raise ConfigError(f"threads={cfg.threads} must be positive")
+    out = Path(cfg.out).expanduser().absolute()
+    items = find_items(_several(cfg.source), sys.stdin.buffer)
+    module = load_module(cfg.ckpt, cfg.allow_targets)
+    segmenter = Segmenter(module, cfg.device, instantiate(cfg.inference))
+    resize = module.recipe["data"]["val_transform"]
+    origin = Origin(str(cfg.ckpt), weights_digest(module.model), plain(cfg.inference), resize)
+    scores = score_names(_several(cfg.scores), segmenter.class_names)
+    results = Results(out, origin, segmenter.split, scores, cfg.overlay_size, cfg.overwrite)
+    images, videos = ([item for item in items if item.is_video == wanted] for wanted in (False, True))
+    failures = predict_images(segmenter, images, results, cfg.batch_size, cfg.threads)
+    failures += predict_videos(segmenter, videos, results, VideoSettings(**cfg.video), cfg.batch_size, cfg.threads)
+    print(f"{len(items) - len(failures)} of {len(items)} files are predicted: {cfg.out}")
+    if failures:
+        print(f"{len(failures)} could not be:", *failures, sep="\n", file=sys.stderr)
+        raise SystemExit(1)
 
 
-def find_images(source: str) -> list[Path]:
-    """Files named by a path, a folder (searched recursively) or a glob pattern, sorted.
+def score_names(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The classes whose scores are wanted; ``all`` stands for every class.
 
     Raises:
-        DataError: nothing was found.
+        ConfigError: there is no such class.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        return [path]
-    found: Iterator[Path] | list[Path] = (
-        path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-    )
-    files = sorted(file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
-    if not files:
-        raise DataError(f"source={source}: no such file, or no images ({', '.join(sorted(IMAGE_SUFFIXES))}) there")
-    return files
+    if list(wanted) == ["all"]:
+        return list(known)
+    strange = [name for name in wanted if name not in known]
+    if strange:
+        raise ConfigError(f"scores={strange[0]}: no such class; the model knows {', '.join(known)}")
+    return list(dict.fromkeys(wanted))
 
 
-def output_names(files: list[Path]) -> list[str]:
-    """One distinct name per file: the stem, or the whole path with ``_`` for ``/`` where two stems are equal."""
-    stems = [file.stem for file in files]
-    return [s if stems.count(s) == 1 else "_".join(f.parts).strip("/_") for s, f in zip(stems, files, strict=True)]
+def _several(setting: object) -> list[str]:
+    """A setting that is one thing or a list of them."""
+    return [str(part) for part in setting] if isinstance(setting, ListConfig) else [str(setting)]
 
 
 if __name__ == "__main__":

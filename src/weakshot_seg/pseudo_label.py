@@ -5,7 +5,6 @@ Settings: ``conf/pseudo_label.yaml``. An interrupted call goes on where it stopp
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
@@ -21,7 +19,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import BasePredictionWriter
 
 from weakshot_seg.callbacks.progress import TrainingProgress
-from weakshot_seg.checkpoint import load_module, own_data
+from weakshot_seg.checkpoint import load_module, own_data, weights_digest
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pseudo_labels import Manifest, label_files, pseudo_map
@@ -86,7 +84,7 @@ def make_pseudo_labels(
         )
     manifest = Manifest(
         checkpoint=str(ckpt),
-        weights=_digest(module.model),
+        weights=weights_digest(module.model),
         step=module.trained_steps,
         split=module.recipe["split"],
         class_names=list(dataset.split.names),
@@ -179,14 +177,6 @@ def _share(files: Sequence[Path], batch_size: int, rank: int, world_size: int) -
     mine = batches[rank::world_size] or batches[:1]
     todo = [batch for batch in mine if not all(files[index].exists() for index in batch)]
     return [index for batch in todo or mine[:1] for index in batch]
-
-
-def _digest(network: torch.nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
-    return digest.hexdigest()
 
 
 def _summary(agreement: dict[str, Any], iou: float | None) -> str:

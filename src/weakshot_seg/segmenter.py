@@ -183,7 +183,7 @@ def as_pixels(image: ImageLike) -> Pixels:
     if isinstance(image, Image.Image):
         return upright_rgb(image)
     if isinstance(image, str | os.PathLike):
-        return read_image(Path(image).expanduser())
+        return read_image(Path(image).expanduser(), "replace or remove it")
     if image.dtype != np.uint8 or image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise DataError(
             f"an image array must be uint8 [h, w, 3] (RGB) or [h, w] (grey), got {image.dtype} {list(image.shape)}"

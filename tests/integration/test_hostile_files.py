@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from weakshot_seg import convert, evaluate, predict, pseudo_label, train
+from weakshot_seg import convert, evaluate, export, predict, pseudo_label, train
 from weakshot_seg.checkpoint import build_module, load_module
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.recipe import PARTS, shipped_targets
@@ -24,6 +24,7 @@ READERS: dict[str, Callable[[Path, Path], tuple[Callable[[], object], list[str]]
     "evaluate": lambda ckpt, folder: (evaluate.main, [f"ckpt={ckpt}", CPU]),
     "predict": lambda ckpt, folder: (predict.main, [f"ckpt={ckpt}", f"source={folder}/pictures", "device=cpu"]),
     "pseudo_label": lambda ckpt, folder: (pseudo_label.main, [f"ckpt={ckpt}", "out=labels", CPU]),
+    "export": lambda ckpt, folder: (export.main, [f"ckpt={ckpt}", "format=torch_export"]),
     "convert": lambda ckpt, folder: (convert.main, [str(ckpt), "converted"]),
 }
 

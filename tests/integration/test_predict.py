@@ -1,5 +1,12 @@
 """``python -m weakshot_seg.predict``: sources of every kind, and what is written."""
 
+import errno
+import io
+import json
+import multiprocessing
+import os
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,14 +17,19 @@ from hydra.utils import instantiate
 from PIL import Image, ImageOps
 
 import weakshot_seg
-from weakshot_seg import predict
 from weakshot_seg.checkpoint import load_module
 from weakshot_seg.data.synthetic import SyntheticScenes
 from weakshot_seg.inference import tta
+from weakshot_seg.inference.sliding import SlidingWindow
 from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.models.simformer import SimFormer
+from weakshot_seg.predict import main
+from weakshot_seg.segmentation import Segmentation
 
 NUM_CLASSES = len(SyntheticScenes.class_names)
 ORIENTATION = 0x0112
+Predict = Callable[..., None]
+Segment = Callable[[str], dict[str, np.ndarray]]
 
 
 def photo(path: Path, height: int = 40, width: int = 70, **options: object) -> Path:
@@ -33,33 +45,57 @@ def ckpt(trained: Path) -> str:
 
 
 @pytest.fixture
-def segment(ckpt: str, command: Callable[..., None], tmp_path: Path) -> Callable[[str], dict[str, np.ndarray]]:
-    """Predicts a source; returns the label maps by file name, after checking that each has its overlay."""
+def predict(ckpt: str, command: Callable[..., None], tmp_path: Path) -> Callable[..., None]:
+    """Predicts a source to ``tmp_path / "out"``."""
+
+    def run(source: object, *settings: str) -> None:
+        out = () if any(setting.startswith("out=") for setting in settings) else (f"out={tmp_path}/out",)
+        model = () if any(setting.startswith("ckpt=") for setting in settings) else (ckpt,)
+        command(main, *model, f"source={source}", *out, "device=cpu", *settings, folder=tmp_path)
+
+    return run
+
+
+@pytest.fixture
+def segment(predict: Predict, tmp_path: Path) -> Callable[[str], dict[str, np.ndarray]]:
+    """Predicts a source; returns the label maps by name, after checking that each has its overlay."""
 
     def run(source: str) -> dict[str, np.ndarray]:
-        out = tmp_path / "out"
-        command(predict.main, ckpt, f"source={source}", f"out={out}", "device=cpu", folder=tmp_path)
-        overlays = {path.name.removesuffix("_overlay.png") for path in out.glob("*_overlay.png")}
-        maps = {}
-        for path in out.glob("*.png"):
-            if path.stem.removesuffix("_overlay") == path.stem:
-                with Image.open(path) as label_map:
-                    assert label_map.mode == "P"
-                    maps[path.stem] = np.array(label_map)
-        assert maps.keys() == overlays
+        predict(source)
+        maps = labels(tmp_path / "out")
+        overlays = tmp_path / "out" / "overlays"
+        assert maps.keys() == {str(file.relative_to(overlays).with_suffix("")) for file in overlays.rglob("*.jpg")}
         assert all(ids.max() < NUM_CLASSES for ids in maps.values())
         return maps
 
     return run
 
 
-Segment = Callable[[str], dict[str, np.ndarray]]
+def labels(out: Path) -> dict[str, np.ndarray]:
+    maps = {}
+    for path in (out / "labels").rglob("*.png"):
+        with Image.open(path) as label_map:
+            assert label_map.mode == "P"
+            maps[str(path.relative_to(out / "labels").with_suffix(""))] = np.array(label_map)
+    return maps
+
+
+def written(out: Path) -> dict[str, int]:
+    """When each file was written."""
+    return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+
+
+def same_bytes(left: Path, right: Path) -> bool:
+    files = sorted(path.relative_to(left) for path in left.rglob("*") if path.is_file())
+    return files == sorted(path.relative_to(right) for path in right.rglob("*") if path.is_file()) and all(
+        (left / file).read_bytes() == (right / file).read_bytes() for file in files
+    )
 
 
 def test_a_file(segment: Segment, tmp_path: Path) -> None:
     maps = segment(str(photo(tmp_path / "one.png")))
     assert {name: ids.shape for name, ids in maps.items()} == {"one": (40, 70)}
-    with Image.open(tmp_path / "out" / "one_overlay.png") as overlay:
+    with Image.open(tmp_path / "out" / "overlays" / "one.jpg") as overlay:
         assert overlay.mode == "RGB"
         assert overlay.width > 70
 
@@ -67,32 +103,20 @@ def test_a_file(segment: Segment, tmp_path: Path) -> None:
 def test_a_folder_with_folders(segment: Segment, tmp_path: Path) -> None:
     photo(tmp_path / "in" / "a.jpg")
     photo(tmp_path / "in" / "b.PNG", 33, 20)
-    photo(tmp_path / "in" / "deep" / "er" / "c.webp", 20, 33)
+    photo(tmp_path / "in" / "deep" / "er" / "a.webp", 20, 33)
     (tmp_path / "in" / "notes.txt").write_text("no image")
     maps = segment(str(tmp_path / "in"))
-    assert {name: ids.shape for name, ids in maps.items()} == {"a": (40, 70), "b": (33, 20), "c": (20, 33)}
+    assert {name: ids.shape for name, ids in maps.items()} == {"a": (40, 70), "b": (33, 20), "deep/er/a": (20, 33)}
 
 
-def test_files_of_one_name_in_two_folders(segment: Segment, tmp_path: Path) -> None:
-    photo(tmp_path / "in" / "left" / "a.jpg", 40, 70)
-    photo(tmp_path / "in" / "right" / "a.jpg", 20, 33)
-    maps = segment(str(tmp_path / "in"))
-    assert sorted(ids.shape for ids in maps.values()) == [(20, 33), (40, 70)]
-    assert {name.split("_")[-2] for name in maps} == {"left", "right"}
-
-
-def test_names_that_differ_in_the_suffix_alone(segment: Segment, tmp_path: Path) -> None:
-    photo(tmp_path / "in" / "a.jpg", 40, 70)
-    photo(tmp_path / "in" / "a.png", 20, 33)
-    assert sorted(ids.shape for ids in segment(str(tmp_path / "in")).values()) == [(20, 33), (40, 70)]
-
-
-def test_a_pattern(segment: Segment, tmp_path: Path) -> None:
-    photo(tmp_path / "in" / "a.jpg")
-    photo(tmp_path / "in" / "b.png")
-    photo(tmp_path / "in" / "deep" / "c.jpg")
-    assert segment(f"{tmp_path}/in/*.jpg").keys() == {"a"}
-    assert segment(f"{tmp_path}/in/**/*.jpg").keys() == {"a", "c"}
+def test_a_list_and_standard_input(predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, right = photo(tmp_path / "in" / "left" / "a.jpg"), photo(tmp_path / "in" / "right" / "a.jpg", 33, 20)
+    predict(f"[{left},{right}]")
+    stdin = io.TextIOWrapper(io.BytesIO(f"{left}\n{right}\n".encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    predict("-", f"out={tmp_path}/listed")
+    assert labels(tmp_path / "out").keys() == {"left/a", "right/a"}
+    assert same_bytes(tmp_path / "out", tmp_path / "listed")
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1"])
@@ -129,25 +153,233 @@ def test_prediction_is_what_evaluation_measures(trained: Path, segment: Segment,
         assert np.mean(maps[Path(name).name] == ids.numpy()) > 0.999  # a batch may round otherwise than single images
 
 
-def test_another_inference(eager: Path, command: Callable[..., None], tmp_path: Path) -> None:
+def test_another_inference(eager: Path, predict: Predict, tmp_path: Path) -> None:
     source = photo(tmp_path / "one.png")
-    for name, settings in {"whole": (), "tta": ("inference=tta", "inference.scales=[1.0,1.5]")}.items():
-        out = f"out={tmp_path / name}"
-        command(predict.main, f"ckpt={eager}", f"source={source}", out, "device=cpu", *settings, folder=tmp_path)
-    whole, augmented = (np.array(Image.open(tmp_path / name / "one.png")) for name in ("whole", "tta"))
+    predict(source, f"ckpt={eager}")
+    predict(source, f"ckpt={eager}", f"out={tmp_path}/tta", "inference=tta", "inference.scales=[1.0,1.5]")
+    predict(source, f"ckpt={eager}", f"out={tmp_path}/sliding", "inference=sliding", "inference.window=32")
+    whole, augmented, sliding = (labels(tmp_path / name)["one"] for name in ("out", "tta", "sliding"))
     assert not np.array_equal(whole, augmented)
+    assert not np.array_equal(whole, sliding)
     segmenter = weakshot_seg.load(eager, "cpu", tta.TestTimeAugmentation(WholeImage(), [1.0, 1.5]))
     assert np.array_equal(augmented, segmenter.predict(source).labels)
+    assert np.array_equal(sliding, weakshot_seg.load(eager, "cpu", SlidingWindow(32)).predict(source).labels)
 
 
-def test_a_truncated_image_is_named(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:
-    whole = photo(tmp_path / "in" / "broken.jpg").read_bytes()
-    (tmp_path / "in" / "broken.jpg").write_bytes(whole[: len(whole) // 2])
-    line = refusal(predict.main, ckpt, f"source={tmp_path}/in", f"out={tmp_path}/out", "device=cpu")
-    assert f"{tmp_path}/in/broken.jpg" in line
-    assert "replace or remove it" in line
+def test_classes_and_scores(eager: Path, predict: Predict, tmp_path: Path) -> None:
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "b.png", 33, 20)
+    predict(tmp_path / "in", f"ckpt={eager}", "scores=[water,heart]")
+    predict(tmp_path / "in", f"ckpt={eager}", "scores=[water,heart]", f"out={tmp_path}/again")
+    assert same_bytes(tmp_path / "out", tmp_path / "again")
+    meaning = json.loads((tmp_path / "out" / "predictions.json").read_text())["classes"]
+    assert [entry["name"] for entry in meaning] == list(SyntheticScenes.class_names)
+    segmenter = weakshot_seg.load(eager, "cpu")
+    for name, ids in labels(tmp_path / "out").items():
+        record = json.loads((tmp_path / "out" / "classes" / f"{name}.json").read_text())
+        assert record["image"] == f"{tmp_path}/in/{name}.png"
+        assert (record["height"], record["width"]) == ids.shape
+        found = {entry["class_id"]: entry for entry in record["classes"]}
+        assert found.keys() == set(ids.ravel().tolist())
+        assert len(found) > 1
+        with np.load(tmp_path / "out" / "scores" / f"{name}.npz") as scores:
+            assert sorted(scores) == ["heart", "water"]
+            result = segmenter.predict(tmp_path / "in" / f"{name}.png")
+            for class_name, values in scores.items():
+                assert values.dtype == np.float16
+                np.testing.assert_allclose(values, result.scores(class_name), rtol=2e-3, atol=1e-5)
+                class_id = segmenter.class_names.index(class_name)
+                if class_id in found:
+                    mean = values[ids == class_id].astype(float).clip(0, 1).mean()
+                    assert found[class_id]["confidence"] == pytest.approx(mean, rel=2e-3)
+        for class_id, entry in found.items():
+            assert entry["pixels"] == (ids == class_id).sum()
+            assert entry["share"] == pytest.approx((ids == class_id).mean(), abs=1e-6)
+            assert entry["name"] == meaning[class_id]["name"]
+            assert entry["novel"] == meaning[class_id]["novel"] == (class_id in segmenter.split.novel)
+        with Image.open(tmp_path / "out" / "labels" / f"{name}.png") as picture:
+            colours = np.array(picture.getpalette()).reshape(-1, 3)
+        for entry in meaning:
+            assert entry["color"] == "#" + bytes(colours[entry["class_id"]].tolist()).hex()
+
+
+def test_all_scores_and_no_overlays(predict: Predict, tmp_path: Path) -> None:
+    predict(photo(tmp_path / "a.png", 20, 20), "scores=all", "overlay_size=0")
+    with np.load(tmp_path / "out" / "scores" / "a.npz") as scores:
+        assert list(scores) == list(SyntheticScenes.class_names)
+        winners = np.stack(list(scores.values())).astype(np.float32)
+    best = np.take_along_axis(winners, labels(tmp_path / "out")["a"][None].astype(int), 0)[0]
+    np.testing.assert_allclose(best, winners.max(0), rtol=2e-3)
+    assert not (tmp_path / "out" / "overlays").exists()
+
+
+def test_overlays_of_large_photos(predict: Predict, tmp_path: Path) -> None:
+    Image.new("RGB", (1500, 30), "green").save(tmp_path / "wide.png")
+    widths = []
+    for size in ("1024", "600", "null"):
+        predict(tmp_path / "wide.png", f"overlay_size={size}", "overwrite=true")
+        with Image.open(tmp_path / "out" / "overlays" / "wide.jpg") as picture:
+            widths.append(picture.width)
+    assert [width - inner for width, inner in zip(widths, (1024, 600, 1500), strict=True)] == [30, 24, 44]  # margins
+
+
+def test_images_of_one_size_share_a_pass(predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        photo(tmp_path / "in" / f"{number}.png", *((64, 64), (32, 96))[number == 1])
+    passes, forward = [], SimFormer.forward
+    monkeypatch.setattr(
+        SimFormer, "forward", lambda self, images, **how: (passes.append(len(images)), forward(self, images, **how))[1]
+    )
+    predict(tmp_path / "in", "batch_size=3")
+    assert sorted(passes) == [1, 1, 3]
+    assert labels(tmp_path / "out").keys() == set("01234")
+
+
+def test_what_is_finished_is_left_alone(predict: Predict, tmp_path: Path) -> None:
+    for number in range(3):
+        photo(tmp_path / "in" / f"{number}.png")
+    predict(tmp_path / "in")
+    before = written(tmp_path / "out")
+    predict(tmp_path / "in")
+    assert written(tmp_path / "out") == before
+    (tmp_path / "out" / "overlays" / "0.jpg").unlink()
+    os.utime(tmp_path / "in" / "1.png", (time.time() + 60,) * 2)  # changed after its prediction
+    predict(tmp_path / "in")
+    after = written(tmp_path / "out")
+    assert after.keys() == before.keys()
+    assert {name.split("/")[1].split(".")[0] for name in after if after[name] != before[name]} == {"0", "1"}
+    predict(tmp_path / "in", "scores=[water]")
+    assert len(list((tmp_path / "out" / "scores").iterdir())) == 3
+    before = written(tmp_path / "out")
+    predict(tmp_path / "in", "overwrite=true")
+    after = written(tmp_path / "out")
+    assert before.keys() - after.keys() == {f"scores/{number}.npz" for number in range(3)}  # not asked for this time
+    assert all(after[name] != before[name] for name in after if "/" in name)
+
+
+def test_killed_between_two_files_of_an_image(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        photo(tmp_path / "in" / f"{number}.png")
+    predict(tmp_path / "in", f"out={tmp_path}/straight")
+    draw = Segmentation.overlay
+
+    def die(self: Segmentation, **how: object) -> Image.Image:
+        if (tmp_path / "out" / "classes" / "1.json").exists():
+            os._exit(9)  # nothing is tidied up
+        return draw(self, **how)
+
+    def child() -> None:
+        monkeypatch.setattr(Segmentation, "overlay", die)
+        predict(tmp_path / "in", "threads=1")
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 9
+    out = tmp_path / "out"
+    half = {path.stem for path in (out / "labels").iterdir()} - {path.stem for path in (out / "overlays").iterdir()}
+    assert half == {"2"}
+    kept = written(out)
+    predict(tmp_path / "in")
+    assert same_bytes(out, tmp_path / "straight")
+    assert all(written(out)[name] == kept[name] for name in kept if name.split("/")[-1][0] in "01")
+
+
+def test_results_of_others_are_not_replaced(
+    predict: Predict, eager: Path, ckpt: str, refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    photo(tmp_path / "left" / "a.png")
+    photo(tmp_path / "right" / "a.png", 20, 20)
+    predict(tmp_path / "left")
+    before = written(tmp_path / "out")
+    out = f"out={tmp_path}/out"
+    line = refusal(main, ckpt, f"source={tmp_path}/right", out)
+    assert f"{tmp_path}/left/a.png" in line
+    assert f"{tmp_path}/right/a.png" in line
+    line = refusal(main, f"ckpt={eager}", f"source={tmp_path}/left", out)
+    assert "holds predictions of another model or inference" in line
+    assert "overwrite=true" in line
+    line = refusal(main, ckpt, f"source={tmp_path}/left", out, "inference=sliding")
+    assert "holds predictions of another model or inference" in line
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "predictions.json").write_text("[1]")
+    assert "is not one of predictions" in refusal(main, ckpt, f"source={tmp_path}/left", f"out={tmp_path}/mine")
+    assert written(tmp_path / "out") == before
+    predict(tmp_path / "right", f"ckpt={eager}", "overwrite=true")
+    assert labels(tmp_path / "out")["a"].shape == (20, 20)
+
+
+def test_results_within_the_source(predict: Predict, tmp_path: Path) -> None:
+    for folder in ("in", "same"):
+        photo(tmp_path / folder / "a.png")
+    for _ in range(2):
+        predict(tmp_path / "in", f"out={tmp_path}/in/whole")
+        predict(tmp_path / "in", f"out={tmp_path}/in/sliding", "inference=sliding")
+        predict(tmp_path / "same", f"out={tmp_path}/same")
+    for out in ("in/whole", "in/sliding", "same"):
+        assert labels(tmp_path / out).keys() == {"a"}
+
+
+def test_files_of_others_are_not_overwritten(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:
+    photo(tmp_path / "data" / "a.jpg")
+    mask = photo(tmp_path / "data" / "labels" / "a.png")
+    before = mask.read_bytes()
+    for setting in ("overwrite=false", "overwrite=true"):
+        line = refusal(main, ckpt, f"source={tmp_path}/data/a.jpg", f"out={tmp_path}/data", setting)
+        assert "has a folder labels, but no predictions.json" in line
+    assert mask.read_bytes() == before
+
+
+def test_broken_files_are_named_and_the_others_done(
+    predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.png", "b.jpg", "c.png"):
+        photo(tmp_path / "in" / name)
+    broken = tmp_path / "in" / "b.jpg"
+    broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
+    (tmp_path / "in" / "d.jpg").write_text("no image")
+    with pytest.raises(SystemExit) as caught:
+        predict(tmp_path / "in")
+    assert caught.value.code == 1
+    printed = capsys.readouterr()
+    assert "2 of 4 files" in printed.out
+    lines = printed.err.splitlines()[-3:]
+    assert lines[0] == "2 could not be:"
+    assert f"{broken} (image file is truncated" in lines[1]
+    assert f"{tmp_path}/in/d.jpg (cannot identify image file" in lines[2]
+    assert all("replace or remove it" in line for line in lines[1:])
+    assert labels(tmp_path / "out").keys() == {"a", "c"}
+
+
+def test_a_full_disk(ckpt: str, refusal: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo(tmp_path / "a.png")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    line = refusal(main, ckpt, f"source={tmp_path}/a.png", f"out={tmp_path}/out")
+    assert "(No space left on device)" in line
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def test_settings_that_cannot_be(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:
+    source = f"source={photo(tmp_path / 'a.png')}"
+    (tmp_path / "file").touch()
+    for setting, message in {
+        "scores=[water,unicorn]": "scores=unicorn: no such class; the model knows",
+        "batch_size=0": "batch_size=0 must be positive",
+        "threads=0": "threads=0 must be positive",
+        "overlay_size=-1": "overlay_size=-1",
+        "video.every=0": "video.every=0 must be positive",
+        f"out={tmp_path}/file": "is a file: name a folder",
+        f"out={tmp_path}/file/out": "cannot write",
+    }.items():
+        assert message in refusal(main, ckpt, source, setting)
 
 
 def test_nothing_found(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:
     for source in (tmp_path / "nowhere.jpg", tmp_path):
-        assert f"source={source}: no such file, or no images" in refusal(predict.main, ckpt, f"source={source}")
+        assert f"source={source}: no such file, or no images and videos (" in refusal(main, ckpt, f"source={source}")

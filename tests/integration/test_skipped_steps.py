@@ -61,7 +61,7 @@ class Injection:
         def on_backward(module: WeakShotModule) -> None:
             if self.active and self.place == "gradients":
                 gradient = next(p.grad for p in module.model.parameters() if p.grad is not None)
-                gradient.view(-1)[0] = self.value
+                gradient[(0,) * gradient.ndim] = self.value
             backward(module)
 
         def on_end(module: WeakShotModule, *args: Any) -> None:
@@ -100,7 +100,7 @@ def injected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Injection], None]:
     [
         ("images", torch.nan, "classification/cross_entropy is nan", ()),
         ("class_logits", torch.inf, "classification/cross_entropy is nan", ("loss=simformer", "model.num_queries=20")),
-        ("mask_logits", torch.nan, "mask/focal is nan", ("trainer.precision=bf16-mixed",)),
+        ("mask_logits", torch.nan, "absence/focal is nan", ("trainer.precision=bf16-mixed",)),
         ("term", -torch.inf, "mask/dice is -inf", ()),
         ("gradients", torch.inf, "the gradients are not finite, though the loss is", ("trainer.precision=bf16-mixed",)),
     ],

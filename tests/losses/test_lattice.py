@@ -11,21 +11,21 @@ from weakshot_seg.losses.lattice import PixelLattice
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("size", [(16, 24), (15, 23), (17, 9), (3, 2), (4, 6)])
-def test_matrices_resize_bilinearly_at_the_lattice(stride: int, size: tuple[int, int]) -> None:
+def test_resizes_bilinearly_at_the_lattice(stride: int, size: tuple[int, int]) -> None:
     maps = torch.randn(2, 3, 4, 6, dtype=torch.float64)
     full = F.interpolate(maps, size, mode="bilinear", align_corners=False)
     for top in range(min(stride, size[0])):
         for left in range(min(stride, size[1])):
-            lattice = PixelLattice(size, slice(top, None, stride), slice(left, None, stride))
-            vertical, horizontal = lattice.matrices(maps)
-            got = vertical @ maps @ horizontal.T
-            torch.testing.assert_close(got, full[..., top::stride, left::stride], rtol=1e-10, atol=1e-10)
+            lattice = PixelLattice(size, stride, top, left)
+            torch.testing.assert_close(
+                lattice.resize(maps)(maps), full[..., top::stride, left::stride], rtol=1e-10, atol=1e-10
+            )
 
 
 def test_pick_takes_the_pixels_of_the_lattice() -> None:
     rows = torch.arange(5.0)[:, None].expand(5, 7)
-    lattice = PixelLattice((5, 7), slice(1, None, 2), slice(2, None, 3))
-    assert lattice.pick(rows).tolist() == [[1, 1], [3, 3]]
+    lattice = PixelLattice((5, 7), 2, 1, 0)
+    assert lattice.pick(rows).tolist() == [[1] * 4, [3] * 4]
 
 
 def test_stride_one_takes_every_pixel_without_drawing_a_random_number() -> None:

@@ -4,15 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from weakshot_seg.losses.resize import LinearResize
 from weakshot_seg.losses.upsampled import upsampled_mask_losses
 
-Part = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+Part = tuple[torch.Tensor, torch.Tensor, LinearResize]
 
 
 def make(masks_count: int, slots: int, dtype: torch.dtype = torch.float64) -> Part:
     logits = (3 * torch.randn(2, masks_count, slots, 3, 4, dtype=dtype)).requires_grad_()
     masks = torch.rand(masks_count, 7, 9) > 0.6
-    return logits, masks, torch.rand(7, 3, dtype=dtype), torch.rand(9, 4, dtype=dtype)
+    return logits, masks, LinearResize.of(torch.rand(7, 3, dtype=dtype), torch.rand(9, 4, dtype=dtype))
 
 
 def composed(logits: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,11 +28,11 @@ def composed(logits: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, t
 @pytest.mark.parametrize("slots", [1, 3])
 @pytest.mark.parametrize("masks_count", [0, 1, 3])
 def test_values_and_gradients_are_those_of_the_composition(masks_count: int, slots: int) -> None:
-    logits, masks, vertical, horizontal = make(masks_count, slots)
+    logits, masks, resize = make(masks_count, slots)
     weights = torch.randn(2, 2, masks_count, dtype=torch.float64)
     plain = logits.detach().clone().requires_grad_()
-    expected = composed(torch.einsum("yh,lmshw,xw->lmsyx", vertical, plain, horizontal).amax(2), masks)
-    got = upsampled_mask_losses(logits, masks, vertical, horizontal)
+    expected = composed(resize(plain).amax(2), masks)
+    got = upsampled_mask_losses(logits, masks, resize)
     for losses in (expected, got):
         sum((w * loss).sum() for w, loss in zip(weights, losses, strict=True)).backward()
     for ours, theirs in zip(got, expected, strict=True):
@@ -46,9 +47,9 @@ def test_gradcheck(slots: int) -> None:
 
 
 def test_far_off_logits_have_finite_gradients() -> None:
-    logits, masks, vertical, horizontal = make(2, 2, torch.float32)
+    logits, masks, resize = make(2, 2, torch.float32)
     far = (100 * logits).detach().requires_grad_()
-    focal, dice = upsampled_mask_losses(far, masks, vertical, horizontal)
+    focal, dice = upsampled_mask_losses(far, masks, resize)
     (focal.sum() + dice.sum()).backward()
     assert far.grad is not None
     assert far.grad.isfinite().all()
@@ -59,6 +60,6 @@ def test_nothing_large_is_kept() -> None:
     matrix = F.interpolate(torch.eye(8)[None], 64, mode="linear")[0].T
     kept: list[torch.Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        focal, _ = upsampled_mask_losses(logits, masks, matrix, matrix)
+        focal, _ = upsampled_mask_losses(logits, masks, LinearResize.of(matrix, matrix))
     assert focal.requires_grad
     assert 0 < sum(t.numel() for t in kept) < 5 * 64 * 64

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.models.backbone import SimpleFeaturePyramid, TimmBackbone, normalise
+from weakshot_seg.models.backbone import SameConv2d, SimpleFeaturePyramid, TimmBackbone, normalise
 
 TINY_SWIN = {"embed_dim": 32, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8)}
 TINY_VIT = {"depth": 3}
@@ -179,3 +179,16 @@ def test_normalisation_follows_the_weights() -> None:
         plain = (pixels[:, channel].double() / 255 - mean[channel].double()) / std[channel].double()
         torch.testing.assert_close(normal[:, channel].double(), plain, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(normalise(pixels.float(), mean, std), normal)
+
+
+@pytest.mark.parametrize("size", [(34, 50), (96, 30)])
+def test_same_padding_is_that_of_timm(size: tuple[int, int]) -> None:
+    ours = TimmBackbone("tf_efficientnet_lite0").eval()
+    theirs = timm.create_model("tf_efficientnet_lite0", features_only=True).eval()
+    assert any(type(module) is SameConv2d for module in ours.modules())
+    theirs.load_state_dict(ours.net.state_dict())
+    images = torch.randn(2, 3, *size)
+    with torch.no_grad():
+        pairs = list(zip(ours(images), theirs(images)[1:], strict=True))
+    for found, expected in pairs:
+        torch.testing.assert_close(found, expected)

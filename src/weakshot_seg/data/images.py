@@ -16,8 +16,12 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.De
 """What Pillow raises for broken files."""
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, remedy: str = "replace or remove it and its mask") -> NDArray[np.uint8]:
     """Reads an image file of any mode as RGB, turned upright as its EXIF data say.
+
+    Args:
+        path: of the file.
+        remedy: what to do about a broken one, for the message.
 
     Returns:
         uint8 ``[h, w, 3]``. Transparency is dropped; 16-bit grey is reduced to 8 bits.
@@ -31,7 +35,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     except DataError:
         raise
     except UNREADABLE as error:
-        raise DataError(f"cannot read image {path} ({_reason(error)}): replace or remove it and its mask") from error
+        raise DataError(f"cannot read image {path} ({_reason(error)}): {remedy}") from error
 
 
 def upright_rgb(picture: Image.Image, name: str = "the image") -> NDArray[np.uint8]:

@@ -17,6 +17,8 @@ from torch import Tensor
 from weakshot_seg.outputs import SegOutput
 
 Size = tuple[int, int]
+Classes = slice | list[int]
+"""Some of the ``K`` classes."""
 Network = Callable[[Tensor], SegOutput]
 """Images ``[B, 3, H, W]``, RGB 0..255 -> output, of which the last layer counts."""
 
@@ -30,13 +32,15 @@ class Scores(ABC):
     Attributes:
         num_classes: ``K``.
         pixels: pixels of the largest score plane that :meth:`__call__` makes on its way.
+        native: size at which scores are computed before they are resized once; None: there is no such size.
     """
 
     num_classes: int
     pixels: int
+    native: Size | None = None
 
     @abstractmethod
-    def __call__(self, classes: slice, size: Size) -> Tensor:
+    def __call__(self, classes: Classes, size: Size) -> Tensor:
         """Scores of the given classes, resized to ``size``: float32 ``[k, *size]``, at least 0."""
 
 
@@ -68,9 +72,9 @@ class ProposalScores(Scores):
         self._class_logits, self._mask_logits = class_logits.float(), mask_logits
         self._padded, self._content = padded, content
         self.num_classes = class_logits.shape[-1] - 1
-        self.pixels = content[0] * content[1]
+        self.pixels, self.native = content[0] * content[1], content
 
-    def __call__(self, classes: slice, size: Size) -> Tensor:
+    def __call__(self, classes: Classes, size: Size) -> Tensor:
         """See :class:`Scores`."""
         return resize(semantic_scores(self._class_logits[None], self._masks(), classes), size)[0]
 
@@ -85,11 +89,12 @@ class ProposalScores(Scores):
     def _masks(self, queries: slice = slice(None)) -> Tensor:
         """Logits ``[1, q, *content]``."""
         logits = self._mask_logits[None, queries].float()
+        logits = logits.contiguous(memory_format=torch.channels_last)  # 2 to 3 times as fast on CPUs, to the argmax
         masks = F.interpolate(logits, self._padded, mode="bilinear", align_corners=False)
         return masks[..., : self._content[0], : self._content[1]]
 
 
-def semantic_scores(class_logits: Tensor, mask_logits: Tensor, classes: slice = slice(None)) -> Tensor:
+def semantic_scores(class_logits: Tensor, mask_logits: Tensor, classes: Classes = slice(None)) -> Tensor:
     """score_c(x) = sum_n softmax(class logits)_n[c] * sigmoid(mask logits)_n(x), over the K classes (not normalised).
 
     Args:
@@ -129,13 +134,49 @@ def best_class(scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE) -> tup
     Returns:
         uint8 ``[*size]`` and float32 ``[*size]``.
     """
+    ids = contenders(scores, size, at_once)
     chunk = max(1, at_once // max(scores.pixels, size[0] * size[1]))
-    best, winner = scores(slice(0, chunk), size).max(0)
-    for start in range(chunk, scores.num_classes, chunk):
-        top, index = scores(slice(start, start + chunk), size).max(0)
+    best, winner = scores(ids[:chunk], size).max(0)
+    for start in range(chunk, len(ids), chunk):
+        top, index = scores(ids[start : start + chunk], size).max(0)
         winner = torch.where(top > best, index + start, winner)
         best = torch.maximum(best, top)
-    return winner.to(torch.uint8), best
+    return torch.tensor(ids, dtype=torch.uint8, device=winner.device)[winner], best
+
+
+def contenders(scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE) -> list[int]:
+    """The classes that can have the highest score somewhere, by their scores at the native size.
+
+    Bilinear resizing makes every score a mean of those of up to four neighbours. Where a class is below the lowest that
+    another has among the four, it cannot win between them. Large images thus need the scores of few classes only.
+    Arguments as in :func:`best_class`; ids ascend.
+    """
+    ids = list(range(scores.num_classes))
+    if scores.native is None or size[0] * size[1] < 4 * scores.pixels:
+        return ids  # to look for them would take as long as it saves
+    chunk = max(1, at_once // scores.pixels)
+    parts = [ids[start : start + chunk] for start in range(0, len(ids), chunk)]
+    planes = scores(parts[0], scores.native)
+    floor = _lowest(planes).amax(0)
+    for part in parts[1:]:
+        floor = torch.maximum(floor, _lowest(scores(part, scores.native)).amax(0))
+    found: list[int] = []
+    for part in parts:
+        if len(parts) > 1:
+            planes = scores(part, scores.native)
+        # a little above: resizing rounds
+        reached = (-_lowest(-planes) * (1 + 1e-5) >= floor).flatten(1).any(1)
+        found += [class_id for class_id, kept in zip(part, reached.tolist(), strict=True) if kept]
+    return found
+
+
+def _lowest(planes: Tensor) -> Tensor:
+    """The lowest of every 2x2 neighbours: ``[k, h, w]`` -> ``[k, max(h - 1, 1), max(w - 1, 1)]``."""
+    for axis in (1, 2):
+        if planes.shape[axis] > 1:
+            shorter = planes.shape[axis] - 1
+            planes = torch.minimum(planes.narrow(axis, 0, shorter), planes.narrow(axis, 1, shorter))
+    return planes
 
 
 def predict_maps(output: SegOutput, padded: Size, contents: Sequence[Size], sizes: Sequence[Size]) -> list[Tensor]:

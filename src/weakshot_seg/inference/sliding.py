@@ -9,7 +9,7 @@ from itertools import chain
 from torch import Tensor
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.inference.semantic import Network, Scores, Size, resize
+from weakshot_seg.inference.semantic import Classes, Network, Scores, Size, resize
 from weakshot_seg.inference.whole import WholeImage
 from weakshot_seg.utils.padding import pad_batch
 
@@ -74,7 +74,7 @@ class StitchedScores(Scores):
         self.num_classes = parts[0].num_classes
         self.pixels = content[0] * content[1]
 
-    def __call__(self, classes: slice, size: Size) -> Tensor:
+    def __call__(self, classes: Classes, size: Size) -> Tensor:
         """See :class:`~weakshot_seg.inference.semantic.Scores`."""
         height, width = self._window
         first = self._parts[0](classes, self._window)

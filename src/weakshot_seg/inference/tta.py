@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.inference.semantic import Inference, Network, Scores, Size
+from weakshot_seg.inference.semantic import Classes, Inference, Network, Scores, Size
 from weakshot_seg.utils.padding import pad_batch
 
 
@@ -53,7 +53,7 @@ class MirroredScores(Scores):
         self._mirrored = mirrored
         self.num_classes, self.pixels = mirrored.num_classes, mirrored.pixels
 
-    def __call__(self, classes: slice, size: Size) -> Tensor:
+    def __call__(self, classes: Classes, size: Size) -> Tensor:
         """See :class:`~weakshot_seg.inference.semantic.Scores`."""
         return self._mirrored(classes, size).flip(-1)
 
@@ -66,7 +66,7 @@ class MeanScores(Scores):
         self.num_classes = views[0].num_classes
         self.pixels = max(view.pixels for view in views)
 
-    def __call__(self, classes: slice, size: Size) -> Tensor:
+    def __call__(self, classes: Classes, size: Size) -> Tensor:
         """See :class:`~weakshot_seg.inference.semantic.Scores`."""
         total = self._views[0](classes, size)
         for view in self._views[1:]:

@@ -52,7 +52,7 @@ class ComplementLoss(LossTerm):
         logits = F.pad(logits, (0, 0, 0, 0, 0, 1), value=IGNORE_LOGIT)  # the plane is one more mask
         lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
         complement = lattice.pick((targets.label_map == IGNORE) & ~targets.padding)
-        focal, dice = upsampled_mask_losses(logits, complement, *lattice.matrices(logits))
+        focal, dice = upsampled_mask_losses(logits, complement, lattice.resize(logits))
         counted = (targets.tagged.any(1) & targets.has_masks).float()
         count = mean_over_ranks(counted.sum()) + 1e-5
         return {"focal": (focal * counted).sum() / count, "dice": (dice * counted).sum() / count}

@@ -11,10 +11,20 @@ from torch import Tensor
 ALPHA = 0.25
 """Weight of the positive pixels in the focal loss."""
 
+LN2 = math.log(2)
+
+AT_ONCE = {"cpu": 2**18, "cuda": 2**26}
+"""Numbers in a tensor of element-wise work: a CPU's cache should hold several, on a GPU it must be worth the launch."""
+
+
+def at_once(device: torch.device) -> int:
+    """See :data:`AT_ONCE`."""
+    return AT_ONCE.get(device.type, AT_ONCE["cuda"])
+
 
 def softplus(x: Tensor) -> Tensor:
     """log(1 + e^x), of any shape. Through log2: torch's own is up to ten times as slow on some CPUs (MKL's log1p)."""
-    return x.relu() - math.log(2) * x.abs().sigmoid().log2()
+    return x.relu() - LN2 * x.abs().sigmoid().log2()
 
 
 @dataclass(frozen=True)
@@ -38,31 +48,34 @@ class MaskLosses:
 def mask_losses(logits: Tensor, masks: Tensor) -> MaskLosses:
     """Focal and dice loss of mask logits, and their gradients written down: autograd would keep far more.
 
-    All is written with z = +-logit and the probability of the *wrong* side e = sigmoid(z) = |y - p|, q = y:
-    focal = a e^2 softplus(z) and d focal / dz = a e^2 (2 (1 - e) softplus(z) + e), where a = 0.75 - 0.5 y;
-    d dice / dp = (2 pq + 1) / (p + q + 1)^2 - 2 y / (p + q + 1) and dp / dlogit = e (1 - e).
+    All is written with the log-odds of the *right* side z = +-logit, its probability r = sigmoid(z), the error
+    e = 1 - r = |y - p| and q = y: focal = a e^2 softplus(-z) and d focal / dz = -a e^2 (2 r softplus(-z) + e), where
+    a = 0.75 - 0.5 y; d dice / dp = (2 pq + 1) / (p + q + 1)^2 - 2 y / (p + q + 1) and dp / dlogit = e r. Most of it
+    happens in place: reading and writing memory is what takes the time.
 
     Args:
         logits: float ``[M, H, W]``.
-        masks: bool ``[M, H, W]``.
+        masks: bool or 0/1 ``[M, H, W]``.
     """
     y = masks.to(logits.dtype)
-    sign = 1 - 2 * y
-    z = logits * sign
-    error = z.sigmoid()
-    right = 1 - error
-    penalty = softplus(z)
-    alpha = ((1 - ALPHA) + (2 * ALPHA - 1) * y) / (y.shape[1] * y.shape[2])
-    weight = error.square().mul_(alpha)
-    focal = torch.einsum("mp,mp->m", weight.flatten(1), penalty.flatten(1))
-    focal_gradient = penalty.mul_(right).mul_(2).add_(error).mul_(weight).mul_(sign)
+    sign = 2 * y - 1
+    log_odds = logits * sign
+    right = log_odds.sigmoid().clamp_(min=torch.finfo(logits.dtype).tiny)
+    # log2(right), and where that would be minus infinity its asymptote
+    log_right = torch.minimum(right.log2(), log_odds.mul_(1 / LN2))
+    error = torch.sub(1, right, out=log_odds)
+    alpha = (2 * ALPHA - 1) * y + (1 - ALPHA)
+    weight = error.square().mul_(alpha).div_(y.shape[1] * y.shape[2])
+    focal_gradient = log_right.mul_(weight)
+    focal = -LN2 * focal_gradient.sum((1, 2))
+    focal_gradient.mul_(right).mul_(2 * LN2).sub_(weight.mul_(error)).mul_(sign)
 
     area = y.sum((1, 2))
-    error_inside = torch.einsum("mp,mp->m", error.flatten(1), y.flatten(1))
+    error_inside = (error * y).sum((1, 2))
     overlap = 2 * (area - error_inside) + 1
     total = error.sum((1, 2)) + 2 * (area - error_inside) + 1  # p + q + 1
     inside, everywhere = (v[:, None, None] for v in (-2 / total, overlap / total.square()))
-    dice_gradient = torch.addcmul(everywhere, inside, y).mul_(error).mul_(right)
+    dice_gradient = error.mul_(right).mul_((y * inside).add_(everywhere))
     return MaskLosses(focal, 1 - overlap / total, focal_gradient, dice_gradient)
 
 
@@ -77,6 +90,7 @@ def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
     return value + (gradient * (logits - logits.detach())).flatten(value.ndim).sum(-1)
 
 
+@torch.no_grad()
 def pairwise_mask_cost(logits: Tensor, masks: Tensor, focal_weight: float, dice_weight: float) -> Tensor:
     """focal_weight * focal + dice_weight * dice of every proposal with every mask, as matrix products.
 
@@ -89,13 +103,15 @@ def pairwise_mask_cost(logits: Tensor, masks: Tensor, focal_weight: float, dice_
     Returns:
         float ``[..., Q, N]``.
     """
-    probability = logits.sigmoid()
-    penalty = softplus(logits)
-    inside = ALPHA * (1 - probability).square() * (penalty - logits)  # focal loss of a pixel if in the mask
-    outside = (1 - ALPHA) * probability.square() * penalty  # ... if not
-    focal = ((inside - outside) @ masks + outside.sum(-1, keepdim=True)) / logits.shape[-1]
+    wrong = (-logits).sigmoid_().clamp_(min=torch.finfo(logits.dtype).tiny)  # 1 - p, of a pixel in the mask
+    penalty = torch.maximum(wrong.log2().mul_(-LN2), logits)  # softplus(logits), and its asymptote
+    probability = 1 - wrong
+    inside = wrong.square_().mul_(penalty - logits).mul_(ALPHA)  # focal loss of a pixel if in the mask
+    outside = penalty.mul_(probability).mul_(probability).mul_(1 - ALPHA)  # ... if not
+    outside_sum = outside.sum(-1, keepdim=True)
+    focal = (inside.sub_(outside) @ masks + outside_sum) / logits.shape[-1]
     total = probability.sum(-1, keepdim=True) + masks.sum(-2, keepdim=True)
-    dice = 1 - (2 * probability @ masks + 1) / (total + 1)
+    dice = 1 - (2 * (probability @ masks) + 1) / (total + 1)
     return focal_weight * focal + dice_weight * dice
 
 

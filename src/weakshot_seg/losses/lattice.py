@@ -4,44 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from weakshot_seg.losses.resize import LinearResize
+
 
 @dataclass(frozen=True)
 class PixelLattice:
-    """Rows and columns of the full-resolution image.
+    """Every ``stride``-th row and column of the full-resolution image.
 
     Attributes:
         size: (H, W) of the image.
-        rows: slice over the H rows.
-        columns: slice over the W columns.
+        stride: 1 takes all pixels.
+        top: first row, below ``stride``.
+        left: first column, below ``stride``.
     """
 
     size: tuple[int, int]
-    rows: slice
-    columns: slice
+    stride: int = 1
+    top: int = 0
+    left: int = 0
 
     @classmethod
     def draw(cls, size: Sequence[int], stride: int) -> PixelLattice:
-        """Every ``stride``-th row and column; over the steps all pixels come up equally often."""
-        top, left = torch.randint(stride, (2,)).tolist() if stride > 1 else (0, 0)
-        return cls((size[0], size[1]), slice(top, None, stride), slice(left, None, stride))
+        """With a random start; over the steps all pixels come up equally often."""
+        start = torch.randint(stride, (2,)).tolist() if stride > 1 else (0, 0)
+        return cls((size[0], size[1]), stride, *start)
 
     def pick(self, maps: Tensor) -> Tensor:
         """``[..., H, W]`` -> ``[..., H', W']``."""
-        return maps[..., self.rows, self.columns]
+        return maps[..., self.top :: self.stride, self.left :: self.stride]
 
-    def matrices(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """``[H', h]`` and ``[W', w]`` that upsample maps of size, dtype and device of ``like`` (``[..., h, w]``)."""
-        vertical = _bilinear(like.shape[-2], self.size[0], like)[self.rows]
-        horizontal = _bilinear(like.shape[-1], self.size[1], like)[self.columns]
-        return vertical, horizontal
+    def resize(self, like: Tensor) -> LinearResize:
+        """Upsampling to the lattice of maps that have the size, dtype and device of ``like`` (``[..., h, w]``)."""
+        return _resize(self, like.shape[-2], like.shape[-1], like.dtype, like.device)
 
 
-def _bilinear(source: int, target: int, like: Tensor) -> Tensor:
+@lru_cache(maxsize=32)  # made on the host, so a matrix made in every step would wait for the device
+def _resize(lattice: PixelLattice, height: int, width: int, dtype: torch.dtype, device: torch.device) -> LinearResize:
+    vertical = _bilinear(height, lattice.size[0])[lattice.top :: lattice.stride]
+    horizontal = _bilinear(width, lattice.size[1])[lattice.left :: lattice.stride]
+    return LinearResize.of(vertical, horizontal).to(device, dtype)
+
+
+def _bilinear(source: int, target: int) -> Tensor:
     """Matrix ``[target, source]`` of one-dimensional bilinear resizing."""
-    identity = torch.eye(source, device=like.device, dtype=like.dtype)
+    identity = torch.eye(source, dtype=torch.float64)
     return F.interpolate(identity[None], target, mode="linear", align_corners=False)[0].T

@@ -42,6 +42,6 @@ class MaskLoss(LossTerm):
         lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
         logits = output.masks_of(assignment.queries)[:, image, slot]  # [L, M, h, w]
         masks = lattice.pick(targets.label_map)[image] == targets.classes[image, slot][:, None, None]
-        focal, dice = upsampled_mask_losses(logits[:, :, None], masks, *lattice.matrices(logits))
+        focal, dice = upsampled_mask_losses(logits[:, :, None], masks, lattice.resize(logits))
         count = mean_over_ranks(logits.new_full((), len(image))).clamp(min=1)
         return {"focal": focal.sum() / count, "dice": dice.sum() / count}

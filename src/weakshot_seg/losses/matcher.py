@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.losses.functional import pairwise_mask_cost
+from weakshot_seg.losses.functional import at_once, pairwise_mask_cost
 from weakshot_seg.outputs import Assignment, SegOutput
 from weakshot_seg.structures import WeakTargets
 
@@ -70,14 +70,15 @@ class HungarianMatcher(nn.Module):
         index = classes[None, :, None].expand(layers, -1, queries, -1)
         cost = -self.class_weight * probability.gather(-1, index)  # [L, B, Q, N]
         masks = self._masks(targets, height, width)  # [B, hw, N]
-        mask_cost = torch.stack(  # layer by layer: its intermediates are several times the logits
-            [
-                pairwise_mask_cost(layer.flatten(2), masks, self.focal_weight, self.dice_weight)
-                for layer in output.mask_logits
-            ]
-        )
+        mask_cost = torch.stack([self._mask_cost(layer.flatten(2), masks) for layer in output.mask_logits])
         has_mask = masks.any(dim=1)[:, None]  # [B, 1, N]
         return cost + mask_cost * has_mask
+
+    def _mask_cost(self, logits: Tensor, masks: Tensor) -> Tensor:
+        """``[B, Q, hw]`` and ``[B, hw, N]`` -> ``[B, Q, N]``, a few proposals at a time: the work in between is large."""
+        proposals = max(1, at_once(logits.device) // (logits.shape[0] * logits.shape[2]))
+        parts = logits.split(proposals, dim=1)
+        return torch.cat([pairwise_mask_cost(part, masks, self.focal_weight, self.dice_weight) for part in parts], 1)
 
     def _masks(self, targets: WeakTargets, height: int, width: int) -> Tensor:
         """Float 0/1 ``[B, hw, N]``: nearest-downsampled masks; empty for tags and padding slots."""

@@ -11,6 +11,7 @@ from typing import Any, cast
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.format import Format
 from timm.models import FeatureInfo
 from timm.models.swin_transformer import SwinTransformerBlock
@@ -60,6 +61,8 @@ class TimmBackbone(nn.Module):
         for module in self.net.modules():
             if type(module) is SwinTransformerBlock:
                 module.__class__ = PaddedSwinBlock
+            elif type(module) is Conv2dSame:
+                module.__class__ = SameConv2d
         info = cast(FeatureInfo, self.net.feature_info)
         reductions, channels = info.reduction(), info.channels()
         if set(STRIDES) <= set(reductions):
@@ -137,6 +140,17 @@ class PaddedSwinBlock(SwinTransformerBlock):
         rows, columns = self.window_size
         padded = F.pad(x, (0, 0, 0, -width % columns, 0, -height % rows))
         return super()._attn(padded)[:, :height, :width].contiguous()
+
+
+class SameConv2d(Conv2dSame):
+    """TensorFlow's padding ("same") as timm computes it, but in integers: an export cannot simplify float divisions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` -> ``[B, C', ceil(H/s), ceil(W/s)]``."""
+        settings = zip(x.shape[-2:], self.kernel_size, self.stride, self.dilation, strict=True)
+        down, right = (max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0) for size, k, s, d in settings)
+        padded = F.pad(x, (right // 2, right - right // 2, down // 2, down - down // 2))
+        return F.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
 class SimpleFeaturePyramid(nn.Module):

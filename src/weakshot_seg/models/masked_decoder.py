@@ -42,7 +42,7 @@ class MaskedQueryDecoder(QueryDecoder):
         keys, values, query_position = self.prepare(feature)
         # masks are linear in the pixel embeddings: these resized once are the masks of all layers resized
         pixels = F.interpolate(pixel_embeddings.detach(), feature.shape[-2:], mode="bilinear", align_corners=False)
-        target = self.features.weight.expand(len(feature), -1, -1)
+        target = self.features.weight.expand(feature.shape[0], -1, -1)
         outputs = [self.norm(target)]
         for layer in self.layers:
             outside = self._outside(mask_embed(outputs[-1]), pixels)

@@ -65,7 +65,7 @@ class QueryDecoder(nn.Module):
         position = sine_position_embedding(memory.shape[2], memory.shape[3], self.dim, memory.device).to(memory.dtype)
         keys = (memory + position).flatten(2).transpose(1, 2)
         values = memory.flatten(2).transpose(1, 2)
-        return keys, values, self.queries.weight.expand(len(memory), -1, -1)
+        return keys, values, self.queries.weight.expand(memory.shape[0], -1, -1)
 
 
 class DecoderLayer(nn.Module):

@@ -149,14 +149,32 @@ def panel(
 
 
 def labelled_overlay(
-    image: Bytes, label_map: Bytes, class_names: Sequence[str], novel: Collection[int], alpha: float = 0.55
+    image: Bytes,
+    label_map: Bytes,
+    class_names: Sequence[str],
+    novel: Collection[int],
+    alpha: float = 0.55,
+    largest: int | None = 1024,
+    listed: Collection[int] | None = None,
 ) -> Image.Image:
-    """One image under its label colours with a legend below; arguments as in :func:`panel`."""
+    """One image under its label colours with a legend below.
+
+    Args:
+        image: uint8 ``[h, w, 3]``.
+        label_map: uint8 ``[h, w]``.
+        class_names: ``K`` names.
+        novel: Ids of the novel classes.
+        alpha: Opacity of the label colours.
+        largest: Longer edge in pixels to which large images are shrunk; None: they are not. Lines and letters grow with
+            the edge.
+        listed: Ids in the legend; None: those in the label map.
+    """
     colours = palette(len(class_names))
-    image, label_map = resized(image), resized(label_map)
-    views = [("", overlay(image, label_map, colours, alpha, novel))]
-    present = [int(index) for index in np.unique(label_map) if index != IGNORE]
-    return _compose(views, present, class_names, colours, novel)
+    image, label_map = resized(image, largest=largest), resized(label_map, largest=largest)
+    scale = max(1.0, max(label_map.shape) / 800)
+    views = [("", overlay(image, label_map, colours, alpha, novel, line=round(2 * scale)))]
+    present = np.unique(label_map).tolist() if listed is None else sorted(listed)
+    return _compose(views, [i for i in present if i != IGNORE], class_names, colours, novel, scale)
 
 
 def _compose(
@@ -165,9 +183,10 @@ def _compose(
     class_names: Sequence[str],
     colours: Bytes,
     novel: Collection[int],
+    scale: float = 1.0,
 ) -> Image.Image:
     """Titled views in a row above a legend."""
-    margin, gap, size = 12, 8, 15
+    margin, gap, size = round(12 * scale), round(8 * scale), round(15 * scale)
     height, width = views[0][1].shape[:2]
     title = 26 if any(name for name, _ in views) else 0
     inner = len(views) * width + (len(views) - 1) * gap
@@ -183,17 +202,17 @@ def _compose(
     return picture
 
 
-def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
+def resized(array: Bytes, smallest: int = 320, largest: int | None = 640) -> Bytes:
     """Enlarges by a whole number to about ``smallest`` or shrinks to ``largest`` pixels; label maps keep their ids."""
     longest = max(array.shape[:2])
-    scale = math.ceil(smallest / longest) if longest < smallest else min(1.0, largest / longest)
+    scale = math.ceil(smallest / longest) if longest < smallest else min(1.0, (largest or longest) / longest)
     size = (max(1, round(scale * array.shape[1])), max(1, round(scale * array.shape[0])))
     method = Image.Resampling.BICUBIC if array.ndim == 3 else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize(size, method))
 
 
 def _stripes(shape: tuple[int, ...], period: int, width: int) -> NDArray[np.bool_]:
-    rows, columns = np.indices(shape)
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
     return (rows + columns) % period < width
 
 

@@ -1,0 +1,129 @@
+"""ONNX and torch.export: writing a file with its metadata, and running it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.exporting.graph import AXES, INPUT, OUTPUTS
+from weakshot_seg.exporting.metadata import Metadata
+
+METADATA_FILE = "metadata.json"
+"""Name of the metadata in a ``.pt2`` file (``extra_files``)."""
+
+Images = NDArray[Any]
+"""RGB 0..255 ``[B, 3, H, W]``, of the type that the file takes."""
+Run = Callable[[Images], tuple[NDArray[np.uint8], NDArray[np.float32]]]
+"""Images -> labels ``[B, H, W]`` and scores ``[B, K, H, W]``."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How to write and run one kind of file.
+
+    Attributes:
+        suffix: Of the file.
+        packages: Needed beside PyTorch (extra ``export``).
+        write: Writes a program with its metadata.
+        load: Gives the function in a file, on the CPU with as many threads as PyTorch has.
+    """
+
+    suffix: str
+    packages: tuple[str, ...]
+    write: Callable[[torch.export.ExportedProgram, Metadata, Path], None]
+    load: Callable[[Path], Run]
+
+
+def find_format(name: str) -> Format:
+    """A format by its name.
+
+    Raises:
+        ConfigError: there is no such format, or it needs packages that are not installed.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"format={name}: choose one of {', '.join(FORMATS)}")
+    missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
+    if missing:
+        raise ConfigError(f"format={name} needs {', '.join(missing)}: pip install 'weakshot-seg[export]'")
+    return FORMATS[name]
+
+
+def write_onnx(program: torch.export.ExportedProgram, metadata: Metadata, path: Path) -> None:
+    """Writes one ONNX file; every field of the metadata is an entry of ``metadata_props``, as JSON."""
+    import onnx
+
+    for library in ("onnxscript", "onnx_ir"):  # their optimisers tell of everything they change or leave as it is
+        logging.getLogger(library).setLevel(logging.ERROR)
+    converted = torch.onnx.export(
+        program,
+        (),
+        dynamo=True,
+        verbose=False,
+        external_data=False,
+        input_names=[INPUT],
+        output_names=OUTPUTS,
+        dynamic_shapes=(AXES,),
+    )
+    assert converted is not None
+    model = converted.model_proto
+    onnx.helper.set_model_props(model, metadata.as_json())
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def load_onnx(path: Path) -> Run:
+    """See :class:`Format`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+    def run(images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        labels, scores = session.run(OUTPUTS, {INPUT: images})
+        return labels, scores
+
+    return run
+
+
+def write_torch_export(program: torch.export.ExportedProgram, metadata: Metadata, path: Path) -> None:
+    """Writes a ``.pt2`` file; the metadata are JSON in its extra file :data:`METADATA_FILE`."""
+    # guards and limits keep out lengths of 1 (of the batch, of the deepest features) for their memory layout alone
+    program._guards_code = []
+    for symbol, limits in program.range_constraints.items():
+        program.range_constraints[symbol] = type(limits)(1, limits.upper)
+    file = BytesIO()  # a path would have to end with .pt2
+    with warnings.catch_warnings():  # of weights in the layout "channels last", which are kept as they are
+        warnings.filterwarnings("ignore", "No complete tensor found")
+        torch.export.save(program, file, extra_files={METADATA_FILE: json.dumps(asdict(metadata), ensure_ascii=False)})
+    path.write_bytes(file.getvalue())
+
+
+def load_torch_export(path: Path) -> Run:
+    """See :class:`Format`."""
+    module = torch.export.load(BytesIO(path.read_bytes())).module()
+
+    def run(images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        with torch.inference_mode():
+            labels, scores = module(torch.from_numpy(images))
+        return labels.numpy(), scores.numpy()
+
+    return run
+
+
+FORMATS = {
+    "onnx": Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx, load_onnx),
+    "torch_export": Format(".pt2", (), write_torch_export, load_torch_export),
+}

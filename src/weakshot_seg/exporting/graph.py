@@ -1,0 +1,67 @@
+"""The network from pixels to classes as one module of pure tensors, and its trace for any batch and size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weakshot_seg.outputs import SegOutput
+from weakshot_seg.utils.padding import MULTIPLE, PADDING_VALUE
+
+INPUT = "images"
+OUTPUTS = ("labels", "scores")
+AXES = {0: "batch", 2: "height", 3: "width"}
+"""Axes of the input that may have any length, and their names in ONNX."""
+
+
+class SegmentationGraph(nn.Module):
+    """Does what ``inference=whole`` does, for images of one size; normalisation, padding and upsampling are within.
+
+    No branch and no slice depends on the size, so that a trace holds for all sizes.
+
+    Args:
+        network: images ``[B, 3, H, W]``, RGB 0..255 -> :class:`~weakshot_seg.outputs.SegOutput`, in evaluation mode.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """RGB images 0..255 ``[B, 3, H, W]`` -> labels uint8 ``[B, H, W]``, scores float32 ``[B, K, H, W]``."""
+        size = images.shape[-2:]
+        height, width = ((length + MULTIPLE - 1) // MULTIPLE * MULTIPLE for length in size)
+        margin = MULTIPLE - 1
+        bordered = F.pad(images.float(), (0, margin, 0, margin), value=float(PADDING_VALUE))
+        network = cast(Callable[..., SegOutput], self.network)
+        output = network(_crop(bordered, height, width), last_only=True)
+        masks = F.interpolate(output.mask_logits[-1], (height, width), mode="bilinear", align_corners=False)
+        votes = output.class_logits[-1].softmax(-1)[..., :-1]
+        # semantic_scores() goes through the batch in a loop, which would fix its size
+        maps = votes.transpose(1, 2) @ masks.sigmoid().flatten(2)  # [B, K, HW]
+        scores = _crop(maps.view(maps.shape[0], maps.shape[1], height, width), *size)
+        return scores.argmax(1).to(torch.uint8), scores
+
+
+def _crop(images: Tensor, height: int, width: int) -> Tensor:
+    """The top left part. A slice is contiguous at some sizes only, on which a trace would then insist."""
+    for axis, length in ((-2, height), (-1, width)):
+        images = images.index_select(axis, torch.arange(length, device=images.device))
+    return images
+
+
+def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.ExportedProgram:
+    """The graph for any batch and image size; the program refers to its weights.
+
+    Args:
+        graph: on the CPU, in evaluation mode.
+        dtype: of the images, ``torch.uint8`` or ``torch.float32``.
+    """
+    example = torch.zeros(2, 3, 3 * MULTIPLE + 8, 4 * MULTIPLE + 8, dtype=dtype)  # lengths of 1 would be constants
+    shapes = (dict.fromkeys(AXES, torch.export.Dim.DYNAMIC),)
+    with torch.no_grad():
+        return torch.export.export(graph, (example,), dynamic_shapes=shapes)

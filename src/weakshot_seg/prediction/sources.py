@@ -1,0 +1,131 @@
+"""What to predict: files, folders, glob patterns and lists of paths, and a name for the results of each."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from weakshot_seg.data.images import IMAGE_SUFFIXES
+from weakshot_seg.errors import ConfigError, DataError
+from weakshot_seg.prediction.layout import is_result
+
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image or a video to predict, or a frame of a video.
+
+    Attributes:
+        path: Of the file, absolute.
+        name: Of its results: a path without suffix, ``/`` between its parts; no other item of a call has it.
+        frame: Number of the frame, from 0; None: the whole file.
+    """
+
+    path: Path
+    name: str
+    frame: int | None = None
+
+    @property
+    def is_video(self) -> bool:
+        """Told by the suffix alone."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def find_items(sources: Sequence[str], listed: BinaryIO) -> list[Item]:
+    """Images and videos, each once, in the order of the sources; those of a folder or pattern sorted by path.
+
+    Results keep the folders of their images: names are paths below the deepest folder that all sources share. Where two
+    would differ in the suffix alone (``a.jpg``, ``a.png``), it stays in the name.
+
+    Args:
+        sources: each a file, a folder (with all in it), a glob pattern (``**``: any folders), or ``-``: paths in
+            ``listed``. What is hidden (``.name``) is left out, unless it is named itself; results of predictions are.
+        listed: paths, one per line or separated by NUL. Those that do not exist are items, too: whoever reads them says
+            which, and goes on.
+
+    Raises:
+        DataError: a source holds nothing.
+        ConfigError: a source is itself a result.
+    """
+    found: dict[Path, Path] = {}  # file -> the folder that it was found in
+    for source in sources:
+        files = _listed(listed) if source == STDIN else _named(source)
+        if not files:
+            known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
+            raise DataError(
+                f"source={source}: no paths on standard input"
+                if source == STDIN
+                else f"source={source}: no such file, or no images and videos ({known}) there"
+            )
+        for file, folder in files.items():
+            found.setdefault(file, folder)
+    return _with_names(found)
+
+
+def _named(source: str) -> dict[Path, Path]:
+    path = _absolute(os.path.expanduser(source))
+    if path.is_file():
+        if is_result(path):
+            raise ConfigError(f"source={source} is itself a result: name another folder for new ones (out=...)")
+        return {path: path.parent}
+    if path.is_dir():
+        return _in_folder(path)
+    fixed = list(takewhile(lambda part: not set("*?[") & set(part), path.parts[:-1]))
+    return _kept(map(Path, glob.glob(str(path), recursive=True)), Path(*fixed))
+
+
+def _listed(file: BinaryIO) -> dict[Path, Path]:
+    content = file.read()
+    names = content.split(b"\0") if b"\0" in content else content.splitlines()
+    found: dict[Path, Path] = {}
+    for path in (_absolute(os.fsdecode(name)) for name in names if name.strip()):
+        if path.is_dir():
+            found |= _in_folder(path)
+        elif not is_result(path):
+            found[path] = path.parent
+    return found
+
+
+def _in_folder(folder: Path) -> dict[Path, Path]:
+    visible = (
+        path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    return _kept(visible, folder)
+
+
+def _kept(paths: Iterable[Path], folder: Path) -> dict[Path, Path]:
+    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    return {
+        path: folder
+        for path in sorted(paths)
+        if path.suffix.lower() in known and not is_result(path) and path.is_file()
+    }
+
+
+def _with_names(found: dict[Path, Path]) -> list[Item]:
+    shared = os.path.commonpath(list(found.values()))
+    whole = {file: PurePath(os.path.relpath(file, shared)) for file in found}
+    folders = {str(folder).casefold() for path in whole.values() for folder in path.parents}
+    # file systems may not tell A from a
+    taken = Counter(name.casefold() for path in whole.values() for name in {str(path), str(path.with_suffix(""))})
+    items = []
+    for file, path in whole.items():
+        item = Item(file, path.with_suffix("").as_posix())
+        stem = str(path.with_suffix("")).casefold()
+        # the frames of a video are named like images in a folder
+        if taken[stem] > 1 or (item.is_video and stem in folders):
+            item = Item(file, path.as_posix())
+        items.append(item)
+    return items
+
+
+def _absolute(path: str) -> Path:
+    return Path(os.path.abspath(path))

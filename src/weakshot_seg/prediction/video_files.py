@@ -1,0 +1,111 @@
+"""Reading and writing video files with PyAV (FFmpeg)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+from PIL import Image
+
+from weakshot_seg.errors import DataError
+
+CLOCK = 90_000
+"""Ticks per second of written videos: frames keep their times, also of videos without a constant rate."""
+USUAL_RATE = Fraction(25)
+"""Frames per second where a file does not say."""
+LOCAL = {"protocol_whitelist": "file"}
+"""A playlist under the name of a video must not fetch anything from the network."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A picture of a video.
+
+    Attributes:
+        number: From 0, all frames of the video counted.
+        seconds: When it is shown.
+        pixels: uint8 ``[h, w, 3]``, RGB, turned upright as the file says.
+    """
+
+    number: int
+    seconds: float
+    pixels: NDArray[np.uint8]
+
+
+def read_frames(path: Path, every: int = 1) -> Iterator[Frame]:
+    """Frames ``0, every, 2 * every, ...`` of a video, one in memory at a time.
+
+    Raises:
+        DataError: the file is missing, broken or has no picture.
+    """
+    with _opened(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        rate = stream.average_rate or USUAL_RATE
+        for number, frame in enumerate(container.decode(stream)):
+            if number % every == 0:
+                pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+                seconds = frame.time if frame.time is not None else float(number / rate)
+                yield Frame(number, seconds, np.ascontiguousarray(pixels))
+
+
+def length_and_rate(path: Path) -> tuple[int | None, Fraction]:
+    """About how many frames a video has, as its header says (None: it does not), and how many per second.
+
+    Raises:
+        DataError: the file is missing, broken or has no picture.
+    """
+    with _opened(path) as (container, stream):
+        seconds = float(container.duration / av.time_base) if container.duration else 0.0
+        rate = stream.average_rate or USUAL_RATE
+        return stream.frames or round(seconds * float(rate)) or None, rate
+
+
+def write_video(path: Path, pictures: Iterable[tuple[float, Image.Image]], rate: Fraction) -> None:
+    """Writes an MP4 (H.264; MPEG-4 where FFmpeg lacks its encoder).
+
+    Args:
+        path: of the file, with any suffix.
+        pictures: time in seconds and RGB picture; all take the size of the first, and times rise.
+        rate: pictures per second, about.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = None
+        last = -1
+        for seconds, picture in pictures:
+            if stream is None:
+                stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate)
+                stream.width, stream.height = (length + length % 2 for length in picture.size)  # colours are halved
+                stream.pix_fmt = "yuv420p"
+                stream.codec_context.time_base = Fraction(1, CLOCK)
+            canvas = Image.new("RGB", (stream.width, stream.height), "white")
+            canvas.paste(picture)
+            frame = av.VideoFrame.from_image(canvas)
+            last = max(last + 1, round(seconds * CLOCK))
+            frame.pts, frame.time_base = last, Fraction(1, CLOCK)
+            container.mux(stream.encode(frame))
+        if stream is not None:
+            container.mux(stream.encode())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    try:
+        with av.open(str(path), options=LOCAL) as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None:
+                raise DataError(f"video {path} has no pictures: remove it")
+            yield container, stream
+    except (av.error.FFmpegError, OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"cannot read video {path} ({reason}): replace or remove it") from error

@@ -1,0 +1,216 @@
+"""Exported files of real checkpoints: what they compute in other runtimes, what they tell, and what is refused."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from PIL import Image
+
+import weakshot_seg
+from weakshot_seg import export
+from weakshot_seg.checkpoint import load_module
+from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.exporting import graph
+
+Command = Callable[..., None]
+Train = Callable[..., Path]
+Refusal = Callable[..., str]
+README = Path(__file__).parents[2] / "README.md"
+
+
+def report_of(file: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(file.with_name(f"{file.name}.json").read_text())
+    return content
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    """Of a size that no stride divides."""
+    scene = SyntheticScenes("validation", 1, size=64).load(0)[0]
+    return Image.fromarray(scene).resize((75, 53))
+
+
+@pytest.fixture(scope="module")
+def onnx_file(command: Command, eager: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with class queries and masked attention."""
+    folder = tmp_path_factory.mktemp("onnx")
+    command(export.main, f"ckpt={eager}", "num_images=2", "benchmark=true", folder=folder)
+    return folder / "model.onnx"
+
+
+def test_onnx_gives_what_predict_gives(onnx_file: Path, eager: Path, photo: Image.Image) -> None:
+    session = onnxruntime.InferenceSession(onnx_file)
+    batch = np.stack([np.asarray(photo), np.asarray(photo)[::-1], 255 - np.asarray(photo)])
+    labels, scores = session.run(["labels", "scores"], {"images": batch.transpose(0, 3, 1, 2)})
+    assert labels.dtype == np.uint8
+    assert scores.dtype == np.float32
+    for found, found_scores, image in zip(labels, scores, batch, strict=True):
+        expected = weakshot_seg.load(eager, "cpu").predict(image)
+        assert len(expected.classes) > 1
+        assert (found == expected.labels).mean() > 0.999
+        for name, plane in zip(expected.class_names, found_scores, strict=True):
+            np.testing.assert_allclose(plane, expected.scores(name), rtol=0, atol=1e-4)
+
+
+def test_onnx_tells_about_itself(onnx_file: Path, eager: Path) -> None:
+    module = load_module(eager)
+    session = onnxruntime.InferenceSession(onnx_file)
+    told = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    assert told["class_names"] == list(module.class_split.names)
+    assert [name for name, novel in zip(told["class_names"], told["novel"], strict=True) if novel] == list(
+        module.class_split.novel_names
+    )
+    assert told["mean"] == pytest.approx(module.model.mean.flatten().tolist())
+    assert told["std"] == pytest.approx(module.model.std.flatten().tolist())
+    assert (told["input_type"], told["input_range"], told["color_order"]) == ("uint8", [0, 255], "RGB")
+    assert told["normalised_inside"] is True
+    assert (told["short_edge"], told["max_size"]) == (None, None)
+    assert told["step"] == module.trained_steps == 4
+    assert told["weakshot_seg"] == weakshot_seg.__version__
+    (images,) = session.get_inputs()
+    assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", 3, "height", "width"])
+    shapes = {output.name: output.shape for output in session.get_outputs()}
+    assert shapes == {"labels": ["batch", "height", "width"], "scores": ["batch", 16, "height", "width"]}
+
+
+def test_the_report_holds_all_batches(onnx_file: Path) -> None:
+    report = report_of(onnx_file)
+    assert report["passed"]
+    assert report["file"] == "model.onnx"
+    assert report["compared_on"] == "2 of 4 validation images"
+    batches = {(batch["images"], batch["height"], batch["width"]) for batch in report["batches"]}
+    assert {size[0] for size in batches} == {1, 2, 3}
+    assert {size[1] % 32 == 0 for size in batches} == {True, False}
+    assert min(size[1] for size in batches) < 32
+    assert report["max_difference"] == max(batch["max_difference"] for batch in report["batches"]) < 1e-4
+    assert report["argmax_agreement"] == min(batch["argmax_agreement"] for batch in report["batches"]) > 0.999
+    assert report["versions"]["onnxruntime"] == onnxruntime.__version__
+    assert report["speed"]["ratio"] > 0
+
+
+def snippet(word: str) -> str:
+    """The only Python block of the README that contains ``word``."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (found,) = (block for block in blocks if word in block)
+    return str(found)
+
+
+def run_snippet(code: str, folder: Path) -> Any:
+    """Runs code as a script of its own in ``folder``; gives what ``labels`` is then."""
+    (folder / "snippet.py").write_text(f"{code}\nnp.save('labels.npy', labels)\n", encoding="utf-8")
+    subprocess.run([sys.executable, "snippet.py"], cwd=folder, check=True, capture_output=True, text=True)
+    return np.load(folder / "labels.npy")
+
+
+def test_the_snippet_of_the_readme_needs_onnxruntime_alone(
+    onnx_file: Path, eager: Path, photo: Image.Image, tmp_path: Path
+) -> None:
+    code = snippet("onnxruntime")
+    nodes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert modules == {"json", "numpy", "onnxruntime", "PIL"}
+    (tmp_path / "model.onnx").write_bytes(onnx_file.read_bytes())
+    photo.save(tmp_path / "photo.jpg", quality=95)
+    expected = weakshot_seg.load(eager, "cpu").predict(tmp_path / "photo.jpg")
+    assert (run_snippet(code, tmp_path) == expected.labels).mean() > 0.999
+
+    model = onnx.load(onnx_file)  # another size for the network: the labels still are of the size of the photo
+    told = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**told, "short_edge": "106", "max_size": "140"})
+    onnx.save(model, tmp_path / "model.onnx")
+    larger = run_snippet(code, tmp_path)
+    assert larger.shape == expected.labels.shape
+    assert (larger != expected.labels).any()
+
+
+@pytest.fixture(scope="module")
+def paper(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with the paper's decoder and more queries than classes."""
+    folder = tmp_path_factory.mktemp("paper")
+    small = ("model=simformer", "loss=simformer", "model.num_queries=20", "model.num_layers=1", "trainer.max_steps=2")
+    return train(folder, *small) / "checkpoints" / "last.ckpt"
+
+
+def test_torch_export_of_the_papers_decoder(command: Command, paper: Path, photo: Image.Image, tmp_path: Path) -> None:
+    photo.save(tmp_path / "photo.png")
+    arguments = (f"ckpt={paper}", "format=torch_export", "out=sub/model.pt2", "check_images=photo.png")
+    command(export.main, *arguments, "input_type=float32", folder=tmp_path)
+    file = tmp_path / "sub" / "model.pt2"
+    report = report_of(file)
+    assert report["passed"]
+    assert report["compared_on"] == "1 of 1 given images"
+    assert (report["batches"][0]["width"], report["batches"][0]["height"]) == photo.size
+
+    extra = {"metadata.json": ""}
+    program = torch.export.load(file, extra_files=extra)
+    told = json.loads(extra["metadata.json"])
+    split = load_module(paper).class_split
+    assert (told["input_type"], told["class_names"]) == ("float32", list(split.names))
+    assert [i for i, novel in enumerate(told["novel"]) if novel] == list(split.novel)
+    images = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float()
+    labels, scores = program.module()(images)
+    expected = weakshot_seg.load(paper, "cpu").predict(photo)
+    assert (labels[0].numpy() == expected.labels).mean() > 0.999
+    np.testing.assert_allclose(scores[0, 3].detach(), expected.scores(expected.class_names[3]), rtol=0, atol=1e-5)
+
+
+def test_a_file_that_disagrees_is_rejected(
+    command: Command,
+    paper: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(graph, "PADDING_VALUE", 255)  # seen at sizes alone that are no multiples of 32
+    (tmp_path / "model.pt2").write_text("the former one")
+    with pytest.raises(SystemExit) as caught:
+        command(export.main, f"ckpt={paper}", "format=torch_export", "num_images=1", folder=tmp_path)
+    assert caught.value.code == 1
+    assert "model.pt2 was not written" in capsys.readouterr().out
+    assert (tmp_path / "model.pt2").read_text() == "the former one"
+    report = report_of(tmp_path / "model.pt2.rejected")
+    assert not report["passed"]
+    wrong = [batch for batch in report["batches"] if batch["max_difference"] > 1e-3]
+    assert wrong
+    assert all(batch["height"] % 32 or batch["width"] % 32 for batch in wrong)
+    assert torch.export.load(tmp_path / "model.pt2.rejected")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "model.pt2",
+        "model.pt2.rejected",
+        "model.pt2.rejected.json",
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "culprit"),
+    [
+        ("format=tflite", "format=tflite: choose one of onnx, torch_export"),
+        ("input_type=float16", "input_type=float16: choose one of uint8, float32"),
+        ("out=.", "out=. is a folder"),
+        ("num_images=0", "num_images=0 must be positive"),
+        ("check_images=[nowhere/*.png]", "check_images=nowhere/*.png: no such file"),
+        ("ckpt=absent.ckpt", "ckpt=absent.ckpt: no such file"),
+    ],
+)
+def test_what_cannot_work_is_refused(setting: str, culprit: str, refusal: Refusal, eager: Path) -> None:
+    assert culprit in refusal(export.main, f"ckpt={eager}", setting)
+
+
+def test_missing_packages_are_named(refusal: Refusal, eager: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "weakshot_seg.exporting.formats.find_spec", lambda name: None if name == "onnxscript" else find_spec(name)
+    )
+    line = refusal(export.main, f"ckpt={eager}", "format=onnx")
+    assert line == "error: format=onnx needs onnxscript: pip install 'weakshot-seg[export]'"

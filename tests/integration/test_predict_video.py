@@ -1,0 +1,180 @@
+"""``python -m weakshot_seg.predict`` of videos: every frame as if it were a photo, and a video of the overlays."""
+
+import json
+import sys
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+import weakshot_seg
+from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.predict import main
+from weakshot_seg.prediction import results
+from weakshot_seg.prediction.video_files import read_frames
+
+FRAMES, RATE = 7, 10
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    """A scene that wanders, of odd height in the overlay; lossless, so that tests know every pixel."""
+    scene, _ = SyntheticScenes("validation", 1, size=96).load(0)
+    path = tmp_path / "in" / "clip.mkv"
+    path.parent.mkdir()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=RATE)
+        stream.width, stream.height, stream.pix_fmt = 70, 40, "bgr0"
+        for step in range(FRAMES):
+            picture = np.ascontiguousarray(scene[step : 40 + step, 2 * step : 70 + 2 * step])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture
+def predict(eager: Path, command: Callable[..., None], tmp_path: Path) -> Callable[..., None]:
+    def run(*settings: str) -> None:
+        command(main, f"ckpt={eager}", f"source={tmp_path}/in", f"out={tmp_path}/out", *settings, folder=tmp_path)
+
+    return run
+
+
+def pictures(path: Path) -> tuple[list[np.ndarray], list[float], Fraction]:
+    """Frames, times and rate of a video, without the code that is tested."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+        rate = container.streams.video[0].average_rate
+    return [frame.to_ndarray(format="rgb24") for frame in frames], [float(frame.time) for frame in frames], rate
+
+
+def test_every_frame_is_predicted_as_a_photo_is(
+    eager: Path, predict: Callable[..., None], video: Path, tmp_path: Path
+) -> None:
+    Image.new("RGB", (40, 30), "green").save(tmp_path / "in" / "photo.png")
+    predict("video.labels=true")
+    out, segmenter = tmp_path / "out", weakshot_seg.load(eager, "cpu")
+    assert sorted(path.name for path in (out / "labels").iterdir()) == ["clip", "photo.png"]
+    assert sorted(path.name for path in (out / "overlays").iterdir()) == ["clip.mp4", "photo.jpg"]
+    assert sorted(path.name for path in (out / "classes").iterdir()) == ["clip.json", "photo.json"]
+    record = json.loads((out / "classes" / "clip.json").read_text())
+    frames, times, _ = pictures(video)
+    assert len(record["frames"]) == len(frames) == FRAMES
+    for number, (entry, pixels) in enumerate(zip(record["frames"], frames, strict=True)):
+        result = segmenter.predict(pixels)
+        with Image.open(out / "labels" / "clip" / f"{number:06d}.png") as picture:
+            assert np.mean(np.array(picture) == result.labels) > 0.999
+        assert (entry["frame"], entry["seconds"]) == (number, pytest.approx(number / RATE, abs=1e-3))
+        assert {area["name"] for area in entry["classes"]} == {area.name for area in result.classes}
+
+    drawn, drawn_times, rate = pictures(out / "overlays" / "clip.mp4")
+    assert drawn_times == pytest.approx(times, abs=1e-3)
+    assert rate == RATE
+    expected = segmenter.predict(frames[3]).overlay(
+        listed={area["class_id"] for entry in record["frames"] for area in entry["classes"] if area["share"] >= 0.01}
+    )
+    height, width = drawn[3].shape[:2]
+    assert (width, height) == (expected.width + expected.width % 2, expected.height + expected.height % 2)
+    difference = np.abs(drawn[3][: expected.height, : expected.width].astype(int) - np.asarray(expected))
+    assert difference.mean() < 12  # compression
+    assert len({frame.tobytes() for frame in drawn}) == FRAMES
+
+
+def test_some_frames_and_no_label_maps(predict: Callable[..., None], video: Path, tmp_path: Path) -> None:
+    predict("video.every=3", "scores=[water]")
+    out = tmp_path / "out"
+    record = json.loads((out / "classes" / "clip.json").read_text())
+    assert [entry["frame"] for entry in record["frames"]] == [0, 3, 6]
+    drawn, times, _ = pictures(out / "overlays" / "clip.mp4")
+    assert len(drawn) == 3
+    assert times == pytest.approx([0, 0.3, 0.6], abs=1e-3)
+    assert list((out / "labels").iterdir()) == []
+    assert sorted(path.name for path in (out / "scores" / "clip").iterdir()) == [f"00000{n}.npz" for n in (0, 3, 6)]
+    before = (out / "overlays" / "clip.mp4").stat().st_mtime_ns
+    predict("video.every=3", "scores=[water]")
+    assert (out / "overlays" / "clip.mp4").stat().st_mtime_ns == before
+    predict("video.every=2", "video.labels=true")
+    assert sorted(path.name for path in (out / "labels" / "clip").iterdir()) == [f"00000{n}.png" for n in (0, 2, 4, 6)]
+
+
+def test_an_interrupted_video_goes_on(
+    predict: Callable[..., None], video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, noted = results.write_json, []
+
+    def interrupted(path: Path, content: object) -> None:
+        noted.append(path.stem)
+        if path.stem == "000004":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(results, "write_json", interrupted)
+        with pytest.raises(SystemExit):
+            predict("threads=1", "batch_size=1")
+    assert not (tmp_path / "out" / "classes" / "clip.json").exists()
+    kept = {path.stem for path in (tmp_path / "out" / "classes" / "clip").iterdir()}
+    assert kept >= {"000000", "000003"}
+    noted.clear()
+    monkeypatch.setattr(results, "write_json", lambda path, content: (noted.append(path.stem), write(path, content))[1])
+    predict("threads=1", "batch_size=1")
+    assert not kept & set(noted)
+    assert "000004" in noted
+    record = json.loads((tmp_path / "out" / "classes" / "clip.json").read_text())
+    assert [entry["frame"] for entry in record["frames"]] == list(range(FRAMES))
+
+
+@pytest.mark.parametrize(("matrix", "turns"), [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2)])
+def test_videos_are_turned_upright(matrix: tuple[int, ...], turns: int, tmp_path: Path) -> None:
+    path = tmp_path / "phone.mp4"
+    picture = np.zeros((48, 64, 3), np.uint8)
+    picture[:24, :32] = 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 4 + 40  # the track header (ISO 14496-12), version 0: a, b, u, c, d, v, x, y, w
+    for place, value in zip((0, 1, 3, 4), matrix, strict=True):
+        content[start + 4 * place : start + 4 * place + 4] = (value * 65536).to_bytes(4, "big", signed=True)
+    path.write_bytes(content)
+    (frame,) = read_frames(path)
+    assert frame.pixels.shape == np.rot90(picture, turns).shape
+    assert np.abs(frame.pixels.astype(int) - np.rot90(picture, turns)).mean() < 5
+
+
+def test_broken_videos_are_named_and_the_others_done(
+    predict: Callable[..., None], video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in" / "broken.mp4").write_bytes(video.read_bytes()[:300])
+    (tmp_path / "in" / "text.avi").write_text("no video")
+    with pytest.raises(SystemExit) as caught:
+        predict("video.every=4")
+    assert caught.value.code == 1
+    lines = capsys.readouterr().err.splitlines()[-3:]
+    assert lines[0] == "2 could not be:"
+    assert f"{tmp_path}/in/broken.mp4" in lines[1]
+    assert f"{tmp_path}/in/text.avi" in lines[2]
+    assert (tmp_path / "out" / "overlays" / "clip.mp4").exists()
+
+
+def test_without_pyav_the_extra_is_named(
+    predict: Callable[..., None],
+    video: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Image.new("RGB", (40, 30), "green").save(tmp_path / "in" / "photo.png")
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.delitem(sys.modules, "weakshot_seg.prediction.video_files")
+    with pytest.raises(SystemExit) as caught:
+        predict()
+    assert caught.value.code == 1
+    assert "pip install 'weakshot-seg[video]'" in capsys.readouterr().err.splitlines()[-1]
+    assert (tmp_path / "out" / "labels" / "photo.png").exists()
