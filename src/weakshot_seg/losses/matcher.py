@@ -75,7 +75,7 @@ class HungarianMatcher(nn.Module):
         return cost + mask_cost * has_mask
 
     def _mask_cost(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """``[B, Q, hw]`` and ``[B, hw, N]`` -> ``[B, Q, N]``, a few proposals at a time: the work in between is large."""
+        """``[B, Q, hw]`` and ``[B, hw, N]`` -> ``[B, Q, N]``, a few proposals at a time for the cache's sake."""
         proposals = max(1, at_once(logits.device) // (logits.shape[0] * logits.shape[2]))
         parts = logits.split(proposals, dim=1)
         return torch.cat([pairwise_mask_cost(part, masks, self.focal_weight, self.dice_weight) for part in parts], 1)
