@@ -98,6 +98,7 @@ class ResilientWandbLogger(WandbLogger):
         self._experiment = None
         with suppress(*BROKEN):  # it says that the service is gone, and has forgotten it then
             wandb.teardown()
+        wandb.run = None  # else Lightning would take it up
 
 
 def _told(error: Exception) -> str:
