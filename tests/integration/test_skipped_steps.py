@@ -100,7 +100,7 @@ def injected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Injection], None]:
     [
         ("images", torch.nan, "classification/cross_entropy is nan", ()),
         ("class_logits", torch.inf, "classification/cross_entropy is nan", ("loss=simformer", "model.num_queries=20")),
-        ("mask_logits", torch.nan, "mask/focal is nan", ()),
+        ("mask_logits", torch.nan, "absence/focal is nan", ()),
         ("term", -torch.inf, "mask/dice is -inf", ()),
         ("gradients", torch.inf, "the gradients are not finite, though the loss is", ("trainer.precision=bf16-mixed",)),
     ],

@@ -81,19 +81,20 @@ class WandbDashboard(pl.Callback):
         """Logs images and tables, and brings the summary up to date."""
         module = cast(EvaluatedModule, pl_module)
         report = module.report
-        if trainer.sanity_checking or report is None:
+        loggers = list(_loggers(trainer))
+        if trainer.sanity_checking or report is None or not loggers:
             return
-        for logger in _loggers(trainer):
-            shown: dict[str, Any] = {
-                "val/classes": class_table(report),
-                "val/confusion_matrix": confusion_chart(report),
-                "trainer/global_step": module.report_step,
-            }
-            if self._images:
-                shown["val/images"] = self._images
-            logger.send(lambda run, shown=shown: run.log(shown))
-            means = {f"final/{name}": value for name, value in report.summary().items()}
-            logger.send(lambda run, means=means: run.summary.update(means))
+        shown: dict[str, Any] = {
+            "val/classes": class_table(report),
+            "val/confusion_matrix": confusion_chart(report),
+            "trainer/global_step": module.report_step,
+        }
+        if self._images:
+            shown["val/images"] = self._images
+        means = {f"final/{name}": value for name, value in report.summary().items()}
+        for logger in loggers:
+            logger.send(lambda run: run.log(shown))
+            logger.send(lambda run: run.summary.update(means))
 
 
 def segmented(

@@ -12,7 +12,6 @@ from typing import Any
 
 import wandb
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 from wandb.errors import AuthenticationError, CommError
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
@@ -48,7 +47,6 @@ class ResilientWandbLogger(WandbLogger):
         self._given_up = False
 
     @property
-    @rank_zero_experiment
     def experiment(self) -> wandb.Run:
         """The run; it begins when it is first asked for."""
         try:
@@ -59,6 +57,7 @@ class ResilientWandbLogger(WandbLogger):
             reason = str(error).splitlines()[0]
             log.warning("W&B cannot be reached (%s): the run is kept offline, for wandb sync", reason)
             self._wandb_init["mode"] = "offline"
+            self._reset()  # else the service keeps the name of the run for the attempt that failed
             return super().experiment
 
     def send(self, action: Callable[[wandb.Run], object]) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -103,7 +104,7 @@ class StepGuard:
         self._in_a_row = (self._in_a_row + 1) * bad
         self._last_skipped = torch.where(bad, step, self._last_skipped)
         if optimizer.defaults.get("fused"):
-            optimizer.found_inf = bad.float()  # what torch's own GradScaler tells fused optimisers
+            cast(Any, optimizer).found_inf = bad.float()  # what torch's own GradScaler tells fused optimisers
         for buffers, before in zip(self._buffers, self._before, strict=True):
             kept = torch.where(bad, before, torch.cat(buffers))
             torch._foreach_copy_(buffers, kept.split([len(buffer) for buffer in buffers]))
