@@ -139,10 +139,14 @@ class WeakShotModule(pl.LightningModule):
         return self.predict_batch(batch)
 
     def predict_batch(self, batch: EvalBatch) -> list[Tensor]:
-        """uint8 label maps ``[h_i, w_i]`` at the original sizes."""
+        """uint8 label maps ``[h_i, w_i]`` at the original sizes, of the candidate classes of each image."""
         sizes = [(truth.shape[0], truth.shape[1]) for truth in batch.truths]
         images = self.inference(partial(self.model, last_only=True), batch.images, batch.sizes)
-        return [label_map(scores, size) for scores, size in zip(images, sizes, strict=True)]
+        candidates = batch.candidates or [None] * len(sizes)
+        return [
+            label_map(scores, size, candidates=allowed)
+            for scores, size, allowed in zip(images, sizes, candidates, strict=True)
+        ]
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/base_iou``, ``val/novel_iou``, ... in percent.

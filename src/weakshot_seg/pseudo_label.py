@@ -22,7 +22,7 @@ from weakshot_seg.callbacks.progress import TrainingProgress
 from weakshot_seg.checkpoint import load_module, own_data, weights_digest
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.pseudo_labels import Manifest, label_files, pseudo_map
+from weakshot_seg.data.pseudo_labels import Candidates, Manifest, label_files, pseudo_map
 from weakshot_seg.data.pseudo_quality import Votes, measure
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 @entry_point
 def main(cfg: DictConfig) -> float | None:
     """Labels all training images; prints and returns their novel IoU."""
-    return make_pseudo_labels(cfg.ckpt, cfg.out, cfg.inference, cfg.trainer, cfg.get("data"), cfg.allow_targets)
+    return make_pseudo_labels(
+        cfg.ckpt, cfg.out, cfg.inference, cfg.trainer, cfg.candidates, cfg.get("data"), cfg.allow_targets
+    )
 
 
 def make_pseudo_labels(
@@ -45,6 +47,7 @@ def make_pseudo_labels(
     out: str | Path,
     inference: DictConfig,
     trainer: DictConfig,
+    candidates: Candidates | None = None,
     data: DictConfig | None = None,
     allow_targets: Sequence[str] = (),
 ) -> float | None:
@@ -55,6 +58,7 @@ def make_pseudo_labels(
         out: folder, see :mod:`~weakshot_seg.data.pseudo_labels`.
         inference: makes an :class:`~weakshot_seg.inference.semantic.Inference`.
         trainer: makes a ``Trainer``.
+        candidates: see :data:`~weakshot_seg.data.pseudo_labels.Candidates`; None: as the recipe of the checkpoint says.
         data: makes a :class:`WeakShotDataModule`; None: the checkpoint's own.
         allow_targets: see :func:`~weakshot_seg.checkpoint.load_module`.
 
@@ -73,6 +77,7 @@ def make_pseudo_labels(
             f"ckpt={ckpt}: pseudo-labels come from a first stage with image-level labels, not from "
             f"supervision={recipe.get('supervision')} or stage=retrain"
         )
+    candidates = candidates or module.recipe.get("candidates", "all")
     images: WeakShotDataModule = instantiate(recipe)
     images.setup("fit")
     dataset = images.train_dataset
@@ -92,6 +97,7 @@ def make_pseudo_labels(
         num_images=len(dataset),
         inference=plain(inference),
         val_transform=recipe["val_transform"],
+        candidates=candidates,
     )
     _check_resumable(manifest, out)
     files = label_files(out, dataset)
@@ -105,11 +111,13 @@ def make_pseudo_labels(
     log.info("pseudo-labels: %d of %d images to predict, to %s", missing, len(files), out)
     if missing:
         share = _share(files, images.val_batch_size, runner.global_rank, runner.world_size)
-        runner.predict(module, images.whole_images(share), return_predictions=False)
+        runner.predict(module, images.whole_images(share, candidates), return_predictions=False)
     runner.strategy.barrier()  # the first process measures the files of all
     iou = None
     if runner.is_global_zero:
         agreement, quality = measure(files, dataset)
+        if candidates != "all":  # these judge predictions that were free to be wrong
+            agreement |= {"base_accuracy": None, "tag_precision": None}
         replace(manifest, complete=True, agreement=agreement, quality=quality).write(out)
         iou = quality["novel_iou"]
         print(f"\n{_summary(agreement, iou)}\npseudo-labels: {out}\n")
@@ -158,7 +166,7 @@ def _check_resumable(manifest: Manifest, out: Path) -> None:
             raise ConfigError(f"out={out} holds label maps without a manifest: give another folder or remove them")
         return
     before = Manifest.read(out)
-    for field in ("weights", "class_names", "novel_classes", "num_images", "inference", "val_transform"):
+    for field in ("weights", "class_names", "novel_classes", "num_images", "inference", "val_transform", "candidates"):
         if getattr(before, field) != getattr(manifest, field):
             raise ConfigError(
                 f"out={out} holds pseudo-labels of another {field} (ckpt={before.checkpoint}, step {before.step}): "

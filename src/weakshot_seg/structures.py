@@ -247,9 +247,11 @@ class EvalBatch(_Movable):
         sizes: (height, width) of each image's content within ``images``.
         truths: uint8 maps ``[h_i, w_i]`` at the original size, all classes; :data:`IGNORE` = not evaluated.
         names: Image names.
+        candidates: of each image the ids of the classes that may be predicted; None: all.
     """
 
     images: Tensor
     sizes: tuple[tuple[int, int], ...]
     truths: tuple[Tensor, ...]
     names: tuple[str, ...]
+    candidates: tuple[tuple[int, ...] | None, ...] | None = None

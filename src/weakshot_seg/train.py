@@ -46,7 +46,8 @@ def main(cfg: DictConfig) -> float | None:
             second = retraining(cfg, labels)
             with recorded(Path(second.output_dir), **identity(second)):
                 last = first / "checkpoints" / "last.ckpt"
-                make_pseudo_labels(last, labels, cfg.inference, cfg.trainer, allow_targets=named_targets(plain(cfg)))
+                allowed = named_targets(plain(cfg))
+                make_pseudo_labels(last, labels, cfg.inference, cfg.trainer, cfg.candidates, allow_targets=allowed)
                 novel_iou = train(second)
     return novel_iou
 

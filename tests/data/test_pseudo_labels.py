@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.metrics import jaccard_score, precision_score, recall_score
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.pseudo_labels import Manifest, PseudoLabels, label_files, pseudo_map
+from weakshot_seg.data.pseudo_labels import Manifest, PseudoLabels, candidate_classes, label_files, pseudo_map
 from weakshot_seg.data.pseudo_quality import Votes, measure
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
@@ -56,7 +56,9 @@ def folder(dataset: WeakShotDataset, predictions: list[np.ndarray], tmp_path: Pa
         file.parent.mkdir(exist_ok=True)
         Image.fromarray(labels).save(file, pnginfo=Votes.count(predicted, labels, known, NOVEL).png_text())
     names = dataset.split.names
-    manifest = Manifest("a.ckpt", "0" * 64, 10, 1, names, dataset.split.novel_names, len(dataset), {}, {}, True)
+    manifest = Manifest(
+        "a.ckpt", "0" * 64, 10, 1, names, dataset.split.novel_names, len(dataset), {}, {}, complete=True
+    )
     manifest.write(tmp_path)
     return tmp_path
 
@@ -90,6 +92,23 @@ def test_without_masks_tags_of_base_classes_count_too() -> None:
     assert pseudo_map(predicted, nothing, labels, is_novel).tolist() == [[0, IGNORE, 2, IGNORE]]
     masked = np.array([[IGNORE, IGNORE, IGNORE, 0]], np.uint8)
     assert pseudo_map(predicted, masked, labels, is_novel).tolist() == [[IGNORE, IGNORE, 2, 0]]
+
+
+def test_candidates_follow_from_masks_and_tags(make_images: MakeImages, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_images()
+    tags = np.zeros((len(source), CLASSES), dtype=bool)
+    tags[3] = source.presence()[3]  # an image without masks: all that is known of it are tags
+    monkeypatch.setattr(type(source), "by_tag", lambda _: tags, raising=False)
+    dataset = WeakShotDataset(source, split_of(source), TrainTransform(32))
+    base = set(range(CLASSES)) - set(NOVEL)
+    for kind in ("all", "image", "novel"):
+        for index, row in enumerate(candidate_classes(dataset, kind)):
+            present = set(np.unique(source.maps[index]).tolist()) - {IGNORE}
+            expected = {"all": base | set(NOVEL), "image": present, "novel": present & set(NOVEL) or present}[kind]
+            expected |= base if index == 3 else set()  # its tags may be incomplete
+            assert set(np.flatnonzero(row).tolist()) == expected, (kind, index)
+    with pytest.raises(ConfigError, match="unknown candidates 'none': use one of all, image, novel"):
+        candidate_classes(dataset, "none")
 
 
 def test_hidden_maps_have_no_novel_pixel(dataset: WeakShotDataset) -> None:

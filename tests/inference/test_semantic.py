@@ -37,6 +37,13 @@ def test_scores_are_votes_of_the_proposals() -> None:
         assert scores[b, c, y, x].item() == pytest.approx(total)
 
 
+def test_the_best_of_some_classes() -> None:
+    scores = ProposalScores(torch.randn(5, 7), torch.randn(5, 6, 8), (24, 32), (20, 30))
+    planes = scores(ALL, (20, 30))
+    planes[[0, 2, 3, 5]] = -1
+    assert torch.equal(label_map(scores, (20, 30), candidates=(1, 4)).long(), planes.argmax(0))
+
+
 @pytest.mark.parametrize(("content", "size"), [((16, 24), (16, 24)), ((13, 20), (13, 20)), ((13, 20), (29, 41))])
 def test_masks_are_upsampled_cropped_and_scores_resized(
     content: tuple[int, int], size: tuple[int, int], make_output: MakeOutput

@@ -113,6 +113,22 @@ def test_inference_is_a_choice(label: Callable[..., Path], labels: Path, tmp_pat
     assert any(not np.array_equal(ours[name], whole[name]) for name in ours)
 
 
+def test_candidates_are_a_choice(label: Callable[..., Path], refusal: Refusal, tmp_path: Path) -> None:
+    out = label(tmp_path / "out", "candidates=novel")
+    scenes, found = SyntheticScenes("training", 16, size=32), maps(out)
+    for index, ids in enumerate(found.values()):
+        truth = scenes.load(index)[1]
+        outside, tags = ~np.isin(truth, SPLIT.base), {c for c in SPLIT.novel if (truth == c).any()}
+        assert set(ids[outside].tolist()) <= (tags or {IGNORE})  # every pixel outside the base masks gets a label
+        if len(tags) == 1:
+            assert np.array_equal(ids[outside & (truth != IGNORE)], truth[outside & (truth != IGNORE)])
+    assert manifest(out)["candidates"] == "novel"
+    assert manifest(out)["agreement"]["base_accuracy"] is None
+    assert "pseudo-labels of another candidates" in refusal(
+        pseudo_label.main, f"ckpt={manifest(out)['checkpoint']}", f"out={out}", CPU, "candidates=image"
+    )
+
+
 def test_interrupted_labels_go_on(
     label: Callable[..., Path], labels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,6 +73,7 @@ def test_running_statistics_are_those_of_all_pairs() -> None:
     hidden = net.blocks[0].linear1(all_pairs(first, second))
     torch.testing.assert_close(norm.running_mean, 0.1 * hidden.mean(0))
     torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * hidden.var(0))
+    assert norm.num_batches_tracked == 1
 
 
 def test_the_order_of_a_pair_matters_to_the_network(make_output: Callable[..., object]) -> None:

@@ -22,7 +22,7 @@ from weakshot_seg.data.layouts import KnownDataset
 from weakshot_seg.data.official import OfficialImages
 from weakshot_seg.data.pairing import PairSampler
 from weakshot_seg.data.parallel import num_cpus
-from weakshot_seg.data.pseudo_labels import HiddenImages, PseudoLabels
+from weakshot_seg.data.pseudo_labels import Candidates, HiddenImages, PseudoLabels, candidate_classes
 from weakshot_seg.data.source import LabelledImages, Selection, tag_only_classes
 from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
 from weakshot_seg.data.tags import FILE as TAGS
@@ -303,10 +303,11 @@ class WeakShotDataModule(pl.LightningDataModule):
         collate = partial(WeakBatch.collate, novel=dataset.split.is_novel(), paired=self._pairing)
         return self._loader(dataset, batch_sampler=sampler, collate_fn=collate)
 
-    def whole_images(self, indices: Sequence[int]) -> DataLoader[EvalSample]:
+    def whole_images(self, indices: Sequence[int], candidates: Candidates = "all") -> DataLoader[EvalSample]:
         """Some training images without augmentation, in order, their novel pixels hidden (``EvalBatch``)."""
         source = Selection(HiddenImages(self.train_dataset), indices)
-        dataset = EvalDataset(source, self._val_transform)
+        allowed = candidate_classes(self.train_dataset, candidates)[indices]
+        dataset = EvalDataset(source, self._val_transform, candidates=allowed)
         return self._loader(dataset, batch_size=self._val_batch_size, collate_fn=collate_eval)
 
     @property

@@ -18,11 +18,15 @@ from weakshot_seg.utils.padding import pad_batch
 
 @dataclass(frozen=True)
 class EvalSample:
-    """One image uint8 ``[3, H, W]``, resized for the model, and its true map uint8 ``[h, w]`` at the original size."""
+    """One image uint8 ``[3, H, W]``, resized for the model, and its true map uint8 ``[h, w]`` at the original size.
+
+    ``candidates`` are the ids of the classes that may be predicted; None: all.
+    """
 
     image: Tensor
     truth: Tensor
     name: str
+    candidates: tuple[int, ...] | None = None
 
 
 class EvalDataset(Dataset[EvalSample]):
@@ -33,6 +37,7 @@ class EvalDataset(Dataset[EvalSample]):
         transform: Resizes an image uint8 ``[h, w, 3]``.
         world_size: The length is rounded up to a multiple of this, so that all processes get as many images. The
             surplus images have empty maps and count for nothing.
+        candidates: bool ``[len(source), K]``, the classes that may be predicted in each image; None: all.
     """
 
     def __init__(
@@ -40,8 +45,10 @@ class EvalDataset(Dataset[EvalSample]):
         source: LabelledImages,
         transform: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
         world_size: int = 1,
+        candidates: NDArray[np.bool_] | None = None,
     ) -> None:
         self._source = source
+        self._candidates = candidates
         self._transform = transform
         self._length = -(-len(source) // world_size) * world_size
 
@@ -54,11 +61,13 @@ class EvalDataset(Dataset[EvalSample]):
         if truth is None or index != original:
             truth = np.full(image.shape[:2], IGNORE, dtype=np.uint8)
         pixels = np.ascontiguousarray(self._transform(image).transpose(2, 0, 1))
-        return EvalSample(torch.from_numpy(pixels), torch.from_numpy(truth), self._source.name(original))
+        candidates = None if self._candidates is None else tuple(np.flatnonzero(self._candidates[original]).tolist())
+        return EvalSample(torch.from_numpy(pixels), torch.from_numpy(truth), self._source.name(original), candidates)
 
 
 def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
     """One batch, see :func:`~weakshot_seg.utils.padding.pad_batch`."""
     sizes = tuple((sample.image.shape[1], sample.image.shape[2]) for sample in samples)
     images = pad_batch([sample.image for sample in samples])
-    return EvalBatch(images, sizes, tuple(s.truth for s in samples), tuple(s.name for s in samples))
+    truths, names, candidates = zip(*((s.truth, s.name, s.candidates) for s in samples), strict=True)
+    return EvalBatch(images, sizes, truths, names, candidates)

@@ -10,20 +10,26 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weakshot_seg.data.images import read_mask
 from weakshot_seg.data.parallel import in_parallel
+from weakshot_seg.data.source import TaggedImages
 from weakshot_seg.data.weak_labels import WeakShotDataset
-from weakshot_seg.errors import DataError
+from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.files import replacing
 
 SAMPLES = 16
 """Images whose base pixels are compared with the pseudo-labels before a training."""
+
+
+Candidates = Literal["all", "image", "novel"]
+"""Which classes a prediction on a training image chooses from: ``all`` (method section 7), the ``image``'s own, or its
+``novel`` ones. The first leaves pixels without a label, the last gives one to all outside the base masks."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Manifest:
         num_images: number of training images.
         inference: settings of the inference.
         val_transform: settings of the resizing.
+        candidates: see :data:`Candidates`.
         complete: every image has its labels.
         agreement: with what training may know, see :mod:`~weakshot_seg.data.pseudo_quality`.
         quality: measured with the true masks, which nothing else sees; see there.
@@ -54,6 +61,7 @@ class Manifest:
     num_images: int
     inference: dict[str, Any]
     val_transform: dict[str, Any]
+    candidates: str = "all"
     complete: bool = False
     agreement: dict[str, Any] | None = None
     quality: dict[str, Any] | None = None
@@ -193,6 +201,30 @@ def label_files(folder: Path, dataset: WeakShotDataset) -> list[Path]:
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"two training images are named {twice}: pseudo-labels need names that differ")
     return [folder / "labels" / f"{name.lstrip('/')}.png" for name in names]
+
+
+def candidate_classes(dataset: WeakShotDataset, candidates: Candidates) -> NDArray[np.bool_]:
+    """The classes to choose from in each training image: bool ``[len, K]``, by what training may know.
+
+    Without a mask, base classes that are not among the tags may be there or not: then these can be chosen, too.
+
+    Raises:
+        ConfigError: unknown candidates.
+    """
+    if candidates not in get_args(Candidates):
+        raise ConfigError(f"unknown candidates '{candidates}': use one of {', '.join(get_args(Candidates))}")
+    is_novel = dataset.split.is_novel().numpy()
+    if candidates == "all":
+        return np.ones_like(dataset.known)
+    source = dataset.source
+    by_mask = dataset.known & ~source.by_tag() if isinstance(source, TaggedImages) else dataset.known
+    without_mask = ~(by_mask & ~is_novel).any(1)
+    allowed = dataset.known | (without_mask[:, None] & ~is_novel)
+    novel = dataset.known & is_novel
+    if candidates == "novel":
+        outside = novel.any(1) & ~without_mask
+        allowed = np.where(outside[:, None], novel, allowed)
+    return allowed
 
 
 def pseudo_map(

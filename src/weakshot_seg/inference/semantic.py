@@ -118,23 +118,28 @@ def scores_of(output: SegOutput, padded: Size, contents: Sequence[Size]) -> list
     return [ProposalScores(classes, masks, padded, content) for classes, masks, content in logits]
 
 
-def label_map(scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE) -> Tensor:
+def label_map(
+    scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE, candidates: Sequence[int] | None = None
+) -> Tensor:
     """The class of the highest score at every pixel: uint8 ``[*size]``; arguments as in :func:`best_class`."""
-    return best_class(scores, size, at_once)[0]
+    return best_class(scores, size, at_once, candidates)[0]
 
 
-def best_class(scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE) -> tuple[Tensor, Tensor]:
+def best_class(
+    scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE, candidates: Sequence[int] | None = None
+) -> tuple[Tensor, Tensor]:
     """The class of the highest score at every pixel (the first of equal ones), and that score.
 
     Args:
         scores: of the image.
         size: of the maps; scores are resized to it.
         at_once: numbers in the largest tensor of scores; decides how many classes are scored at a time.
+        candidates: ids of the classes to choose from, at least one; None: all.
 
     Returns:
         uint8 ``[*size]`` and float32 ``[*size]``.
     """
-    ids = contenders(scores, size, at_once)
+    ids = contenders(scores, size, at_once) if candidates is None else list(candidates)
     chunk = max(1, at_once // max(scores.pixels, size[0] * size[1]))
     best, winner = scores(ids[:chunk], size).max(0)
     for start in range(chunk, len(ids), chunk):

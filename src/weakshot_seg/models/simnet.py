@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -62,19 +63,23 @@ class SimBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in_dim, P, R]`` -> ``[B, dim, P, R]``."""
-        residual = self._residual(_linear(self.linear1, x))
+        residual = self._residual(self.norm1(_linear(self.linear1, x)))
         return residual + (x if self.skip is None else F.relu(_linear(self.skip, x), inplace=True))
 
     def forward_pairs(self, first: Tensor, second: Tensor) -> Tensor:
         """``[B, P, in_dim/2]``, ``[B, R, in_dim/2]`` -> ``[B, dim, P, R]`` of the concatenated pairs."""
-        hidden = self._residual(_pairwise_linear(self.linear1, first, second))
+        halves = _linear_halves(self.linear1, first, second)
+        if isinstance(self.norm1, nn.BatchNorm2d):  # not SyncBatchNorm, which has the pairs of other devices, too
+            hidden = self._residual(_pairwise_sum(*_norm_halves(self.norm1, *halves)))
+        else:
+            hidden = self._residual(self.norm1(_pairwise_sum(*halves)))
         if self.skip is not None:
-            return hidden + F.relu(_pairwise_linear(self.skip, first, second), inplace=True)
+            return hidden + F.relu(_pairwise_sum(*_linear_halves(self.skip, first, second)), inplace=True)
         half = first.shape[-1]
         return hidden + _pairwise_sum(F.pad(first, (0, half)), F.pad(second, (half, 0)))
 
     def _residual(self, pre_activation: Tensor) -> Tensor:
-        hidden = F.relu(self.norm1(pre_activation), inplace=True)  # in place, as tensors of all pairs are large
+        hidden = F.relu(pre_activation, inplace=True)  # in place, as tensors of all pairs are large
         return F.relu(self.norm2(_linear(self.linear2, hidden)), inplace=True)
 
 
@@ -83,9 +88,35 @@ def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
     return F.conv2d(x, layer.weight[:, :, None, None], layer.bias)
 
 
-def _pairwise_linear(layer: nn.Linear, first: Tensor, second: Tensor) -> Tensor:
+def _linear_halves(layer: nn.Linear, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two tensors of points whose pairwise sum is the layer on the concatenated pairs."""
     weight_first, weight_second = layer.weight.chunk(2, dim=1)
-    return _pairwise_sum(F.linear(first, weight_first), F.linear(second, weight_second, layer.bias))
+    return F.linear(first, weight_first), F.linear(second, weight_second, layer.bias)
+
+
+def _norm_halves(norm: nn.BatchNorm2d, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Two tensors of points whose pairwise sum is BatchNorm of the pairwise sum of ``[B, P, C]`` and ``[B, R, C]``.
+
+    Mean and variance of all sums follow from those of the points of each image: no pass over the pairs is needed.
+    """
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None
+    assert variance is not None
+    if norm.training:
+        of_image = first.mean(1) + second.mean(1)  # [B, C]
+        within = first.var(1, correction=0) + second.var(1, correction=0)
+        batch_mean = of_image.mean(0)
+        batch_variance = within.mean(0) + of_image.var(0, correction=0)
+        with torch.no_grad():
+            pairs = first.shape[0] * first.shape[1] * second.shape[1]
+            momentum = norm.momentum or 0.0
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.add_(1)
+            mean.lerp_(batch_mean.to(mean.dtype), momentum)
+            variance.lerp_((batch_variance * (pairs / max(pairs - 1, 1))).to(variance.dtype), momentum)
+        mean, variance = batch_mean, batch_variance
+    scale = norm.weight * (variance + norm.eps).rsqrt()
+    return first * scale, (second - mean) * scale + norm.bias
 
 
 def _pairwise_sum(first: Tensor, second: Tensor) -> Tensor:
