@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ def test_the_service_is_killed(train: Train, tmp_path: Path, monkeypatch: pytest
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
+            time.sleep(1)  # W&B notices that nobody reads any more; what it sends until then is lost
         return step(module, batch, batch_idx)
 
     monkeypatch.setattr(WeakShotModule, "training_step", kill)
@@ -71,6 +73,7 @@ def test_the_service_cannot_be_started_again(
             for pid in service():
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
+            time.sleep(1)
             monkeypatch.setattr("wandb.init", fail)
         return step(module, batch, batch_idx)
 
