@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from processes import Environment, start
 from wandb_files import OfflineRun, sessions
@@ -54,6 +55,7 @@ def test_the_service_is_killed(train: Train, tmp_path: Path, monkeypatch: pytest
     assert len(killed) == 1
     assert logged_steps(tmp_path) == 4
     assert (tmp_path / "metrics.json").exists()
+    wandb.teardown()  # the service has written everything then
     *_, last = sorted(tmp_path.glob("wandb/offline-run-*"))  # the file of the killed process may hold nothing
     run = OfflineRun.read(last)
     assert run.start.run_id == json.loads((tmp_path / "wandb_run.json").read_text())["id"]
@@ -93,6 +95,7 @@ def test_wandb_cannot_be_reached(
     train(tmp_path, "logger=wandb", "logger.wandb.mode=online", *settings)
     assert "W&B cannot be reached" in capsys.readouterr().out
     assert logged_steps(tmp_path) == 4
+    wandb.teardown()
     (run,) = sessions(tmp_path)
     assert len([row for row in run.history if "train/loss" in row]) == 4
 
