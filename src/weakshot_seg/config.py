@@ -7,6 +7,7 @@ import functools
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -59,6 +60,11 @@ def run_folder(parent: str, name: str, resume: bool) -> str:
     return latest if resume else place
 
 
+def run_name(split: int, seed: int) -> str:
+    """Resolver ``${run_name:SPLIT,SEED}``: the folder of a run within those of its name."""
+    return f"split{split}-seed{seed}" if seed else f"split{split}"
+
+
 class SweepStart(Callback):
     """Hydra callback: ``${hydra:callbacks.sweep_start.time}`` is the start of the job, in a sweep that of the sweep.
 
@@ -78,8 +84,9 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
 
     That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built), wrong
     settings found by Hydra and OmegaConf, a full disk and a killed data loading process. Everything else is a bug and
-    keeps its traceback, and so does everything with ``HYDRA_FULL_ERROR=1``. A process that is asked to end says so in
-    one line and ends with 128 + the number of the signal.
+    keeps its traceback, and so does everything with ``HYDRA_FULL_ERROR=1``. In a sweep all this is said at once, the
+    other jobs go on, and the exit code is 1. A process that is asked to end says so in one line and ends with 128 + the
+    number of the signal.
     """
 
     @functools.wraps(task)
@@ -98,12 +105,14 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
         except Exception as error:
             message = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else _mendable(error)
             in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-            if message or in_sweep:
-                print(f"error: {message or f'{type(error).__name__}: {_one_line(error)}'}", file=sys.stderr, flush=True)
             if message is None:
-                raise
-            if in_sweep:
-                raise CompactHydraException(message) from error  # which Hydra prints without a traceback
+                if not in_sweep:
+                    raise
+                traceback.print_exc()
+                message = f"{type(error).__name__}: {_one_line(error)}"
+            print(f"error: {message}", file=sys.stderr, flush=True)
+            if in_sweep:  # Hydra goes on with the other jobs; unlike others this error gets through to its process
+                raise CompactHydraException(message) from error
             raise SystemExit(2) from None
 
     return guarded
@@ -154,4 +163,5 @@ def requeued() -> bool:
 
 
 OmegaConf.register_new_resolver("run_folder", run_folder, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("requeued", requeued, replace=True)

@@ -57,6 +57,7 @@ def main(cfg: DictConfig) -> None:
     origin, photos = photos_of(cfg, module)
     batches = batches_of(photos, cfg.input_type)
     model = Model(partial(module.model, last_only=True))
+    log.info("exporting: about half a minute")
     program = trace(SegmentationGraph(module.model).eval(), INPUT_TYPES[cfg.input_type])
     with replacing(out) as temporary:
         form.write(program, Metadata.of(module, cfg.input_type), temporary)

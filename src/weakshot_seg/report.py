@@ -1,8 +1,9 @@
 """Compares runs: ``python -m weakshot_seg.report DIR...``.
 
 Gathers every training and evaluation in and below the folders: means over splits and seeds, novel IoU as a share of the
-fully supervised model, IoU by class, curves, pictures, pseudo-labels. Writes OUT.html (one file, needs no network),
-OUT.md and OUT.csv, and prints the table. Failed, unfinished and missing runs are listed.
+fully supervised model, what each part of the method adds, IoU by class, curves, pictures, pseudo-labels. Writes
+OUT.html (one file, needs no network), OUT.md and OUT.csv, and prints the tables. Failed, unfinished and missing runs
+are listed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from weakshot_seg.config import entry_point
 from weakshot_seg.results.page import report_page
 from weakshot_seg.results.runs import find_runs
 from weakshot_seg.results.summary import summarise
-from weakshot_seg.results.tables import group_table, problem_table, pseudo_label_table, score_table, write_csv
+from weakshot_seg.results.tables import (
+    gain_table,
+    group_table,
+    problem_table,
+    pseudo_label_table,
+    score_table,
+    write_csv,
+)
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.tables import markdown
 
@@ -35,7 +43,8 @@ def report(folders: Sequence[Path], out: Path, pictures: int = 1) -> None:
     """
     runs = find_runs(folders)
     summary = summarise(runs)
-    short = [group_table(summary.groups), *([problem_table(summary)] if summary.problems else [])]
+    problems = problem_table(summary) if summary.problems else None
+    short = [table for table in (group_table(summary.groups), gain_table(summary.groups), problems) if table]
     labels = pseudo_label_table(runs)
     tables = [*short, score_table(summary.groups), *([labels] if labels else [])]
     with replacing(out.with_name(f"{out.name}.html")) as page:

@@ -15,6 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.strategies import ParallelStrategy
 
 from weakshot_seg.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.checkpoint import build_module, load_last, start_from
@@ -76,8 +77,7 @@ def train(cfg: DictConfig) -> float | None:
     )
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
-    if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.num_devices > 1:
-        raise ConfigError("a multirun (-m) with several devices per job would mix up its jobs; use scripts/sweep.sh")
+    check_processes(trainer)
     log.info(
         "split %s: %d base classes with masks; novel, by %s-level labels only: %s",
         cfg.split,
@@ -137,6 +137,24 @@ def check_stage(cfg: DictConfig) -> None:
         raise ConfigError("retrain=true starts from the first stage: leave out stage=retrain")
     if cfg.supervision != "weakshot" and (cfg.retrain or cfg.pseudo_labels):
         raise ConfigError(f"re-training needs supervision=weakshot, not {cfg.supervision}: there is nothing to label")
+
+
+def check_processes(trainer: pl.Trainer) -> None:
+    """Refuses a multirun whose jobs start processes of their own: these would replay the whole sweep.
+
+    Raises:
+        ConfigError: naming what to use instead.
+    """
+    external = trainer.num_devices == 1 or (
+        isinstance(trainer.strategy, ParallelStrategy)
+        and trainer.strategy.cluster_environment is not None
+        and trainer.strategy.cluster_environment.creates_processes_externally
+    )
+    if HydraConfig.get().mode == RunMode.MULTIRUN and not external:
+        raise ConfigError(
+            "a multirun (-m) with several devices per job would mix up its jobs; use scripts/sweep.sh or "
+            "hydra/launcher=slurm"
+        )
 
 
 def check_queries(module: WeakShotModule, data: WeakShotDataModule) -> None:

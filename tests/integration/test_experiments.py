@@ -16,7 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from official_layouts import LAYOUTS
-from weakshot_seg import train
+from weakshot_seg import report, train
 from weakshot_seg.config import conf_dir
 from weakshot_seg.data.splits import make_split, published_class_names
 from weakshot_seg.data.synthetic import SyntheticScenes
@@ -173,9 +173,14 @@ VARIANTS = {  # terms, supervision, re-training
 
 
 def test_ablation(
-    command: Command, small: tuple[str, ...], few_scenes: tuple[str, ...], metrics_of: Metrics, tmp_path: Path
+    command: Command,
+    small: tuple[str, ...],
+    few_scenes: tuple[str, ...],
+    metrics_of: Metrics,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Every variant trains what it says, in a folder of its own."""
+    """Every variant trains what it says, in a folder of its own, and the report has a row of it."""
     one_step = ("trainer.max_steps=1", "~callbacks.panels", "split=2")
     command(train.main, "-m", "experiment=ablation", *small, *few_scenes, *one_step, folder=tmp_path)
     root = tmp_path / "outputs" / "ablation" / "synthetic"
@@ -188,6 +193,20 @@ def test_ablation(
             names = {name.split("/")[1] for name in next(csv.reader(file)) if name.count("/") == 2} - {"pairs"}
         assert names == terms, variant
         assert (folder / "retrain" / "metrics.json").exists() == retrained
+    capsys.readouterr()
+    report.main([str(root), "--out", str(tmp_path / "report")])
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "ablation/synthetic/" in line]
+    titles = [cells[0].removeprefix("| ablation/synthetic/").replace("\\", "") for cells in lines]
+    assert titles[:7] == [*[*VARIANTS][:5], "all, re-trained", "fully_supervised"]
+    assert sorted(title.removeprefix("| ") for title in titles[7:]) == [
+        "complement",
+        "complement",
+        "image-level labels",
+        "masks of novel classes",
+        "re-training",
+        "similarity",
+        "similarity",
+    ]
 
 
 def test_ablation_of_another_experiment(command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

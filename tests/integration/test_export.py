@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 
 import weakshot_seg
@@ -191,6 +192,25 @@ def test_a_file_that_disagrees_is_rejected(
         "model.pt2.rejected",
         "model.pt2.rejected.json",
     }
+
+
+def test_generated_scenes_serve_where_the_images_of_the_model_are_not(
+    eager: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = load_module(eager)
+    del module.recipe["data"]["_target_"]  # as in a model folder
+    settings = OmegaConf.create({"ckpt": "herons", "check_images": None, "num_images": 3})
+    origin, photos = export.photos_of(settings, module)
+    assert (origin, len(photos)) == ("3 of 3 generated scenes", 3)
+    assert "better: check_images=DIR" in caplog.text
+
+
+def test_images_are_named_by_files_folders_and_patterns(eager: Path, photo: Image.Image, tmp_path: Path) -> None:
+    for name in ("a.png", "b/c.JPG", "b/d/e.webp", "f.bmp", "b/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        photo.save(tmp_path / name, format="PNG")
+    found = export.find_images([f"{tmp_path}/b", f"{tmp_path}/*.png", f"{tmp_path}/a.png"])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a.png", "b/c.JPG", "b/d/e.webp"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ def write_run(tmp_path: Path) -> Write:
         novel: tuple[str, ...],
         overrides: tuple[str, ...] | None = None,
         max_steps: int = 100,
+        without: tuple[str, ...] = (),
         **facts: Any,
     ) -> Path:
         folder = tmp_path / place
@@ -52,7 +53,9 @@ def write_run(tmp_path: Path) -> Write:
         if overrides is not None:
             (folder / ".hydra").mkdir()
             (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {text}\n" for text in overrides))
-            (folder / ".hydra" / "config.yaml").write_text(f"name: ${{x}}\ntrainer:\n  max_steps: {max_steps}\n")
+            (folder / ".hydra" / "config.yaml").write_text(
+                f"name: ${{x}}\ntrainer:\n  max_steps: {max_steps}\nloss:\n  without: {list(without)}\n"
+            )
         return folder
 
     return write

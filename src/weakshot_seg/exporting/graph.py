@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weakshot_seg.errors import ConfigError
 from weakshot_seg.outputs import SegOutput
 from weakshot_seg.utils.padding import MULTIPLE, PADDING_VALUE
 
@@ -60,8 +61,15 @@ def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.Exported
     Args:
         graph: on the CPU, in evaluation mode.
         dtype: of the images, ``torch.uint8`` or ``torch.float32``.
+
+    Raises:
+        ConfigError: the network does something that torch.export cannot follow.
     """
     example = torch.zeros(2, 3, 3 * MULTIPLE + 8, 4 * MULTIPLE + 8, dtype=dtype)  # lengths of 1 would be constants
     shapes = (dict.fromkeys(AXES, torch.export.Dim.DYNAMIC),)
-    with torch.no_grad():
-        return torch.export.export(graph, (example,), dynamic_shapes=shapes)
+    try:
+        with torch.no_grad():
+            return torch.export.export(graph, (example,), dynamic_shapes=shapes)
+    except Exception as error:  # raises whatever its parts and those of the network raise
+        reason = f"{type(error).__name__}: {(str(error) or '-').strip().splitlines()[0]}"
+        raise ConfigError(f"torch.export cannot follow this network for any image size ({reason})") from error

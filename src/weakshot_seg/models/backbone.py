@@ -137,8 +137,10 @@ class PaddedSwinBlock(SwinTransformerBlock):
     def _attn(self, x: Tensor) -> Tensor:
         """``[B, H, W, C]`` -> the same."""
         height, width = x.shape[1:3]
-        rows, columns = self.window_size
-        padded = F.pad(x, (0, 0, 0, -width % columns, 0, -height % rows))
+        # not -length % window, whose sum with length an export does not know to be whole windows
+        pairs = zip((height, width), self.window_size, strict=True)
+        down, right = ((length + window - 1) // window * window - length for length, window in pairs)
+        padded = F.pad(x, (0, 0, 0, right, 0, down))
         return super()._attn(padded)[:, :height, :width].contiguous()
 
 

@@ -12,7 +12,14 @@ from PIL import Image
 from weakshot_seg.results.curves import Curve, mean_line, names_of, read_curves
 from weakshot_seg.results.runs import Run
 from weakshot_seg.results.summary import Group, Score, Spread, Summary
-from weakshot_seg.results.tables import group_table, problem_table, pseudo_label_table, score_table, spread_text
+from weakshot_seg.results.tables import (
+    gain_table,
+    group_table,
+    problem_table,
+    pseudo_label_table,
+    score_table,
+    spread_text,
+)
 from weakshot_seg.utils import html
 from weakshot_seg.utils.charts import COLOURS, Bar, bar_chart, line_chart
 
@@ -37,6 +44,9 @@ def report_page(summary: Summary, runs: Sequence[Run], pictures: int) -> str:
                 "classes of every split. The share is taken split by split."
             )
         )
+    gains = gain_table(summary.groups)
+    if gains:
+        parts.append(html.table(gains))
     if summary.problems:
         parts.append(html.table(problem_table(summary)))
     parts.append(html.table(score_table(summary.groups)))

@@ -72,6 +72,7 @@ class Run:
         supervision: "weakshot", "base_only" or "full".
         evaluated: an evaluation of a checkpoint, not a training.
         settings: what was said on the command line, by key.
+        without: names of the loss terms left out.
         result: None unless it is finished.
     """
 
@@ -86,6 +87,7 @@ class Run:
     supervision: str | None
     evaluated: bool
     settings: dict[str, str]
+    without: frozenset[str]
     result: Result | None
 
 
@@ -155,6 +157,7 @@ def read_run(folder: Path, title: str) -> Run:
         supervision=facts["supervision"],
         evaluated=evaluated,
         settings=settings,
+        without=_left_out(config, settings),
         result=result if state == "finished" else None,
     )
 
@@ -209,6 +212,14 @@ def _setting(override: str) -> tuple[str, str]:
     """Key and value of ``key=value``, ``+key=value``, ``~key``."""
     key, _, value = override.partition("=")
     return key.lstrip("+"), value
+
+
+def _left_out(config: dict[str, Any], settings: dict[str, str]) -> frozenset[str]:
+    """Loss terms of ``loss.without`` and of ``~loss.terms.NAME``."""
+    loss = config.get("loss")
+    listed = loss.get("without") if isinstance(loss, dict) else None
+    removed = (key.removeprefix("~loss.terms.") for key in settings if key.startswith("~loss.terms."))
+    return frozenset(map(str, listed if isinstance(listed, list) else ())) | frozenset(removed)
 
 
 def _number(value: Any) -> float | None:

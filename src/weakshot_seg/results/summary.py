@@ -15,6 +15,8 @@ BOOKKEEPING = {"split", "seed", "name", "resume", "retrain", "weights", "pseudo_
 BOOKKEEPING |= {"supervision", "variant", "experiment", "data.root", "data.cache_dir", "data.num_workers"}
 BOOKKEEPING |= {"trainer", "trainer.devices", "trainer.num_nodes", "trainer.accelerator"}
 """Settings that do not tell two experiments apart, or are told apart otherwise."""
+SUPERVISIONS = ("base_only", "weakshot", "full")
+"""From the lower to the upper bound."""
 UNSEEN = ("hydra", "logger", "callbacks", "~logger", "~callbacks")
 """Groups of such settings."""
 
@@ -134,7 +136,8 @@ def summarise(runs: Sequence[Run]) -> Summary:
             problems.append(Problem(title, "missing", f"other groups have {places}"))
         order = sorted(scores, key=lambda score: (str(score.split).zfill(9), str(score.seed).zfill(9)))
         groups.append(Group(title, tuple(order), len(expected) or len(order), full))
-    return Summary(tuple(groups), tuple(problems))
+    ranks = {title: _rank(group[0]) for title, group in members.items()}
+    return Summary(tuple(sorted(groups, key=lambda group: ranks[group.title])), tuple(problems))
 
 
 def divided(result: Result, novel: frozenset[str]) -> tuple[float | None, float | None]:
@@ -151,7 +154,7 @@ def _titles(runs: Sequence[Run]) -> dict[Path, str]:
         alike[_plain_title(run)].append(run)
     titles = {}
     for title, members in alike.items():
-        told = [{(k, v) for k, v in run.settings.items() if _tells(k)} for run in members]
+        told = [{(k, v) for k, v in run.settings.items() if tells(k)} for run in members]
         common = set.intersection(*told)
         for run, settings in zip(members, told, strict=True):
             differing = (f"{key}={value}" if value else key for key, value in sorted(settings - common))
@@ -171,7 +174,8 @@ def _plain_title(run: Run) -> str:
     return ", ".join(parts)
 
 
-def _tells(key: str) -> bool:
+def tells(key: str) -> bool:
+    """Whether a setting may tell two experiments apart."""
     return key not in BOOKKEEPING and key.replace("/", ".").split(".")[0] not in UNSEEN
 
 
@@ -204,7 +208,7 @@ def _splits(full: Run, finished: Sequence[Run]) -> set[tuple[int | None, frozens
     assert full.result is not None
     others = [run for run in finished if run.supervision != "full" and run.result and run.result.novel]
     others = [run for run in others if run.result and run.result.class_names == full.result.class_names]
-    others = [run for run in others if _family(run) == _family(full)] or others
+    others = [run for run in others if family(run) == family(full)] or others
     return {(run.split, run.result.novel) for run in others if run.result}
 
 
@@ -236,7 +240,7 @@ def _reference(run: Run, finished: Sequence[Run]) -> Run | None:
     ]
 
     def likeness(other: Run) -> tuple[int, bool, bool, int]:
-        mine, theirs = ({(k, v) for k, v in r.settings.items() if _tells(k)} for r in (run, other))
+        mine, theirs = ({(k, v) for k, v in r.settings.items() if tells(k)} for r in (run, other))
         shared = len(os.path.commonpath([run.folder, other.folder]))
         return -len(mine ^ theirs), other.seed == run.seed, other.split == run.split, shared
 
@@ -248,12 +252,18 @@ def _expected(group: Sequence[Run], groups: Iterable[Sequence[Run]]) -> set[Plac
     return {
         (run.split, run.seed)
         for other in groups
-        if other is group or (other[0].supervision != "full" and _family(other[0]) == _family(group[0]))
+        if other is group or (other[0].supervision != "full" and family(other[0]) == family(group[0]))
         for run in other
     }
 
 
-def _family(run: Run) -> tuple[str, bool]:
+def _rank(run: Run) -> tuple[str, bool, int, bool, int]:
+    """Place of a group in the tables: from the lower to the upper bound, and the more loss terms the later."""
+    supervision = SUPERVISIONS.index(run.supervision) if run.supervision in SUPERVISIONS else len(SUPERVISIONS)
+    return (*family(run), supervision, run.stage == "retrain", -len(run.without))
+
+
+def family(run: Run) -> tuple[str, bool]:
     """The name without the variant, and whether it is an evaluation."""
     name, variant = run.name or "", run.settings.get("variant")
     return name.removesuffix(f"/{variant}"), run.evaluated

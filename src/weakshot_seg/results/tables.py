@@ -8,6 +8,7 @@ from pathlib import Path
 
 from weakshot_seg.data.pseudo_labels import Manifest
 from weakshot_seg.errors import DataError
+from weakshot_seg.results.gains import find_gains
 from weakshot_seg.results.runs import Run
 from weakshot_seg.results.summary import Group, Spread, Summary
 from weakshot_seg.utils.tables import Table
@@ -25,6 +26,17 @@ def group_table(groups: Sequence[Group]) -> Table:
         runs = str(count) if group.full or count == group.expected else f"{count} of {group.expected}"
         rows.append((group.title, *spreads, runs))
     return Table("Mean and standard deviation over splits and seeds", tuple(rows), "<" + ">" * 6)
+
+
+def gain_table(groups: Sequence[Group]) -> Table | None:
+    """What each part adds; None if no groups can be compared."""
+    rows = []
+    for gain in find_gains(groups):
+        points = map(_signed, (gain.base, gain.novel, gain.all))
+        rows.append((gain.part, gain.before, gain.after, *points, f"{gain.better} of {gain.pairs}"))
+    head = ("part", "without", "with", "base IoU", "novel IoU", "all IoU", "novel higher in")
+    title = "Gain of each part in points: mean and standard deviation of differences split by split"
+    return Table(title, (head, *rows), "<<<" + ">" * 4) if rows else None
 
 
 def score_table(groups: Sequence[Group]) -> Table:
@@ -88,6 +100,11 @@ def spread_text(spread: Spread | None) -> str:
     if spread is None:
         return "-"
     return f"{spread.mean:.1f}" + ("" if spread.deviation is None else f" ± {spread.deviation:.1f}")
+
+
+def _signed(spread: Spread | None) -> str:
+    text = spread_text(spread)
+    return f"+{text}" if spread and not text.startswith("-") else text
 
 
 def number_text(value: float | None) -> str:

@@ -43,8 +43,8 @@ def run_lock(folder: Path) -> Iterator[None]:
     """
     if not claim(folder):
         raise ConfigError(
-            f"another process is training in {folder}: wait until it ends, or start a run of its own with "
-            "hydra.run.dir=DIR"
+            f"another process is training in {folder}: wait until it ends, or give this run a name of its own "
+            "(name=NAME; in a sweep such as 'name=lr${optim.lr}')"
         )
     lock = _lock(folder.absolute())
     try:
