@@ -176,7 +176,7 @@ class Summary:
 
     @classmethod
     def of(cls, record: Record, out: Path, minutes: float) -> Summary:
-        """Adds to what is wrong: missing steps, files left over, growth by 2 % of memory or 5 handles in ten minutes."""
+        """Adds to what is wrong: missing steps, files left over, growth by 2 % of memory or 5 files in ten minutes."""
         *killed, calm = record.sessions
         steps, wrong = max(record.losses, default=0), list(record.wrong)
         missing = sum(step not in record.losses for step in range(1, steps + 1))
