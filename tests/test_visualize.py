@@ -41,6 +41,16 @@ def test_the_first_colours_are_far_apart_and_far_from_the_novel_mark() -> None:
     assert min(np.linalg.norm(a - b) for a, b in combinations(colours, 2)) > 35
 
 
+def test_colours_of_many_classes_can_be_told_apart() -> None:
+    linear = [
+        [np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4) for c in rgb / 255] for rgb in palette(28)[:28]
+    ]
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    x, y, z = np.cbrt(np.array(linear) @ to_xyz.T / [0.9505, 1.0, 1.089]).T
+    lab = np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)  # CIELAB
+    assert min(np.linalg.norm(a - b) for a, b in combinations(lab, 2)) > 15  # 2 is just noticeable
+
+
 def test_label_png_keeps_ids_and_shows_the_palette() -> None:
     labels, colours = scene()[1], palette(4)
     file = io.BytesIO()

@@ -30,6 +30,7 @@ def main(cfg: DictConfig) -> None:
     """Writes label maps, overlays, classes and scores; exit code 1 if some files could not be read."""
     if cfg.threads < 1:
         raise ConfigError(f"threads={cfg.threads} must be positive")
+    settings = VideoSettings(cfg.video_every, cfg.video_labels)
     out = Path(cfg.out).expanduser().absolute()
     items = find_items(_several(cfg.source), sys.stdin.buffer)
     module = load_module(cfg.ckpt, cfg.allow_targets)
@@ -40,7 +41,7 @@ def main(cfg: DictConfig) -> None:
     results = Results(out, origin, segmenter.split, scores, cfg.overlay_size, cfg.overwrite)
     images, videos = ([item for item in items if item.is_video == wanted] for wanted in (False, True))
     failures = predict_images(segmenter, images, results, cfg.batch_size, cfg.threads)
-    failures += predict_videos(segmenter, videos, results, VideoSettings(**cfg.video), cfg.batch_size, cfg.threads)
+    failures += predict_videos(segmenter, videos, results, settings, cfg.batch_size, cfg.threads)
     print(f"{len(items) - len(failures)} of {len(items)} files are predicted: {cfg.out}")
     if failures:
         print(f"{len(failures)} could not be:", *failures, sep="\n", file=sys.stderr)

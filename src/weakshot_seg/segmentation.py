@@ -159,14 +159,12 @@ class Segmentation:
         """The label map as an indexed image: values are class ids, colours those of the overlay."""
         return label_png(self.labels, palette(self.split.num_classes))
 
-    def overlay(
-        self, alpha: float = 0.55, largest: int | None = 1024, listed: Collection[int] | None = None
-    ) -> Image.Image:
+    def overlay(self, alpha: float = 0.6, largest: int = 1024, listed: Collection[int] | None = None) -> Image.Image:
         """The image under its label colours with a legend; novel classes are hatched and starred.
 
         Args:
             alpha: opacity of the colours, 0..1.
-            largest: longer edge in pixels to which large images are shrunk; None: they are not.
+            largest: longer edge in pixels to which large images are shrunk.
             listed: ids in the legend; None: those in the label map.
         """
         return labelled_overlay(self.image, self.labels, self.split.names, self.split.novel, alpha, largest, listed)

@@ -56,7 +56,7 @@ def test_every_frame_is_predicted_as_a_photo_is(
     eager: Path, predict: Callable[..., None], video: Path, tmp_path: Path
 ) -> None:
     Image.new("RGB", (40, 30), "green").save(tmp_path / "in" / "photo.png")
-    predict("video.labels=true")
+    predict("video_labels=true")
     out, segmenter = tmp_path / "out", weakshot_seg.load(eager, "cpu")
     assert sorted(path.name for path in (out / "labels").iterdir()) == ["clip", "photo.png"]
     assert sorted(path.name for path in (out / "overlays").iterdir()) == ["clip.mp4", "photo.jpg"]
@@ -85,7 +85,7 @@ def test_every_frame_is_predicted_as_a_photo_is(
 
 
 def test_some_frames_and_no_label_maps(predict: Callable[..., None], video: Path, tmp_path: Path) -> None:
-    predict("video.every=3", "scores=[water]")
+    predict("video_every=3", "scores=[water]")
     out = tmp_path / "out"
     record = json.loads((out / "classes" / "clip.json").read_text())
     assert [entry["frame"] for entry in record["frames"]] == [0, 3, 6]
@@ -95,9 +95,9 @@ def test_some_frames_and_no_label_maps(predict: Callable[..., None], video: Path
     assert list((out / "labels").iterdir()) == []
     assert sorted(path.name for path in (out / "scores" / "clip").iterdir()) == [f"00000{n}.npz" for n in (0, 3, 6)]
     before = (out / "overlays" / "clip.mp4").stat().st_mtime_ns
-    predict("video.every=3", "scores=[water]")
+    predict("video_every=3", "scores=[water]")
     assert (out / "overlays" / "clip.mp4").stat().st_mtime_ns == before
-    predict("video.every=2", "video.labels=true")
+    predict("video_every=2", "video_labels=true")
     assert sorted(path.name for path in (out / "labels" / "clip").iterdir()) == [f"00000{n}.png" for n in (0, 2, 4, 6)]
 
 
@@ -154,7 +154,7 @@ def test_broken_videos_are_named_and_the_others_done(
     (tmp_path / "in" / "broken.mp4").write_bytes(video.read_bytes()[:300])
     (tmp_path / "in" / "text.avi").write_text("no video")
     with pytest.raises(SystemExit) as caught:
-        predict("video.every=4")
+        predict("video_every=4")
     assert caught.value.code == 1
     lines = capsys.readouterr().err.splitlines()[-3:]
     assert lines[0] == "2 could not be:"

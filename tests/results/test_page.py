@@ -129,3 +129,13 @@ def test_panels_of_runs_without_ranks_and_broken_pictures(write_run: Write, tmp_
     page = (tmp_path / "out.html").read_text()
     assert page.count("<img") == 1
     assert "01_y.png cannot be read" in page
+
+
+def test_the_method_is_open_and_its_bounds_are_folded(write_run: Write, tmp_path: Path) -> None:
+    for name, supervision in (("lower", "base_only"), ("method", "weakshot"), ("upper", "full")):
+        novel = () if supervision == "full" else ("b",)
+        write_run(f"x/{name}", {"a": 50.0, "b": 20.0}, novel, supervision=supervision)
+    report.main([str(tmp_path / "x"), "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out.html").read_text()
+    assert page.count("<details") == 3
+    assert page.count("<details open><summary>toy</summary>") == page.count("<details open>") == 1

@@ -63,9 +63,9 @@ class Record:
     def read(cls, path: Path) -> Record | None:
         """What a file holds; None: it is missing, or not one of these."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="ascii"))
             return cls(**(content | {"classes": [ClassArea(**area) for area in content["classes"]]}))
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError):
             return None
 
 
@@ -87,9 +87,10 @@ class VideoRecord:
     def read(cls, path: Path) -> VideoRecord | None:
         """What a file holds, without the classes of the frames; None: it is missing, or not one of these."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**(content | {"frames": [Record(**frame) for frame in content["frames"]]}))
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            content = json.loads(path.read_text(encoding="ascii"))
+            frames = [Record(**(frame | {"classes": []})) for frame in content["frames"]]
+            return cls(**(content | {"frames": frames}))
+        except (OSError, ValueError, TypeError, KeyError):
             return None
 
 

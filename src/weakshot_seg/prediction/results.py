@@ -31,7 +31,7 @@ class Results:
         origin: what predicts them.
         split: its classes.
         scores: names of the classes whose scores are wanted.
-        overlay_size: longer edge of the overlays in pixels at most, None: that of the image; 0: no overlays.
+        overlay_size: longer edge of the overlays in pixels at most; 0: no overlays.
         overwrite: everything is predicted anew.
 
     Raises:
@@ -44,15 +44,13 @@ class Results:
         origin: Origin,
         split: ClassSplit,
         scores: Sequence[str] = (),
-        overlay_size: int | None = 1024,
+        overlay_size: int = 1024,
         overwrite: bool = False,
     ) -> None:
         if out.exists() and not out.is_dir():
             raise ConfigError(f"out={out} is a file: name a folder")
-        if overlay_size is not None and overlay_size < 0:
-            raise ConfigError(
-                f"overlay_size={overlay_size}: give pixels, 0 for no overlays, or null for the image's own"
-            )
+        if overlay_size < 0:
+            raise ConfigError(f"overlay_size={overlay_size} must be positive, or 0 for no overlays")
         self.out, self.origin, self.scores = out, origin, list(scores)
         self.overlay_size, self.overwrite = overlay_size, overwrite
         if self._mark_of_folder() != origin.mark:

@@ -45,7 +45,7 @@ class VideoSettings:
 
     def __post_init__(self) -> None:
         if self.every < 1:
-            raise ConfigError(f"video.every={self.every} must be positive")
+            raise ConfigError(f"video_every={self.every} must be positive")
 
 
 def predict_videos(

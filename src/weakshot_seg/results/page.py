@@ -25,7 +25,7 @@ from weakshot_seg.utils.charts import COLOURS, Bar, bar_chart, line_chart
 
 BASE, NOVEL = "#7aa6d6", "#d6336c"
 PICTURE_WIDTH = 1000
-ROWS = 45
+ROWS = 20
 """Bars of one chart: more classes make more columns."""
 
 
@@ -49,7 +49,6 @@ def report_page(summary: Summary, runs: Sequence[Run], pictures: int) -> str:
         parts.append(html.table(gains))
     if summary.problems:
         parts.append(html.table(problem_table(summary)))
-    parts.append(html.table(score_table(summary.groups)))
     if groups:
         parts.insert(2, _means(groups))
         parts += [_bars(groups), *_curves(groups), *_pictures(groups, pictures)]
@@ -63,6 +62,7 @@ def report_page(summary: Summary, runs: Sequence[Run], pictures: int) -> str:
                 "of those outside the base masks."
             ),
         ]
+    parts.append(html.table(score_table(summary.groups)))
     return html.page("Runs of weakshot_seg", parts)
 
 
@@ -86,13 +86,18 @@ def _bar(label: str, colour: str, spread: Spread | None, mark: float | None = No
 def _bars(groups: Sequence[Group]) -> str:
     key = html.key((("base", BASE), ("novel", NOVEL), ("fully supervised", "#222630")))
     blocks = []
-    for number, group in enumerate(groups):
+    for group in groups:
         bars = list(class_bars(group.scores))
         columns = -(-len(bars) // ROWS)
         rows = -(-len(bars) // columns)
         charts = (bar_chart(f"IoU by class: {group.title}", bars[i : i + rows]) for i in range(0, len(bars), rows))
-        blocks.append(html.fold(group.title, f'<div class="bars">{"".join(charts)}</div>', number == 0))
+        blocks.append(html.fold(group.title, f'<div class="bars">{"".join(charts)}</div>', group is _foremost(groups)))
     return f"<h2>IoU by class</h2>{key}{''.join(blocks)}"
+
+
+def _foremost(groups: Sequence[Group]) -> Group:
+    """The group to show at first: the last before the upper bound, which has most of the method."""
+    return ([group for group in groups if not group.full] or groups)[-1]
 
 
 def class_bars(scores: Sequence[Score]) -> Iterator[Bar]:
@@ -154,7 +159,8 @@ def _pictures(groups: Sequence[Group], count: int) -> Iterator[str]:
     for group in groups:
         figures = [figure for run in group.runs for figure in _figures(run, count)]
         if figures:
-            blocks.append(html.fold(group.title, f'<div class="panels">{"".join(figures)}</div>', not blocks))
+            panels = f'<div class="panels">{"".join(figures)}</div>'
+            blocks.append(html.fold(group.title, panels, group is _foremost(groups)))
     if blocks:
         yield f"<h2>Best, median and worst validation images</h2>{''.join(blocks)}"
 

@@ -106,7 +106,7 @@ def line_chart(title: str, lines: Sequence[Line], width: int = 360, height: int 
 
 def bar_chart(title: str, bars: Sequence[Bar], width: int = 540, label_width: int = 190) -> str:
     """An SVG picture of horizontal bars from 0 to 100, one below the other."""
-    row, top, room = 20, 22, 58
+    row, top, room = 20, 22, 84
     scale = (width - label_width - room) / 100
     height = top + row * len(bars) + 4
     parts = []

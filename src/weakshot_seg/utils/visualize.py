@@ -6,9 +6,9 @@ the eye: their regions are hatched and outlined, and their legend entries carry 
 
 from __future__ import annotations
 
-import colorsys
 import math
 from collections.abc import Collection, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +28,55 @@ UNKNOWN = (205, 205, 205)
 def palette(num_classes: int) -> Bytes:
     """Distinct colours uint8 ``[256, 3]``: row = class id, row 255 and unused rows are grey.
 
-    Hues follow the golden angle, lightness and saturation alternate, so that neighbours in the list differ much. The
-    colour of a class does not depend on the number of classes.
+    Each is as far as can be from those before it, from :data:`NOVEL` and from :data:`UNKNOWN`. The colour of a class
+    does not depend on the number of classes.
     """
     colours = np.full((256, 3), UNKNOWN, dtype=np.uint8)
-    for index in range(num_classes):
-        hue = (0.58 + index * 0.381966) % 1.0
-        hue = (0.97 + hue * 0.9) % 1.0  # leaves out the pink around NOVEL
-        lightness = (0.52, 0.36, 0.66)[index % 3]
-        saturation = (0.72, 0.62, 0.85)[index // 2 % 3]
-        colours[index] = [round(255 * value) for value in colorsys.hls_to_rgb(hue, lightness, saturation)]
+    colours[:num_classes] = _distinct_colours()[:num_classes]
     return colours
+
+
+@cache
+def _distinct_colours() -> Bytes:
+    """Uint8 ``[254, 3]``: farthest-point sampling of bright and lively colours in OKLab."""
+    levels = np.linspace(0, 255, 24).round()
+    colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
+    lab = _oklab(colours)
+    chroma = np.hypot(lab[:, 1], lab[:, 2])
+    lively = (lab[:, 0] > 0.42) & (lab[:, 0] < 0.88) & (chroma > 0.1) & (chroma < 0.21)
+    colours, lab = colours[lively], lab[lively]
+    # over an image lightness is the image's as much as the class's
+    weighted = lab * (0.5, 1, 1)
+    marks = _oklab(np.array([NOVEL, UNKNOWN])) * (0.5, 1, 1)
+    to_novel, to_unknown = np.linalg.norm(weighted - marks[:, None], axis=-1)
+    far = to_novel > 0.12
+    colours, weighted, nearest = colours[far], weighted[far], np.minimum(to_novel, to_unknown)[far]
+    chosen = []
+    for _ in range(IGNORE - 1):
+        chosen.append(int(nearest.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(weighted - weighted[chosen[-1]], axis=1))
+    return colours[chosen].astype(np.uint8)
+
+
+def _oklab(colours: NDArray[np.generic]) -> NDArray[np.float64]:
+    """From sRGB 0..255 ``[n, 3]`` to OKLab, where distances are those the eye sees (B. Ottosson, 2020)."""
+    part = np.asarray(colours, dtype=np.float64) / 255
+    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
+    cones = np.cbrt(
+        linear
+        @ [
+            [0.4122214708, 0.2119034982, 0.0883024619],
+            [0.5363325363, 0.6806995451, 0.2817188376],
+            [0.0514459929, 0.1073969566, 0.6299787005],
+        ]
+    )
+    return cones @ np.array(
+        [
+            [0.2104542553, 1.9779984951, 0.0259040371],
+            [0.7936177850, -2.4285922050, 0.7827717662],
+            [-0.0040720468, 0.4505937099, -0.8086757660],
+        ]
+    )
 
 
 def label_png(label_map: Bytes, colours: Bytes) -> Image.Image:
@@ -153,8 +191,8 @@ def labelled_overlay(
     label_map: Bytes,
     class_names: Sequence[str],
     novel: Collection[int],
-    alpha: float = 0.55,
-    largest: int | None = 1024,
+    alpha: float = 0.6,
+    largest: int = 1024,
     listed: Collection[int] | None = None,
 ) -> Image.Image:
     """One image under its label colours with a legend below.
@@ -165,12 +203,11 @@ def labelled_overlay(
         class_names: ``K`` names.
         novel: Ids of the novel classes.
         alpha: Opacity of the label colours.
-        largest: Longer edge in pixels to which large images are shrunk; None: they are not. Lines and letters grow with
-            the edge.
+        largest: Longer edge in pixels to which large images are shrunk. Lines and letters grow with it.
         listed: Ids in the legend; None: those in the label map.
     """
     colours = palette(len(class_names))
-    image, label_map = resized(image, largest=largest), resized(label_map, largest=largest)
+    image, label_map = resized(image, 480, largest), resized(label_map, 480, largest)
     scale = max(1.0, max(label_map.shape) / 800)
     views = [("", overlay(image, label_map, colours, alpha, novel, line=round(2 * scale)))]
     present = np.unique(label_map).tolist() if listed is None else sorted(listed)
@@ -202,10 +239,10 @@ def _compose(
     return picture
 
 
-def resized(array: Bytes, smallest: int = 320, largest: int | None = 640) -> Bytes:
+def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
     """Enlarges by a whole number to about ``smallest`` or shrinks to ``largest`` pixels; label maps keep their ids."""
     longest = max(array.shape[:2])
-    scale = math.ceil(smallest / longest) if longest < smallest else min(1.0, (largest or longest) / longest)
+    scale = math.ceil(smallest / longest) if longest < smallest else min(1.0, largest / longest)
     size = (max(1, round(scale * array.shape[1])), max(1, round(scale * array.shape[0])))
     method = Image.Resampling.BICUBIC if array.ndim == 3 else Image.Resampling.NEAREST
     return np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize(size, method))
