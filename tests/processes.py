@@ -7,9 +7,12 @@ import logging
 import multiprocessing
 import os
 import pydoc
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -119,3 +122,67 @@ class Environment:
         os.environ.update(self.variables)
         if self.fault is not None:
             self.fault()
+
+
+@dataclass
+class Distributed:
+    """Makes a process one of several, as ``torchrun`` would; the loss of the second step of one of them is NaN.
+
+    Writes the trained parameters before each step and after the last to ``rank-<rank>.pt``.
+
+    Attributes:
+        rank: Of this process.
+        world_size: How many there are.
+        folder: Where they meet and write.
+        bad_rank: Whose loss is spoilt.
+    """
+
+    rank: int
+    world_size: int
+    folder: Path
+    bad_rank: int
+
+    def __call__(self) -> None:
+        from pytorch_lightning.utilities import rank_zero_only
+
+        from weakshot_seg.lightning_module import WeakShotModule
+
+        with closing(socket.socket()) as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        file = self.folder / "port"
+        if self.rank == 0:
+            file.with_suffix(".new").write_text(str(port))
+            file.with_suffix(".new").rename(file)
+        while not file.exists():
+            time.sleep(0.05)
+        ranks = {"RANK": self.rank, "LOCAL_RANK": self.rank, "GROUP_RANK": 0, "WORLD_SIZE": self.world_size}
+        address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": file.read_text(), "TORCHELASTIC_RUN_ID": "test"}
+        os.environ.update({name: str(value) for name, value in (ranks | address).items()})
+        rank_zero_only.rank = self.rank  # Lightning has been imported before
+        begin, step, end = (
+            WeakShotModule.on_train_batch_start,
+            WeakShotModule.training_step,
+            WeakShotModule.on_train_end,
+        )
+        states: list[dict[str, torch.Tensor]] = []
+
+        def keep(module: WeakShotModule) -> None:
+            states.append({name: p.detach().clone() for name, p in module.named_parameters()})
+
+        def on_start(module: WeakShotModule, *args: Any) -> None:
+            keep(module)
+            begin(module, *args)
+
+        def on_step(module: WeakShotModule, batch: Any, batch_idx: int) -> torch.Tensor:
+            loss = step(module, batch, batch_idx)
+            return loss * torch.nan if batch_idx == 1 and self.rank == self.bad_rank else loss
+
+        def on_end(module: WeakShotModule) -> None:
+            keep(module)
+            torch.save(states, self.folder / f"rank-{self.rank}.pt")
+            end(module)
+
+        WeakShotModule.on_train_batch_start = on_start
+        WeakShotModule.training_step = on_step
+        WeakShotModule.on_train_end = on_end

@@ -18,7 +18,7 @@ from weakshot_seg.callbacks.pictures import PredictionPanels, original_image
 from weakshot_seg.callbacks.progress import LearningRates, TrainingProgress
 from weakshot_seg.callbacks.ranked import KEPT, RankedImages
 from weakshot_seg.callbacks.results import MetricsFile
-from weakshot_seg.callbacks.wandb_dashboard import wandb_logger
+from weakshot_seg.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.metrics import SegmentationMetrics, SegmentationReport
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch
 from weakshot_seg.utils.checkpoint_io import AtomicCheckpointIO
@@ -58,6 +58,7 @@ class Toy(pl.LightningModule):
         self.metrics = SegmentationMetrics(SPLIT)
         self.report: SegmentationReport | None = None
         self.report_step = -1
+        self.skipped_steps = 2
         self.recipe = {
             "name": "toy",
             "split": 3,
@@ -115,7 +116,7 @@ def test_metrics_file_says_what_was_measured(tmp_path: Path) -> None:
     toy = fit(tmp_path, MetricsFile(str(tmp_path / "new" / "folder")))
     content = json.loads((tmp_path / "new" / "folder" / "metrics.json").read_text())
     facts = {"name": "toy", "split": 3, "stage": "first", "seed": 0, "supervision": "weakshot", "label_scope": "image"}
-    assert content.items() >= {**facts, "step": 4, "novel_classes": ["cat"]}.items()
+    assert content.items() >= {**facts, "step": 4, "skipped_steps": 2, "novel_classes": ["cat"]}.items()
     assert toy.report is not None
     assert content.items() >= toy.report.to_dict().items()
     assert content["base_iou"] == 0
@@ -278,7 +279,7 @@ def test_an_interrupted_checkpoint_keeps_the_former_one(tmp_path: Path, monkeypa
 
 
 def test_wandb_run_is_continued_only_when_resumed(tmp_path: Path) -> None:
-    first = wandb_logger(str(tmp_path), mode="offline").version
-    assert wandb_logger(str(tmp_path), resume=True, mode="offline").version == first
-    assert wandb_logger(str(tmp_path), mode="offline").version != first
-    assert wandb_logger(str(tmp_path / "other"), resume=True, mode="offline").version
+    first = ResilientWandbLogger(str(tmp_path), mode="offline").version
+    assert ResilientWandbLogger(str(tmp_path), resume=True, mode="offline").version == first
+    assert ResilientWandbLogger(str(tmp_path), mode="offline").version != first
+    assert ResilientWandbLogger(str(tmp_path / "other"), resume=True, mode="offline").version

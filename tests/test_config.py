@@ -4,6 +4,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hydra
 import pytest
@@ -14,6 +15,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from processes import CONTEXT
 from weakshot_seg.config import conf_dir, entry_point, plain, run_folder
 from weakshot_seg.errors import ConfigError, DataError
 
@@ -27,7 +29,7 @@ def stumble() -> None:
 
 
 def finish_run(folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "metrics.json").write_text("{}")
 
 
@@ -66,6 +68,28 @@ def test_a_new_run_never_enters_the_folder_of_an_earlier_one(tmp_path: Path) -> 
     assert run_folder(root, "split1", resume=False) == "split1-2"
     finish_run(tmp_path / "split1-2")
     assert run_folder(root, "split1", resume=False) == "split1-3"
+
+
+def enter(root: str, start: Any, end: Any, places: Any) -> None:
+    """A job that is about to start while others are."""
+    start.wait()
+    places.put(run_folder(root, "split1", resume=False))
+    end.wait()
+
+
+def test_jobs_that_start_at_the_same_moment_get_folders_of_their_own(tmp_path: Path) -> None:
+    finish_run(tmp_path / "split1")
+    (tmp_path / "split1-3").mkdir()  # of a run that left nothing
+    start, end, places = CONTEXT.Barrier(8), CONTEXT.Barrier(9), CONTEXT.Queue()
+    jobs = [CONTEXT.Process(target=enter, args=(str(tmp_path), start, end, places)) for _ in range(8)]
+    for job in jobs:
+        job.start()
+    found = [places.get(timeout=60) for _ in jobs]
+    assert sorted(found) == [f"split1-{number}" for number in range(2, 10)]
+    end.wait()
+    for job in jobs:
+        job.join()
+    assert run_folder(str(tmp_path), "split1", resume=False) == "split1-2"  # they have left it, and nothing in it
 
 
 def test_resume_enters_the_newest_run(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from copy import deepcopy
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -88,23 +89,26 @@ def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
 
 
 def load_last(module: WeakShotModule, directory: Path) -> Path | None:
-    """Puts the weights to resume from into ``module``: of ``last.ckpt``, or ``previous.ckpt`` if that is broken.
+    """Puts the weights to resume from into ``module``: of the newest checkpoint that can be read.
+
+    That is ``new.ckpt`` if the training was killed before it became ``last.ckpt``, which is the usual one, else
+    ``previous.ckpt``.
 
     Returns:
-        Which file it was; None if there is neither.
+        Which file it was; None if there is none.
 
     Raises:
         ConfigError: see :func:`load_weights`, of the last file there is.
     """
-    paths = [path for name in ("last.ckpt", "previous.ckpt") if (path := directory / name).is_file()]
-    for path in paths:
+    paths = [path for name in ("new", "last", "previous") if (path := directory / f"{name}.ckpt").is_file()]
+    for path, other in zip_longest(paths, paths[1:]):
         try:
             load_weights(module, path)
             return path
         except BrokenCheckpointError as error:
-            if path == paths[-1]:
+            if other is None:
                 raise
-            log.warning("%s; going on from %s", error, paths[-1])
+            log.warning("%s; going on from %s", error, other)
     return None
 
 

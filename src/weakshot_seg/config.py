@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from weakshot_seg.config_check import check_settings
 from weakshot_seg.errors import StoppedBySignal, UserError
+from weakshot_seg.utils.run_lock import claim
 
 R = TypeVar("R")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -64,11 +65,14 @@ def shipped_settings(name: str) -> dict[str, Any] | None:
 def run_folder(parent: str, name: str, resume: bool) -> str:
     """Resolver ``${run_folder:PARENT,NAME,RESUME}``: the folder within ``parent`` for a run that is about to start.
 
-    A new run never touches an earlier one: while ``name`` holds checkpoints or metrics, ``name-2``, ``name-3``, ... are
-    tried. With ``resume`` it is the newest run of that row. Hydra asks before it writes its first file.
+    A new run never touches another one: while ``name`` holds checkpoints or metrics, or another process has taken it,
+    ``name-2``, ``name-3``, ... are tried; the first free one is made and taken. With ``resume`` it is the newest run of
+    that row. Hydra asks before it writes its first file.
     """
     latest, number = name, 1
-    while _holds_run(Path(parent, place := name if number == 1 else f"{name}-{number}")):
+    while _holds_run(folder := Path(parent, place := name if number == 1 else f"{name}-{number}")) or not (
+        resume or claim(folder)
+    ):
         latest, number = place, number + 1
     return latest if resume else place
 

@@ -11,7 +11,6 @@ import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from weakshot_seg.errors import DivergedError
 from weakshot_seg.inference.semantic import Inference, label_map
 from weakshot_seg.inference.whole import WholeImage
 from weakshot_seg.losses.criterion import Criterion
@@ -20,6 +19,7 @@ from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.optim import PolyAdamW
 from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch
 from weakshot_seg.utils.provenance import git_commit, library_versions
+from weakshot_seg.utils.step_guard import StepGuard
 
 
 class WeakShotModule(pl.LightningModule):
@@ -37,6 +37,7 @@ class WeakShotModule(pl.LightningModule):
         report: the latest validation result.
         report_step: optimiser steps done when it was measured.
         inference: how validation and prediction apply the network to images.
+        guard: skips steps that are not finite; :class:`DivergedError` comes from it.
         trained_steps: optimiser steps of the checkpoint the weights came from, 0 if from none.
     """
 
@@ -61,9 +62,16 @@ class WeakShotModule(pl.LightningModule):
         self.report_step = -1
         self.trained_steps = 0
         self.inference: Inference = WholeImage()
+        self.guard = StepGuard()
+
+    def on_train_start(self) -> None:
+        """Sets up the guard."""
+        self.guard.start(self.model, self.criterion, device=self.device)
 
     def on_train_batch_start(self, batch: WeakBatch, batch_idx: int) -> None:
         """Seeds by the number of the batch and the rank, so that a resumed run draws what it would have drawn."""
+        rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
+        self.guard.begin(self.global_step, rate, batch.names)
         torch.manual_seed(random.Random(f"{self.seed} {batch_idx} {self.global_rank}").getrandbits(63))
 
     def training_step(self, batch: WeakBatch, batch_idx: int) -> Tensor:
@@ -72,11 +80,6 @@ class WeakShotModule(pl.LightningModule):
         At the steps that loggers write: also ``train/weighted/<term>/<part>`` and the diagnostics of the terms.
         """
         losses = self.criterion(self.model(batch.images), batch.targets)
-        if self.logs_this_step and not losses.total.isfinite():  # the loggers wait for the device there anyway
-            raise DivergedError(
-                f"the loss is {losses.total.item()} at step {self.global_step} "
-                f"(images {', '.join(batch.names[:4])}, ...); lower optim.lr or raise optim.warmup_steps"
-            )
         self.log("train/loss", losses.total.detach(), prog_bar=True, batch_size=len(batch.images))
         for name, value in losses.parts.items():
             self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=len(batch.images))
@@ -84,19 +87,46 @@ class WeakShotModule(pl.LightningModule):
             weighted = {f"train/weighted/{name}": value.detach() for name, value in losses.weighted.items()}
             told = {f"train/{name}": value for name, value in self.criterion.diagnostics().items()}
             self.log_dict(weighted | told, batch_size=len(batch.images))
-        return losses.total
+        return self.guard.watch(self.global_step, losses.total, losses.parts)
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps skipped because the loss or gradients were not finite, as of the latest look."""
+        return self.guard.reported
 
     @property
     def logs_this_step(self) -> bool:
         """Whether the loggers write after this step (Lightning's rule, before the step is counted)."""
-        every = getattr(self.trainer, "log_every_n_steps", 1)  # Lightning sets it without declaring it; 0 = never
-        return every > 0 and (self.global_step + 1) % every == 0
+        return self._log_interval > 0 and (self.global_step + 1) % self._log_interval == 0
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Logs the norm of all gradients before they are clipped as ``train/grad_norm``."""
+    @property
+    def _log_interval(self) -> int:
+        return getattr(self.trainer, "log_every_n_steps", 1)  # Lightning sets it without declaring it; 0 = never
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the gradients, and skips the step if they are not finite.
+
+        Logs their norm as ``train/grad_norm`` (before it is clipped) and ``train/skipped_steps``.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        self.guard.decide(self.global_step, norm, optimizer)
         if self.logs_this_step:
-            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            self.log("train/grad_norm", torch.nn.utils.get_total_norm(gradients))
+            self.log_dict({"train/grad_norm": norm, "train/skipped_steps": self.guard.skipped.float()})
+        if gradient_clip_val and gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Looks at the guard where the loggers wait for the device anyway."""
+        if self.global_step % (self._log_interval or 50) == 0:
+            self.guard.report()
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
         """Predicts label maps at the original sizes and counts them; callbacks get ``predictions`` and ``batch``."""
@@ -134,14 +164,15 @@ class WeakShotModule(pl.LightningModule):
                 self.log(f"val/{name}", value, prog_bar=name in ("base_iou", "novel_iou"), rank_zero_only=True)
 
     def on_train_end(self) -> None:
-        """Reports that nothing was measured, if there is nothing to validate on."""
+        """Looks at the guard; reports that nothing was measured, if there is nothing to validate on."""
+        self.guard.report()
         if not self.trainer.enable_validation:
             self.report = SegmentationReport.from_confusion(self.metrics.confusion, self.class_split)
             self.report_step = self.global_step
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW and its per-step poly schedule over the whole run."""
-        fused = "mixed" not in str(self.trainer.precision)  # else Lightning cannot clip gradients
+        fused = self.trainer.precision != "16-mixed"  # its GradScaler would have to clip before it unscales
         optimizer, schedule = self.optimizer.build(self, int(self.trainer.estimated_stepping_batches), fused)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -156,4 +187,9 @@ class WeakShotModule(pl.LightningModule):
             "std": self.model.std.flatten().tolist(),
             "versions": library_versions(),
             "git_commit": git_commit(),
+            "skipped_steps": int(self.guard.skipped),
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on counting skipped steps."""
+        self.guard.skipped.fill_(checkpoint["weakshot_seg"].get("skipped_steps", 0))

@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.strategies import ParallelStrategy
 
+from weakshot_seg.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.checkpoint import build_module, load_last, start_from
 from weakshot_seg.config import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
@@ -28,6 +29,7 @@ from weakshot_seg.trainer import make_trainer
 from weakshot_seg.utils.memory import keep_freed_memory
 from weakshot_seg.utils.run_lock import run_lock
 from weakshot_seg.utils.run_status import recorded
+from weakshot_seg.utils.step_guard import StepGuard
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ def train(cfg: DictConfig) -> float | None:
     recipe = plain(cfg)
     module = build_module(recipe, data.class_split)
     module.inference = instantiate(cfg.inference)
+    module.guard = StepGuard(cfg.max_skipped_steps)
     check_queries(module, data)
     loggers = list(instantiate(cfg.logger).values())
     options = {} if data.make_val else {"limit_val_batches": 0}
@@ -102,8 +105,8 @@ def train(cfg: DictConfig) -> float | None:
             trainer.validate(module, data, verbose=False)
     finally:
         for logger in loggers:
-            if isinstance(logger, pl.loggers.WandbLogger):
-                logger.experiment.finish()  # else the next job of a multirun continues this run
+            if isinstance(logger, ResilientWandbLogger):
+                logger.finish()  # else the next job of a multirun continues this run
     assert module.report is not None
     if trainer.is_global_zero:
         print(f"\n{module.report.table()}\n\nmetrics:     {run_dir / 'metrics.json'}")

@@ -13,7 +13,7 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
-from weakshot_seg.callbacks.wandb_dashboard import wandb_logger
+from weakshot_seg.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.config import conf_dir
 from weakshot_seg.data.datamodule import WeakShotDataModule
 
@@ -29,7 +29,7 @@ CASES = [
 HAND_ON: dict[Callable[..., Any], Callable[..., Any]] = {
     WeakShotDataModule.from_folders: WeakShotDataModule,
     WeakShotDataModule.from_official: WeakShotDataModule,
-    wandb_logger: WandbLogger,
+    ResilientWandbLogger: WandbLogger,
     WandbLogger: wandb.init,
 }
 
@@ -92,4 +92,4 @@ def test_configuration(entry: str, overrides: tuple[str, ...], tmp_path: Path) -
 
 def test_an_argument_nobody_takes_would_be_noticed() -> None:
     assert unknown_arguments(WeakShotDataModule.from_folders, {"root", "batch_size", "bach_size"}) == {"bach_size"}
-    assert unknown_arguments(wandb_logger, {"save_dir", "mode", "mood"}) == {"mood"}
+    assert unknown_arguments(ResilientWandbLogger, {"save_dir", "mode", "mood"}) == {"mood"}

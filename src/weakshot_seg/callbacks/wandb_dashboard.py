@@ -1,10 +1,10 @@
-"""Weights & Biases: one run per output folder, and what its dashboard shows beside the curves of the logger."""
+"""Weights & Biases: what its dashboard shows beside the curves of the logger."""
 
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,39 +12,21 @@ import numpy as np
 import pytorch_lightning as pl
 import wandb
 from numpy.typing import NDArray
-from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
 from wandb.plot.custom_chart import CustomChart
 
 from weakshot_seg.callbacks.module import EvaluatedModule
 from weakshot_seg.callbacks.pictures import original_image
+from weakshot_seg.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.metrics import SegmentationReport
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch
-from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.visualize import resized
 
 MAX_CELLS = 10_000
 """Cells of a confusion matrix to show: W&B cuts off longer tables."""
 
 
-def wandb_logger(save_dir: str, resume: bool = False, group: str | None = None, **settings: Any) -> WandbLogger:
-    """A ``WandbLogger`` that keeps its run in ``<save_dir>/wandb_run.json``: a resumed job continues this run.
-
-    Args:
-        save_dir: Folder of the job's outputs.
-        resume: Continue the run that is there, if any, in its group.
-        group: Group of a new run.
-        settings: Further arguments of ``WandbLogger`` and ``wandb.init`` (``mode="offline"`` needs no account).
-    """
-    file = Path(save_dir) / "wandb_run.json"
-    if not (resume and file.is_file()):
-        _write_run(file, {"id": secrets.token_hex(4), "group": group})
-    run = json.loads(file.read_text("utf-8")) if file.is_file() else {}  # other ranks log nothing
-    return WandbLogger(save_dir=save_dir, **run, **settings)
-
-
 class WandbDashboard(pl.Callback):
-    """Adds to the run of a ``WandbLogger`` what is no curve; without such a logger it rests.
+    """Adds to the run of a :class:`ResilientWandbLogger` what is no curve; without such a logger it rests.
 
     Config: the recipe and the classes. After every validation: the table ``val/classes``, ``val/confusion_matrix``,
     and ``val/images`` with true and predicted masks. Summary: the latest means as ``final/base_iou``, ... In the
@@ -67,10 +49,11 @@ class WandbDashboard(pl.Callback):
         module = cast(EvaluatedModule, pl_module)
         names, split = module.class_split.names, module.class_split
         classes = {"base": [names[index] for index in split.base], "novel": list(split.novel_names)}
-        for run in _runs(trainer):
-            run.config.update({**module.recipe, "classes": classes}, allow_val_change=True)
+        config = {**module.recipe, "classes": classes}
+        for logger in _loggers(trainer):
+            logger.send(lambda run: run.config.update(config, allow_val_change=True))
             if self.pseudo_labels:
-                _log_pseudo_labels(run, Path(self.pseudo_labels))
+                logger.send(partial(_log_pseudo_labels, folder=Path(self.pseudo_labels)))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets the images of the validation before."""
@@ -86,7 +69,7 @@ class WandbDashboard(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Keeps the images of a batch while some are missing."""
-        if not any(_runs(trainer)):
+        if not any(_loggers(trainer)):
             return
         split = cast(EvaluatedModule, pl_module).class_split
         for index in range(min(len(batch.names), self.num_images - len(self._images))):
@@ -98,17 +81,20 @@ class WandbDashboard(pl.Callback):
         """Logs images and tables, and brings the summary up to date."""
         module = cast(EvaluatedModule, pl_module)
         report = module.report
-        if trainer.sanity_checking or report is None:
+        loggers = list(_loggers(trainer))
+        if trainer.sanity_checking or report is None or not loggers:
             return
-        for run in _runs(trainer):
-            shown: dict[str, Any] = {
-                "val/classes": class_table(report),
-                "val/confusion_matrix": confusion_chart(report),
-            }
-            if self._images:
-                shown["val/images"] = self._images
-            run.log({**shown, "trainer/global_step": module.report_step})
-            run.summary.update({f"final/{name}": value for name, value in report.summary().items()})
+        shown: dict[str, Any] = {
+            "val/classes": class_table(report),
+            "val/confusion_matrix": confusion_chart(report),
+            "trainer/global_step": module.report_step,
+        }
+        if self._images:
+            shown["val/images"] = self._images
+        means = {f"final/{name}": value for name, value in report.summary().items()}
+        for logger in loggers:
+            logger.send(lambda run: run.log(shown))
+            logger.send(lambda run: run.summary.update(means))
 
 
 def segmented(
@@ -174,13 +160,7 @@ def _starred(split: ClassSplit) -> list[str]:
     return [f"{name} *" if index in split.novel else name for index, name in enumerate(split.names)]
 
 
-def _runs(trainer: pl.Trainer) -> Iterator[wandb.Run]:
-    """The runs of the trainer's loggers, in the first process only."""
+def _loggers(trainer: pl.Trainer) -> Iterator[ResilientWandbLogger]:
+    """The loggers of W&B, in the first process only."""
     if trainer.is_global_zero:
-        yield from (logger.experiment for logger in trainer.loggers if isinstance(logger, WandbLogger))
-
-
-@rank_zero_only
-def _write_run(file: Path, run: dict[str, Any]) -> None:
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(run), encoding="utf-8")
+        yield from (logger for logger in trainer.loggers if isinstance(logger, ResilientWandbLogger))

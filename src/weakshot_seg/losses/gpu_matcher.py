@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from weakshot_seg.errors import ConfigError, DivergedError
-from weakshot_seg.losses.matcher import NOT_FINITE, HungarianMatcher
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.losses.matcher import HungarianMatcher
 
 try:
     from torch_linear_assignment import batch_linear_assignment
@@ -41,7 +41,4 @@ class GpuHungarianMatcher(HungarianMatcher):
         real = torch.tensor(counts).to(cost.device, non_blocking=True)[:, None, None]
         slot = torch.arange(cost.shape[3], device=cost.device)
         padded = torch.where(slot < real, cost, 0.0).flatten(0, 1).transpose(1, 2)  # [LB, N, Q]
-        try:
-            return batch_linear_assignment(padded.contiguous()).unflatten(0, cost.shape[:2])
-        except ValueError as error:
-            raise DivergedError(NOT_FINITE) from error
+        return batch_linear_assignment(padded.contiguous()).unflatten(0, cost.shape[:2])

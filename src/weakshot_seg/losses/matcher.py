@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from weakshot_seg.errors import ConfigError, DivergedError
+from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.functional import at_once, pairwise_mask_cost
 from weakshot_seg.outputs import Assignment, SegOutput
 from weakshot_seg.structures import WeakTargets
 
-NOT_FINITE = "the network's outputs hold NaN or infinity; lower optim.lr or use trainer.precision=32"
+WORST = 1e6
+"""Cost that stands for NaN and infinity: the solvers take neither. (The step will be skipped, see ``StepGuard``.)"""
 
 
 class HungarianMatcher(nn.Module):
@@ -41,7 +42,6 @@ class HungarianMatcher(nn.Module):
 
         Raises:
             ConfigError: an image has more targets than there are queries.
-            DivergedError: the network's outputs are not finite.
         """
         queries = output.class_logits.shape[2]
         if max(targets.counts, default=0) > queries:
@@ -49,17 +49,12 @@ class HungarianMatcher(nn.Module):
                 f"an image has {max(targets.counts)} classes but the model only {queries} queries; "
                 f"set model.num_queries={max(targets.counts)} or more"
             )
-        return Assignment(self.solve(self.cost(output, targets), targets.counts))
+        cost = self.cost(output, targets).nan_to_num(WORST, WORST, -WORST)
+        return Assignment(self.solve(cost, targets.counts))
 
     def solve(self, cost: Tensor, counts: Sequence[int]) -> Tensor:
-        """Optimal proposals int64 ``[L, B, N]`` for costs ``[L, B, Q, N]``, of which ``counts[b]`` slots are real.
-
-        Raises:
-            DivergedError: a cost is not finite.
-        """
+        """Best proposals int64 ``[L, B, N]`` for finite costs ``[L, B, Q, N]`` with ``counts[b]`` real slots."""
         host = cost.cpu()  # the one copy to the host of a training step
-        if not host.isfinite().all():
-            raise DivergedError(NOT_FINITE)
         assigned = torch.zeros(cost.shape[0], cost.shape[1], cost.shape[3], dtype=torch.int64)
         for layer, layer_cost in enumerate(host.numpy()):
             for image, count in enumerate(counts):

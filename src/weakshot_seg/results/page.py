@@ -123,12 +123,14 @@ def class_bars(scores: Sequence[Score]) -> Iterator[Bar]:
 def _curves(groups: Sequence[Group]) -> Iterator[str]:
     read = [[read_curves(run.folder) for run in group.runs if not run.evaluated] for group in groups]
     everything = [curves for group in read for curves in group]
-    losses = names_of(everything, "train/", ("train/pairs/", "train/weighted/", "train/grad_norm"))
+    others = ("train/pairs/", "train/weighted/", "train/grad_norm", "train/skipped_steps")
+    losses = names_of(everything, "train/", others)
     sections = {
         "Validations": [n for n in ("val/base_iou", "val/novel_iou", "val/miou") if any(n in c for c in everything)],
         "Losses": sorted(losses, key=lambda name: name.count("/")),  # the sum first
         "Pairs of pixels: SimNet on base pixels": names_of(everything, "train/pairs/"),
         "Gradient norm": names_of(everything, "train/grad_norm"),
+        "Skipped steps": names_of(everything, "train/skipped_steps"),
     }
     colours = [COLOURS[index % len(COLOURS)] for index in range(len(groups))]
     key = html.key((group.title, colour) for group, colour in zip(groups, colours, strict=True))

@@ -22,3 +22,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what processes killed amid :func:`replacing` left in and below ``folder``; none may be at work there."""
+    for file in folder.rglob(".*.tmp"):
+        file.unlink(missing_ok=True)

@@ -4,37 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pytorch_lightning.utilities import rank_zero_only
 
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.utils.files import remove_leftovers
+
+
+def claim(folder: Path) -> bool:
+    """Makes a folder and takes it for this process, until it ends, however it ends, or :func:`run_lock` is left.
+
+    (filelock takes care that data loading processes, which outlive a killed run by seconds, do not hold it as well.) Of
+    the processes of one distributed run the first one holds the lock; the others need not ask.
+
+    Returns:
+        False if another process has taken it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if getattr(rank_zero_only, "rank", 0):  # Lightning sets it without declaring it
+        return True
+    lock = _lock(folder.absolute())
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    return True
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Holds the folder of a run while the block lasts. The system frees it when the process ends, however it ends.
-
-    (filelock takes care that data loading processes, which outlive a killed run by seconds, do not hold it as well.) Of
-    the processes of one distributed run the first holds the lock.
+    """Holds the folder of a run while the block lasts, and removes half-written files of a killed run.
 
     Raises:
         ConfigError: another process holds it.
     """
-    if getattr(rank_zero_only, "rank", 0):  # Lightning sets it without declaring it
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
+    if not claim(folder):
         raise ConfigError(
             f"another process is training in {folder}: wait until it ends, or give this run a name of its own "
             "(name=NAME; in a sweep such as 'name=lr${optim.lr}')"
-        ) from None
+        )
+    lock = _lock(folder.absolute())
     try:
+        if lock.is_locked:
+            remove_leftovers(folder)
         yield
     finally:
-        lock.release()
+        lock.release(force=True)
+
+
+@cache  # a lock is held as long as its object lives
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder / ".lock")

@@ -1,0 +1,159 @@
+"""NaN and infinity, really injected into images, logits, a loss term and gradients of a training."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from processes import Distributed, start
+from weakshot_seg import train as training
+from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.losses.mask import MaskLoss
+from weakshot_seg.models.simformer import SimFormer
+from weakshot_seg.outputs import SegOutput
+
+Train = Callable[..., Path]
+BAD_STEP = 2
+
+
+class Injection:
+    """Spoils something of one or all steps, and keeps what the module was before and after every step."""
+
+    def __init__(self, place: str, steps: tuple[int, ...] = (BAD_STEP,), value: float = torch.nan) -> None:
+        self.place, self.steps, self.value = place, steps, value
+        self.active = False
+        self.states: list[dict[str, Any]] = []
+
+    def install(self, patch: pytest.MonkeyPatch) -> None:
+        begin, end = WeakShotModule.on_train_batch_start, WeakShotModule.on_train_batch_end
+        step, model, mask = WeakShotModule.training_step, SimFormer.forward, MaskLoss.forward
+        backward = WeakShotModule.on_after_backward
+
+        def on_start(module: WeakShotModule, batch: Any, batch_idx: int) -> None:
+            self.active = module.global_step in self.steps
+            self.states.append(self.state(module))
+            begin(module, batch, batch_idx)
+
+        def on_step(module: WeakShotModule, batch: Any, batch_idx: int) -> Any:
+            if self.active and self.place == "images":
+                images = batch.images.float()
+                images[1, 0, 3, 4] = self.value
+                batch = replace(batch, images=images)
+            return step(module, batch, batch_idx)
+
+        def on_forward(network: SimFormer, *args: Any, **kwargs: Any) -> SegOutput:
+            output = model(network, *args, **kwargs)
+            if self.active and self.place in ("class_logits", "mask_logits"):
+                logits = getattr(output, self.place).clone()
+                logits[-1, 1, 0] = self.value
+                output = replace(output, **{self.place: logits})
+            return output
+
+        def on_mask(term: MaskLoss, *args: Any) -> dict[str, torch.Tensor]:
+            parts = mask(term, *args)
+            return parts | {"dice": parts["dice"] * self.value} if self.active and self.place == "term" else parts
+
+        def on_backward(module: WeakShotModule) -> None:
+            if self.active and self.place == "gradients":
+                gradient = next(p.grad for p in module.model.parameters() if p.grad is not None)
+                gradient[(0,) * gradient.ndim] = self.value
+            backward(module)
+
+        def on_end(module: WeakShotModule, *args: Any) -> None:
+            self.states.append(self.state(module))
+            end(module, *args)
+
+        patch.setattr(WeakShotModule, "on_train_batch_start", on_start)
+        patch.setattr(WeakShotModule, "training_step", on_step)
+        patch.setattr(SimFormer, "forward", on_forward)
+        patch.setattr(MaskLoss, "forward", on_mask)
+        patch.setattr(WeakShotModule, "on_after_backward", on_backward)
+        patch.setattr(WeakShotModule, "on_train_batch_end", on_end)
+
+    @staticmethod
+    def state(module: WeakShotModule) -> dict[str, Any]:
+        optimizer = module.trainer.optimizers[0].state_dict()["state"]
+        return deepcopy({"weights and buffers": module.state_dict(), "moments": optimizer})
+
+    def changed(self, step: int) -> bool:
+        """Whether a step changed anything."""
+        before, after = self.states[2 * step], self.states[2 * step + 1]
+        try:
+            torch.testing.assert_close(before, after, rtol=0, atol=0)
+        except AssertionError:
+            return True
+        return False
+
+
+@pytest.fixture
+def injected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Injection], None]:
+    return lambda injection: injection.install(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "told", "options"),
+    [
+        ("images", torch.nan, "classification/cross_entropy is nan", ()),
+        ("class_logits", torch.inf, "classification/cross_entropy is nan", ("loss=simformer", "model.num_queries=20")),
+        ("mask_logits", torch.nan, "absence/focal is nan", ()),
+        ("term", -torch.inf, "mask/dice is -inf", ()),
+        ("gradients", torch.inf, "the gradients are not finite, though the loss is", ("trainer.precision=bf16-mixed",)),
+    ],
+)
+def test_one_bad_step_changes_nothing(
+    place: str,
+    value: float,
+    told: str,
+    options: tuple[str, ...],
+    injected: Callable[[Injection], None],
+    train: Train,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Weights, moments, statistics of BatchNorm and the class balance; the steps around it do."""
+    injected(injection := Injection(place, value=value))
+    train(tmp_path, "logger=none", *options)
+    assert [injection.changed(step) for step in range(4)] == [True, True, False, True]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
+    assert len(lines) == 1
+    assert f"1 step(s) skipped, the last was step {BAD_STEP}: " in lines[0]
+    assert told in lines[0]
+    assert "learning rate" in lines[0]
+    assert "images training_" in lines[0]
+    assert json.loads((tmp_path / "metrics.json").read_text())["skipped_steps"] == 1
+
+
+def test_a_training_that_has_diverged_stops_in_one_line(
+    injected: Callable[[Injection], None],
+    small: tuple[str, ...],
+    few_scenes: tuple[str, ...],
+    refusal: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    injected(injection := Injection("term", steps=tuple(range(2, 99))))
+    arguments = ("trainer.max_steps=99", "trainer.val_check_interval=99", "max_skipped_steps=3")
+    line = refusal(training.main, *small, *few_scenes, *arguments, f"hydra.run.dir={tmp_path}")
+    assert line.startswith(
+        "error: 3 steps in a row were skipped, the last was step 4: mask/dice is nan (learning rate "
+    )
+    assert "images training_" in line
+    assert "optim.lr" in line
+    assert len(injection.states) == 2 * 5
+
+
+def test_processes_skip_together(small: tuple[str, ...], few_scenes: tuple[str, ...], tmp_path: Path) -> None:
+    """A loss that is NaN in one of two processes: neither takes the step, and they end with the same weights."""
+    options = ("trainer=ddp", "trainer.devices=2", "trainer.max_steps=3", "trainer.val_check_interval=9", "logger=none")
+    options += ("trainer.sync_batchnorm=false",)
+    run = (*small, *few_scenes, *options, f"hydra.run.dir={tmp_path}/run")
+    jobs = [start(tmp_path / str(rank), *run, fault=Distributed(rank, 2, tmp_path, bad_rank=1)) for rank in (0, 1)]
+    assert [job.finish() for job in jobs] == [0, 0], [job.output for job in jobs]
+    first, second = (torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    for before, after, taken in zip(first, first[1:], (True, False, True), strict=False):
+        assert any(not torch.equal(before[name], after[name]) for name in before) == taken

@@ -1,0 +1,114 @@
+"""A training does not depend on W&B, and gives no secret away."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb
+
+from processes import Environment, start
+from wandb_files import OfflineRun, sessions
+from weakshot_seg.lightning_module import WeakShotModule
+
+Train = Callable[..., Path]
+SECRETS = {
+    "WANDB_API_KEY": "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2",
+    "HF_TOKEN": "hf_OnlyTheEnvironmentKnowsThis",
+    "AWS_SECRET_ACCESS_KEY": "another/SecretOfTheEnvironment",
+}
+
+
+def service() -> list[int]:
+    """W&B's service processes that this process has started."""
+    table = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in table.splitlines()[1:]]
+    return [int(pid) for pid, parent, command in rows if int(parent) == os.getpid() and "wandb-core" in command]
+
+
+def logged_steps(folder: Path) -> int:
+    with next(folder.glob("csv/version_*/metrics.csv")).open() as file:
+        return sum(bool(row["train/loss"]) for row in csv.DictReader(file))
+
+
+def test_the_service_is_killed(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is started anew: what is logged afterwards goes to the same run."""
+    step, killed = WeakShotModule.training_step, []
+
+    def kill(module: WeakShotModule, batch: Any, batch_idx: int) -> Any:
+        if batch_idx == 2:
+            killed.extend(service())
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            time.sleep(1)  # W&B notices that nobody reads any more; what it sends until then is lost
+        return step(module, batch, batch_idx)
+
+    monkeypatch.setattr(WeakShotModule, "training_step", kill)
+    train(tmp_path, "logger=wandb", "logger.wandb.mode=offline")
+    assert len(killed) == 1
+    assert logged_steps(tmp_path) == 4
+    assert (tmp_path / "metrics.json").exists()
+    wandb.teardown()  # the service has written everything then
+    *_, last = sorted(tmp_path.glob("wandb/offline-run-*"))  # the file of the killed process may hold nothing
+    run = OfflineRun.read(last)
+    assert run.start.run_id == json.loads((tmp_path / "wandb_run.json").read_text())["id"]
+    assert {row["trainer/global_step"] for row in run.history if "train/loss" in row} >= {3}
+
+
+def test_the_service_cannot_be_started_again(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(**settings: Any) -> None:
+        raise ConnectionResetError("Connection lost")
+
+    step = WeakShotModule.training_step
+
+    def kill(module: WeakShotModule, batch: Any, batch_idx: int) -> Any:
+        if batch_idx == 1:
+            for pid in service():
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            time.sleep(1)
+            monkeypatch.setattr("wandb.init", fail)
+        return step(module, batch, batch_idx)
+
+    monkeypatch.setattr(WeakShotModule, "training_step", kill)
+    train(tmp_path, "logger=wandb", "logger.wandb.mode=offline")
+    assert logged_steps(tmp_path) == 4
+    assert capsys.readouterr().out.count("nothing more goes to W&B (ConnectionResetError: Connection lost)") == 1
+
+
+def test_wandb_cannot_be_reached(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run is kept offline."""
+    monkeypatch.delenv("WANDB_MODE")
+    nowhere = {"base_url": "http://127.0.0.1:9", "api_key": "0" * 40, "init_timeout": 1, "x_graphql_retry_max": 0}
+    settings = [f"+logger.wandb.settings.{name}={value}" for name, value in nowhere.items()]
+    train(tmp_path, "logger=wandb", "logger.wandb.mode=online", *settings)
+    assert "W&B cannot be reached" in capsys.readouterr().out
+    assert logged_steps(tmp_path) == 4
+    wandb.teardown()
+    (run,) = sessions(tmp_path)
+    assert len([row for row in run.history if "train/loss" in row]) == 4
+
+
+def test_no_secret_is_written(small: tuple[str, ...], few_scenes: tuple[str, ...], tmp_path: Path) -> None:
+    """Neither by W&B nor by Hydra, in checkpoints, logs or on the console."""
+    run = (*small, *few_scenes, "logger=wandb", "logger.wandb.mode=offline")
+    job = start(tmp_path, *run, fault=Environment(SECRETS))
+    assert job.finish() == 0, job.output
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    kinds = {path.suffix for path in files}
+    assert kinds >= {".ckpt", ".wandb", ".yaml", ".json", ".csv", ".log", ".txt", ".png"}
+    for path in files:
+        content = path.read_bytes()
+        for name, value in SECRETS.items():
+            assert value.encode() not in content, f"{name} is in {path}"
