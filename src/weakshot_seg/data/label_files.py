@@ -21,11 +21,15 @@ class Problem:
 
     Attributes:
         file: The culprit.
-        message: One line with file, value and remedy.
+        message: One line with file, value and remedy; line breaks and bytes that are no text are written as escapes.
     """
 
     file: Path
     message: str
+
+    def __post_init__(self) -> None:
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.message)  # names may hold anything
+        object.__setattr__(self, "message", text)
 
 
 class BadFiles(DataError):
