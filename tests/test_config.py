@@ -122,7 +122,7 @@ def test_jobs_of_a_sweep_get_folders_of_their_own(tmp_path: Path, monkeypatch: p
         folders.append(Path(HydraConfig.get().runtime.output_dir).relative_to(tmp_path / "outputs"))
         (tmp_path / "outputs" / folders[-1] / "metrics.json").write_text("{}")
 
-    quiet = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled"]
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["job", "-m", "split=1,2", "seed=0,1", *quiet])
     job()
@@ -187,7 +187,7 @@ def test_a_failed_job_of_a_sweep_does_not_stop_the_others(
         said.append(capsys.readouterr().err)
         finished.append(cfg.split)
 
-    quiet = ["hydra/job_logging=disabled", "hydra/hydra_logging=disabled"]
+    quiet = ["hydra/job_logging=none", "hydra/hydra_logging=none"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["job", "-m", "split=1,2,3", *quiet])
     with pytest.raises(SystemExit) as caught:

@@ -137,7 +137,7 @@ def test_prediction_and_training_start_from_it(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["predict", f"ckpt={ckpt}", "source=a.png", "out=out", "device=cpu"])
     predict.main()
-    with Image.open(tmp_path / "out" / "a.png") as labels:
+    with Image.open(tmp_path / "out" / "labels" / "a.png") as labels:
         assert labels.size == (60, 40)
 
     module = load_module(ckpt)

@@ -38,7 +38,7 @@ def test_without_validation_images(
     assert "there are no validation images" in refusal(evaluate.main, f"ckpt={checkpoint}", "trainer.accelerator=cpu")
     photos = tagged_photos / "images" / "training"
     command(predict.main, f"ckpt={checkpoint}", f"source='{photos}'", "device=cpu", folder=tmp_path)
-    assert len(list((tmp_path / "predictions").glob("photo ?.png"))) == 6
+    assert len(list((tmp_path / "predictions" / "labels").glob("photo ?.png"))) == 6
 
 
 def test_validation_images_without_masks_give_pictures(
