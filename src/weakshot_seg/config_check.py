@@ -1,7 +1,8 @@
 """Settings are checked before anything is built: names, types, ranges, and what contradicts each other.
 
 There is no schema beside what is there already. Top-level settings are those of the shipped YAML file, of the types
-they have there; what a ``_target_`` takes is what its signature says. Only the ranges of numbers are listed here.
+they have there; what a ``_target_`` takes is what its signature says. Only the ranges of numbers are listed, in
+``config_ranges.py``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import inspect
 import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from pydoc import ErrorDuringImport, locate
@@ -19,6 +19,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 
 from omegaconf import DictConfig, OmegaConf
 
+from weakshot_seg.config_ranges import RANGES
 from weakshot_seg.errors import ConfigError
 
 BUILT = ("trainer", "model", "data", "loss", "optim", "callbacks", "logger", "inference")
@@ -43,102 +44,6 @@ OTHER_TYPES: dict[str, Any] = {
 """Top-level settings whose shipped value is composed, or shows only one of several types."""
 TYPED = ("weakshot_seg.", "pytorch_lightning.", "hydra.")
 """Packages whose annotations are taken at their word; those of others may say less than their code accepts."""
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers from ``low`` to ``high``, both included unless ``is_open``, which leaves out the one that it names."""
-
-    low: float
-    high: float = 1e9
-    is_open: Literal["", "low", "high"] = ""
-
-    def __contains__(self, value: float) -> bool:
-        return self.low <= value <= self.high and value != {"low": self.low, "high": self.high}.get(self.is_open)
-
-    def __str__(self) -> str:
-        ends = {"": "", "low": f", but not {self.low:g}", "high": f", but not {self.high:g}"}
-        return f"between {self.low:g} and {self.high:g}{ends[self.is_open]}"
-
-
-COUNT, NOT_NEGATIVE, POSITIVE, SHARE = Range(1), Range(0), Range(0, is_open="low"), Range(0, 1)
-BELOW_ONE, CHANNELS, LAYERS = Range(0, 1, "high"), Range(1, 2**16), Range(1, 1000)
-RANGES: dict[str, Range] = {
-    # top level
-    "seed": Range(0, 2**32 - 1),
-    "port": Range(0, 65535),
-    "proposals": COUNT,
-    "examples": NOT_NEGATIVE,
-    "thumbnails": NOT_NEGATIVE,
-    "max_megapixels": POSITIVE,
-    "overlay_size": NOT_NEGATIVE,
-    "threads": Range(1, 1000),
-    "every": COUNT,
-    "max_difference": NOT_NEGATIVE,
-    "min_agreement": SHARE,
-    # data
-    "batch_size": COUNT,
-    "val_batch_size": COUNT,
-    "num_workers": Range(0, 1000),
-    "accumulate": COUNT,
-    "novel_ratio": Range(0, 1, "low"),
-    "label_offset": Range(0, 255),
-    "ignore_label": Range(0, 255),
-    "crop_size": COUNT,
-    "short_edge": COUNT,
-    "max_size": COUNT,
-    "scale": Range(0, 100, "low"),
-    "flip": SHARE,
-    "color_jitter": NOT_NEGATIVE,
-    "category_max_area": Range(0, 1, "low"),
-    "num_images": NOT_NEGATIVE,
-    "size": COUNT,
-    # model
-    "num_queries": CHANNELS,
-    "dim": CHANNELS,
-    "pixel_dim": CHANNELS,
-    "embedding_dim": CHANNELS,
-    "hidden_dim": CHANNELS,
-    "ffn_dim": CHANNELS,
-    "num_layers": LAYERS,
-    "num_blocks": LAYERS,
-    "num_heads": COUNT,
-    "dropout": BELOW_ONE,
-    # loss
-    "weight": NOT_NEGATIVE,
-    "no_object": NOT_NEGATIVE,
-    "class_weight": NOT_NEGATIVE,
-    "focal_weight": NOT_NEGATIVE,
-    "dice_weight": NOT_NEGATIVE,
-    "base_weight": NOT_NEGATIVE,
-    "novel_weight": NOT_NEGATIVE,
-    "stride": COUNT,
-    "num_points": COUNT,
-    "oversample": Range(1, 1000),
-    "importance": SHARE,
-    "inside_share": SHARE,
-    "history": Range(1, 10**6),
-    # optimiser and trainer
-    "lr": POSITIVE,
-    "weight_decay": NOT_NEGATIVE,
-    "backbone_factor": NOT_NEGATIVE,
-    "power": NOT_NEGATIVE,
-    "warmup_steps": NOT_NEGATIVE,
-    "max_steps": COUNT,
-    "accumulate_grad_batches": COUNT,
-    "gradient_clip_val": NOT_NEGATIVE,
-    "val_check_interval": POSITIVE,
-    "log_every_n_steps": NOT_NEGATIVE,
-    "num_sanity_val_steps": Range(-1),
-    "num_nodes": COUNT,
-    # callbacks and inference
-    "refresh_rate": NOT_NEGATIVE,
-    "every_n_steps": COUNT,
-    "window": COUNT,
-    "overlap": BELOW_ONE,
-    "scales": Range(0, 100, "low"),
-}
-"""By the name of the argument, for whatever of :data:`TYPED` takes it."""
 
 
 def check_settings(cfg: DictConfig, shipped: Mapping[str, Any] | None = None) -> None:

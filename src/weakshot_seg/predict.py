@@ -28,8 +28,6 @@ from weakshot_seg.segmenter import Segmenter
 @entry_point
 def main(cfg: DictConfig) -> None:
     """Writes label maps, overlays, classes and scores; exit code 1 if some files could not be read."""
-    if cfg.threads < 1:
-        raise ConfigError(f"threads={cfg.threads} must be positive")
     settings = VideoSettings(cfg.video_every, cfg.video_labels)
     out = Path(cfg.out).expanduser().absolute()
     items = find_items(_several(cfg.source), sys.stdin.buffer)

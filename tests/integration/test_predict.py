@@ -370,8 +370,8 @@ def test_settings_that_cannot_be(ckpt: str, refusal: Callable[..., str], tmp_pat
     (tmp_path / "file").touch()
     for setting, message in {
         "scores=[water,unicorn]": "scores=unicorn: no such class; the model knows",
-        "batch_size=0": "batch_size=0 must be positive",
-        "threads=0": "threads=0 must be positive",
+        "batch_size=0": "batch_size=0 must be at least 1",
+        "threads=0": "threads=0 must be between 1 and 1000",
         "overlay_size=-1": "overlay_size=-1",
         "video_every=0": "video_every=0 must be positive",
         f"out={tmp_path}/file": "is a file: name a folder",
