@@ -22,7 +22,7 @@ class Range:
 
     def __str__(self) -> str:
         if self.high == Range.high:
-            return f"more than {self.low:g}" if self.is_open else f"at least {self.low:g}"
+            return f"{'more than' if self.is_open else 'at least'} {self.low:g} and at most {self.high:g}"
         ends = {"": "", "low": f", but not {self.low:g}", "high": f", but not {self.high:g}"}
         return f"between {self.low:g} and {self.high:g}{ends[self.is_open]}"
 

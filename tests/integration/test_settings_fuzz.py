@@ -177,7 +177,11 @@ def test_unknown_keys(base: str, tmp_path: Path) -> None:
 
 
 HOLES: dict[str, tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] = {
-    "negative clipping": (train.main, ("trainer.gradient_clip_val=-1",), ("trainer.gradient_clip_val=-1", "between 0")),
+    "negative clipping": (
+        train.main,
+        ("trainer.gradient_clip_val=-1",),
+        ("trainer.gradient_clip_val=-1", "at least 0"),
+    ),
     "unknown at top level": (train.main, ("+foo=1",), ("foo=1", "no setting")),
     "almost known": (train.main, ("+sead=1",), ("did you mean seed",)),
     "unknown in a group": (train.main, ("+data.bach_size=4",), ("data.bach_size=4", "did you mean", "batch_size")),
