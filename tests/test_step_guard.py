@@ -109,5 +109,5 @@ def test_the_host_never_waits_for_the_device() -> None:
         guard.watch(step, loss, {"a/x": loss}).backward()
         guard.decide(step, torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]), optimizer)
     assert optimizer.found_inf.device.type == "meta"
-    with pytest.raises((RuntimeError, NotImplementedError)):
+    with pytest.raises(RuntimeError):
         guard.report()

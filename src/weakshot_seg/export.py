@@ -6,10 +6,10 @@ which ``OUT.json`` is about; if they disagree, the exit code is 1 and the file i
 
 from __future__ import annotations
 
-import glob
 import logging
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +25,7 @@ from weakshot_seg import __version__
 from weakshot_seg.checkpoint import load_module, own_data
 from weakshot_seg.config import conf_dir, entry_point
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image
+from weakshot_seg.data.images import read_image
 from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.data.synthetic import SyntheticScenes
 from weakshot_seg.errors import ConfigError, DataError, UserError
@@ -36,6 +36,7 @@ from weakshot_seg.exporting.metadata import Metadata
 from weakshot_seg.exporting.report import Report, Tolerance
 from weakshot_seg.exporting.speed import measure
 from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.prediction.sources import find_items
 from weakshot_seg.utils.files import replacing
 
 log = logging.getLogger(__name__)
@@ -107,21 +108,17 @@ def photos_of(cfg: DictConfig, module: WeakShotModule) -> tuple[str, list[Pixels
     return f"{len(chosen)} of {len(source)} {origin}", [transform(source.load(i)[0]) for i in chosen]
 
 
-def find_images(sources: Iterable[str]) -> list[Path]:
+def find_images(sources: Sequence[str]) -> list[Path]:
     """Image files named by paths, folders (searched recursively) and glob patterns, sorted.
 
     Raises:
         DataError: one of them names none.
     """
-    found: set[Path] = set()
-    for source in sources:
-        path = Path(source).expanduser()
-        named = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(path), recursive=True))
-        files = {file for file in named if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()}
-        if not files:
-            raise DataError(f"check_images={source}: no such file, or no images there")
-        found |= files
-    return sorted(found)
+    items = find_items(sources, sys.stdin.buffer, "check_images")
+    files = sorted(item.path for item in items if not item.is_video)
+    if not files:
+        raise DataError(f"check_images={', '.join(sources)}: there are no images, only videos")
+    return files
 
 
 def validation_images(module: WeakShotModule, ckpt: str) -> LabelledImages | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import ClassSplit
+from weakshot_seg.utils.tables import first_few
 
 log = logging.getLogger(__name__)
 
@@ -30,22 +30,18 @@ def check_classes(trained: ClassSplit, data: ClassSplit, ckpt: str | Path, force
     remedy = "choose the data and the split that it was trained for"
     if trained.num_classes != data.num_classes:
         raise ConfigError(
-            f"ckpt={ckpt} was trained on {trained.num_classes} classes ({_some(trained.names)}), but the data have "
-            f"{data.num_classes} ({_some(data.names)}): {remedy}"
+            f"ckpt={ckpt} was trained on {trained.num_classes} classes ({first_few(trained.names)}), but the data have "
+            f"{data.num_classes} ({first_few(data.names)}): {remedy}"
         )
     if names:
         problem = f"ckpt={ckpt} was trained on other class names: {len(names)} differ, such as {names[0]}"
     elif trained.novel and trained.novel != data.novel:
         problem = (
-            f"ckpt={ckpt} was trained with the novel classes {_some(trained.novel_names)}, but those of the data are "
-            f"{_some(data.novel_names)}"
+            f"ckpt={ckpt} was trained with the novel classes {first_few(trained.novel_names)}, but those of the data "
+            f"are {first_few(data.novel_names)}"
         )
     else:
         return
     if not force:
         raise ConfigError(f"{problem}: {remedy} (split=..., data.novel_classes=[...]), or add force=true")
     log.warning("force=true: %s", problem)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"

@@ -75,6 +75,12 @@ def undisturbed(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(tmp_path_factory.mktemp("undisturbed"), *EIGHT_STEPS)
 
 
+@pytest.fixture
+def goes_on_undisturbed(undisturbed: Path, train: Train, metrics_of: Metrics) -> Callable[[Path], None]:
+    """Resumes the run in a folder and compares it with the undisturbed one."""
+    return lambda folder: assert_same_run(train(folder, *EIGHT_STEPS, "resume=true"), undisturbed, metrics_of)
+
+
 def test_killed_at_random_moments(
     settings: tuple[str, ...], undisturbed: Path, metrics_of: Metrics, tmp_path: Path
 ) -> None:
@@ -149,9 +155,7 @@ def test_slurm_requeues(settings: tuple[str, ...], tmp_path: Path) -> None:
 def test_full_disk(
     settings: tuple[str, ...],
     refusal: Callable[..., str],
-    undisturbed: Path,
-    train: Train,
-    metrics_of: Metrics,
+    goes_on_undisturbed: Callable[[Path], None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -175,7 +179,7 @@ def test_full_disk(
     assert "make room" in line
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["last.ckpt"]
     assert state(tmp_path)["global_step"] == 2
-    assert_same_run(train(tmp_path, *EIGHT_STEPS, "resume=true"), undisturbed, metrics_of)
+    goes_on_undisturbed(tmp_path)
 
 
 def test_a_truncated_checkpoint(
@@ -200,9 +204,7 @@ def test_a_truncated_checkpoint(
 def test_a_killed_worker(
     settings: tuple[str, ...],
     refusal: Callable[..., str],
-    undisturbed: Path,
-    train: Train,
-    metrics_of: Metrics,
+    goes_on_undisturbed: Callable[[Path], None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -222,7 +224,7 @@ def test_a_killed_worker(
         line = refusal(training.main, *settings, f"hydra.run.dir={tmp_path}")
     assert "DataLoader worker" in line
     assert "data.num_workers=0" in line
-    assert_same_run(train(tmp_path, *EIGHT_STEPS, "resume=true"), undisturbed, metrics_of)
+    goes_on_undisturbed(tmp_path)
 
 
 def test_two_runs_in_one_folder(

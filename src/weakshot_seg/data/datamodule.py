@@ -17,24 +17,21 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
-from weakshot_seg.data.folder import FolderImages
-from weakshot_seg.data.layouts import KnownDataset
-from weakshot_seg.data.official import OfficialImages
+from weakshot_seg.data.from_disk import FromDisk
 from weakshot_seg.data.pairing import PairSampler
 from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.data.pseudo_labels import Candidates, HiddenImages, PseudoLabels, candidate_classes
 from weakshot_seg.data.source import LabelledImages, Selection, tag_only_classes
 from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
-from weakshot_seg.data.tags import FILE as TAGS
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, WeakBatch, WeakSample
+from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch, WeakSample
 from weakshot_seg.utils.signals import leave_signals_to_parent
 
 log = logging.getLogger(__name__)
 
 
-class WeakShotDataModule(pl.LightningDataModule):
+class WeakShotDataModule(FromDisk, pl.LightningDataModule):
     """Weak-shot training batches and evaluation batches of one data set and one split of its classes.
 
     Training is a single pass of ``max_steps * accumulate`` batches (see
@@ -126,77 +123,6 @@ class WeakShotDataModule(pl.LightningDataModule):
         self._train: WeakShotDataset | None = None
         self._val: LabelledImages | None = None
         self._class_split: ClassSplit | None = None
-
-    @classmethod
-    def from_folders(
-        cls,
-        root: str | Path,
-        *,
-        tags: str | None = None,
-        train_images: str = "images/training",
-        train_annotations: str = "annotations/training",
-        val_images: str = "images/validation",
-        val_annotations: str = "annotations/validation",
-        class_names: Sequence[str] | str | Path | None = None,
-        label_offset: int = 0,
-        ignore_label: int = IGNORE,
-        verify: bool = True,
-        **settings: Any,
-    ) -> WeakShotDataModule:
-        """The data module of photos and masks in folders.
-
-        Args:
-            root: Folder of the data set.
-            tags: CSV file of the image-level labels of the training images, relative to ``root``; None: ``tags.csv``,
-                if there is one.
-            train_images: Folder of the training images, relative to ``root``; likewise the next three.
-            train_annotations: Their masks.
-            val_images: Validation images; the folder may be missing.
-            val_annotations: Their masks; the folder may be missing.
-            class_names: See :class:`~weakshot_seg.data.folder.FolderImages`; likewise the next three.
-            label_offset: Subtracted from the ids in the masks.
-            ignore_label: Id of unlabelled pixels in the masks.
-            verify: Decode every image once before training.
-            **settings: All other arguments of :class:`WeakShotDataModule`.
-        """
-        folder = partial(
-            FolderImages,
-            root,
-            class_names=class_names,
-            label_offset=label_offset,
-            ignore_label=ignore_label,
-            verify=verify,
-        )
-        root = Path(root).expanduser()
-        if tags is None and (root / TAGS).is_file():
-            tags = TAGS
-        train = partial(folder, images=train_images, annotations=train_annotations, tags=tags)
-        val_masks = val_annotations if (root / val_annotations).is_dir() else None
-        val = partial(folder, images=val_images, annotations=val_masks)
-        missing = root.is_dir() and not (root / val_images).is_dir()
-        return cls(train, None if missing else val, **settings)
-
-    @classmethod
-    def from_official(
-        cls,
-        dataset: KnownDataset,
-        root: str | Path,
-        class_names: Sequence[str],
-        *,
-        cache_dir: str | Path | None = None,
-        **settings: Any,
-    ) -> WeakShotDataModule:
-        """The data module of a published data set as downloaded.
-
-        Args:
-            dataset: Which one, such as :data:`~weakshot_seg.data.ade20k.ADE20K`.
-            root: Folder of the data set.
-            class_names: Its names, by id.
-            cache_dir: See :class:`~weakshot_seg.data.official.OfficialImages`.
-            **settings: All other arguments of :class:`WeakShotDataModule`.
-        """
-        images = partial(OfficialImages, dataset, root, class_names=class_names, cache_dir=cache_dir)
-        return cls(partial(images, part="train"), partial(images, part="val"), **settings)
 
     def setup(self, stage: str | None = None) -> None:
         """Makes what ``stage`` needs, once: "fit" (also None) both parts, anything else the validation images only.

@@ -22,6 +22,7 @@ from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.tables import first_few
 
 SAMPLES = 16
 """Images whose base pixels are compared with the pseudo-labels before a training."""
@@ -104,8 +105,8 @@ class Manifest:
         ):
             if list(theirs) != list(ours):
                 raise DataError(
-                    f"the pseudo-labels in {folder} are for other {what} ({_some(theirs)}) than this training "
-                    f"({_some(ours)}): choose the data and split they were made for (split={self.split})"
+                    f"the pseudo-labels in {folder} are for other {what} ({first_few(theirs)}) than this training "
+                    f"({first_few(ours)}): choose the data and split they were made for (split={self.split})"
                 )
         if self.num_images != len(dataset):
             raise DataError(
@@ -243,7 +244,3 @@ def pseudo_map(
     is_base = known != IGNORE
     taken = labels & is_novel if is_base.any() else labels
     return np.where(is_base, known, np.where(taken[predicted], predicted, np.uint8(IGNORE)))
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -39,7 +39,7 @@ class Item:
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_items(sources: Sequence[str], listed: BinaryIO) -> list[Item]:
+def find_items(sources: Sequence[str], listed: BinaryIO, setting: str = "source") -> list[Item]:
     """Images and videos, each once, in the order of the sources; those of a folder or pattern sorted by path.
 
     Results keep the folders of their images: names are paths below the deepest folder that all sources share. Where two
@@ -50,6 +50,7 @@ def find_items(sources: Sequence[str], listed: BinaryIO) -> list[Item]:
             ``listed``. What is hidden (``.name``) is left out, unless it is named itself; results of predictions are.
         listed: paths, one per line or separated by NUL. Those that do not exist are items, too: whoever reads them says
             which, and goes on.
+        setting: name of the setting that the sources are from, for messages.
 
     Raises:
         DataError: a source holds nothing.
@@ -57,24 +58,24 @@ def find_items(sources: Sequence[str], listed: BinaryIO) -> list[Item]:
     """
     found: dict[Path, Path] = {}  # file -> the folder that it was found in
     for source in sources:
-        files = _listed(listed) if source == STDIN else _named(source)
+        files = _listed(listed) if source == STDIN else _named(source, setting)
         if not files:
             known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
             raise DataError(
-                f"source={source}: no paths on standard input"
+                f"{setting}={source}: no paths on standard input"
                 if source == STDIN
-                else f"source={source}: no such file, or no images and videos ({known}) there"
+                else f"{setting}={source}: no such file, or no images and videos ({known}) there"
             )
         for file, folder in files.items():
             found.setdefault(file, folder)
     return _with_names(found)
 
 
-def _named(source: str) -> dict[Path, Path]:
+def _named(source: str, setting: str) -> dict[Path, Path]:
     path = _absolute(os.path.expanduser(source))
     if path.is_file():
         if is_result(path):
-            raise ConfigError(f"source={source} is itself a result: name another folder for new ones (out=...)")
+            raise ConfigError(f"{setting}={source} is itself a result: name another folder for new ones (out=...)")
         return {path: path.parent}
     if path.is_dir():
         return _in_folder(path)

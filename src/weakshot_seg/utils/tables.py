@@ -1,4 +1,4 @@
-"""Tables as plain text."""
+"""Tables and lists as plain text."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def aligned(rows: Sequence[tuple[str, ...]], sides: str) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, such as "sky, grass, water, ..."."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "none"
 
 
 def markdown(content: Table) -> str:
