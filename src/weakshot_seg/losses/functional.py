@@ -13,7 +13,7 @@ ALPHA = 0.25
 
 LN2 = math.log(2)
 
-AT_ONCE = {"cpu": 2**18, "cuda": 2**26}
+AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
 """Numbers in a tensor of element-wise work: a CPU's cache should hold several, on a GPU it must be worth the launch."""
 
 
