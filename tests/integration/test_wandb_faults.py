@@ -27,9 +27,9 @@ SECRETS = {
 
 def service() -> list[int]:
     """W&B's service processes that this process has started."""
-    table = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    table = subprocess.run(["ps", "-eo", "pid,ppid,comm"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in table.splitlines()[1:]]
-    return [int(pid) for pid, parent, command in rows if int(parent) == os.getpid() and "wandb-core" in command]
+    return [int(pid) for pid, parent, name in rows if int(parent) == os.getpid() and name == "wandb-core"]
 
 
 def logged_steps(folder: Path) -> int:
