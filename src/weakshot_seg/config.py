@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import multiprocessing
 import os
 import signal
 import sys
@@ -108,6 +109,9 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
 
     @functools.wraps(task)
     def guarded(*args: Any, **kwargs: Any) -> R:
+        if multiprocessing.get_start_method(allow_none=True) == "loky":
+            # hydra/launcher=parallel: joblib's way of starting processes, which data loading cannot use
+            multiprocessing.set_start_method(None, force=True)
         try:
             if args and isinstance(args[0], DictConfig):
                 check_settings(args[0], shipped_settings(str(HydraConfig.get().job.config_name)))

@@ -64,6 +64,7 @@ def test_other_splits_are_trained_and_the_failed_one_later(
         f"hydra/launcher={launcher}",
         "callbacks.last.every_n_steps=1",
         "trainer.val_check_interval=4",
+        "data.num_workers=1",
         *(("logger=wandb", "logger.wandb.mode=disabled") if launcher == "parallel" else ()),
     )
     with pytest.raises(SystemExit) as caught:
