@@ -25,9 +25,7 @@ NOTHING = {
 
 @pytest.mark.parametrize("case", NOTHING)
 @pytest.mark.parametrize("sweep", [(), ("-m",)])
-def test_references_to_nothing(
-    case: str, sweep: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path
-) -> None:
+def test_references_to_nothing(case: str, sweep: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path) -> None:
     main, setting = NOTHING[case]
     line = refusal(main, *sweep, setting)
     assert setting.split("=")[0] in line
