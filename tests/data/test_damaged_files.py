@@ -30,10 +30,11 @@ def outcome(kind: str, path: Path) -> NDArray[np.uint8] | None:
     try:
         return read_mask(path) if kind == "mask" else read_image(path)
     except DataError as error:
-        assert str(path) in str(error)
-        assert "replace" in str(error) or "save it" in str(error)
-        assert "\n" not in str(error)
-        return None
+        line = str(error)
+    assert str(path) in line
+    assert "replace" in line or "save it" in line
+    assert "\n" not in line
+    return None
 
 
 FILES = {
