@@ -25,9 +25,11 @@ NOTHING = {
 
 @pytest.mark.parametrize("case", NOTHING)
 @pytest.mark.parametrize("sweep", [(), ("-m",)])
-def test_references_to_nothing(case: str, sweep: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path) -> None:
+def test_references_to_nothing(
+    case: str, sweep: tuple[str, ...], small: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path
+) -> None:
     main, setting = NOTHING[case]
-    line = refusal(main, *sweep, setting)
+    line = refusal(main, *sweep, *(small if main is train.main else ()), setting)  # small: if it did start
     assert setting.split("=")[0] in line
     assert "nothing" in line
     assert "no setting" in line
@@ -53,12 +55,13 @@ def test_other_references_work(train: Callable[..., Path], tmp_path: Path) -> No
 def test_secrets_are_no_settings(
     setting: str,
     sweep: tuple[str, ...],
+    small: tuple[str, ...],
     refusal: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
-    line = refusal(train.main, *sweep, *setting.replace("SECRET", SECRET).split())
+    line = refusal(train.main, *sweep, *small, *setting.replace("SECRET", SECRET).split())
     assert SECRET not in line
     assert "WANDB_API_KEY" in line
     assert "wandb login" in line
