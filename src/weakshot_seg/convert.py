@@ -76,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--partial", action="store_true", help="convert even if tensors are missing or left over")
     parser.add_argument("--split", type=int, help="published split the weights were trained on; default: all are base")
     parser.add_argument("--classes", metavar="FILE", help="class names, one per line; default: as published, or SRC's")
+    parser.add_argument(
+        "--allow-targets",
+        metavar="NAME",
+        nargs="+",
+        default=(),
+        help="packages of your own that the recipe in our .ckpt may name; never for files of strangers",
+    )
     parser.add_argument("--verbose", action="store_true", help="also list the tensors that matched")
     return parser
 
@@ -164,7 +171,7 @@ def _class_split(names: tuple[str, ...], recipe: dict[str, Any], split: int | No
 
 def _export(origin: Path, target: Path, options: argparse.Namespace) -> None:
     """A checkpoint of ours -> a Hugging Face folder."""
-    module = load_module(origin)
+    module = load_module(origin, options.allow_targets)
     model = module.recipe["model"]
     tensors = module.model.state_dict()
     sizes = read_sizes(tensors)

@@ -39,7 +39,8 @@ def check_recipe(recipe: Mapping[str, Any], origin: str | Path, allow_targets: S
             if name not in shipped_targets(part) and not trusted:
                 raise ConfigError(
                     f"ckpt={origin} is refused: {key} of its recipe would call {name!r}, which does not come with "
-                    f"weakshot_seg and could do anything; only if you know the file, add allow_targets=[{name}]"
+                    f"weakshot_seg and could do anything; only if you know the file, add allow_targets=[{name}] "
+                    f"(convert: --allow-targets {name})"
                 )
 
 

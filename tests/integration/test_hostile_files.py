@@ -203,7 +203,22 @@ def test_own_code_is_allowed_by_name(
         command(main, *arguments, f"allow_targets=[{allowed}]", f"hydra.run.dir={tmp_path / allowed}", folder=tmp_path)
         assert (tmp_path / allowed / "metrics.json").is_file()
     assert "is refused" in refusal(main, *arguments, "allow_targets=[own]")
+    path, out = folder / "checkpoints" / "last.ckpt", tmp_path / "converted"
+    assert "--allow-targets own_losses.OwnLoss" in refusal(convert.main, str(path), str(out))
+    assert "is refused" in refusal(convert.main, str(path), str(out), "--allow-targets", "own")
+    # let in and built: the next question is whether its backbone has a counterpart
+    line = refusal(convert.main, str(path), str(out), "--allow-targets", "own_losses")
+    assert "neither a ResNet with bottlenecks nor a Swin" in line
     sys.modules.pop("own_losses")
+
+
+@pytest.mark.parametrize("kind", ["model", "backbone", "loss term", "in a list", "data set", "transform"])
+def test_what_is_allowed_lets_nothing_else_in(
+    kind: str, spoilt: Callable[[str], Path], victim: Path, refusal: Refusal, tmp_path: Path
+) -> None:
+    line = refusal(convert.main, str(spoilt(kind)), str(tmp_path / "out"), "--allow-targets", "own_losses", "torch.nn")
+    assert "is refused: " in line
+    assert not victim.exists()
 
 
 SECRETS = ("WANDB_API_KEY", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN")

@@ -15,6 +15,9 @@ Metrics = Callable[[Path], dict[str, Any]]
 # Dropout, random points and random rows draw from torch's generator; three validations lie between the steps.
 SIX_STEPS = ("trainer.max_steps=6", "callbacks.last.every_n_steps=2", "model.dropout=0.1", "~callbacks.panels")
 
+# Batches of several rounds for each worker, also in the validations.
+LONGER = (*SIX_STEPS, "trainer.max_steps=24", "trainer.val_check_interval=12", "data.val_batch_size=1")
+
 
 def state(folder: Path, name: str = "last") -> dict[str, Any]:
     checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
@@ -28,9 +31,9 @@ def tensors(node: object, path: str = "") -> dict[str, torch.Tensor]:
     return {name: t for key, child in items for name, t in tensors(child, f"{path}/{key}").items()}
 
 
-def assert_same_run(first: Path, second: Path, metrics_of: Metrics) -> None:
+def assert_same_run(first: Path, second: Path, metrics_of: Metrics, steps: int = 6) -> None:
     a, b = state(first), state(second)
-    assert a["global_step"] == b["global_step"] == 6
+    assert a["global_step"] == b["global_step"] == steps
     for part in ("state_dict", "optimizer_states"):
         ours, theirs = tensors(a[part]), tensors(b[part])
         assert ours.keys() == theirs.keys()
@@ -75,8 +78,16 @@ def test_another_seed_gives_another_run(uninterrupted: Path, train: Train, tmp_p
     assert not torch.equal(ours["model.query_decoder.queries.weight"], theirs["model.query_decoder.queries.weight"])
 
 
-def test_workers_change_nothing(uninterrupted: Path, train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
-    assert_same_run(train(tmp_path, *SIX_STEPS, "data.num_workers=2"), uninterrupted, metrics_of)
+@pytest.fixture(scope="module")
+def in_this_process(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tmp_path_factory.mktemp("in_this_process"), *LONGER)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+def test_workers_change_nothing(
+    workers: int, in_this_process: Path, train: Train, metrics_of: Metrics, tmp_path: Path
+) -> None:
+    assert_same_run(train(tmp_path, *LONGER, f"data.num_workers={workers}"), in_this_process, metrics_of, 24)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -46,3 +46,13 @@ def test_over_the_steps_all_pixels_come_up_equally_often(stride: int) -> None:
     assert len(counts) == 54
     expected = draws / stride**2
     assert all(abs(count - expected) < 5 * expected**0.5 for count in counts.values())
+
+
+@pytest.mark.parametrize("size", [(1, 5), (5, 1), (1, 1), (2, 2)])
+def test_maps_smaller_than_the_stride_have_pixels_too(size: tuple[int, int]) -> None:
+    for _ in range(50):
+        lattice = PixelLattice.draw(size, 3)
+        picked = lattice.pick(torch.ones(size))
+        assert picked.numel() > 0
+        maps = torch.ones(1, 2, 2)
+        assert lattice.resize(maps)(maps).shape[-2:] == picked.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,21 @@ from PIL import Image, ImageOps
 from weakshot_seg.errors import DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 """What Pillow raises for broken files."""
+PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def read_image(path: Path, remedy: str = "replace or remove it and its mask") -> NDArray[np.uint8]:
@@ -31,6 +45,7 @@ def read_image(path: Path, remedy: str = "replace or remove it and its mask") ->
     """
     try:
         with Image.open(path) as file:
+            _check_png(path)
             return upright_rgb(file, f"image {path}")
     except DataError:
         raise
@@ -50,7 +65,7 @@ def upright_rgb(picture: Image.Image, name: str = "the image") -> NDArray[np.uin
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image turned upright, from its header alone.
+    """Height and width of an image turned upright, from its header alone (TIFF: from its pixels).
 
     Raises:
         DataError: the file is missing or no image.
@@ -58,6 +73,8 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as file:
             width, height = file.size
+            if file.format == "TIFF":  # whether Pillow has swapped the axes by now depends on its version
+                return read_image(path).shape[:2]
             turned = file.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the axes
             return (width, height) if turned else (height, width)
     except UNREADABLE as error:
@@ -75,6 +92,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(path) as file:
+            _check_png(path)
             if file.mode in ("L", "P", "1"):
                 return np.array(file, dtype=np.uint8)
             if file.mode == "I" or file.mode.startswith("I;16"):
@@ -94,5 +112,28 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
         ) from error
 
 
+def _check_png(path: Path) -> None:
+    """Compares the checksums of a PNG file, which Pillow leaves out for the pixels: they would be wrong without a word.
+
+    Raises:
+        OSError: one differs, or something is missing.
+    """
+    with path.open("rb") as file:
+        if file.read(len(PNG)) != PNG:
+            return
+        pixels, kind = zlib.decompressobj(), b""
+        while kind != b"IEND":
+            length, kind = struct.unpack(">I4s", file.read(8))
+            content, checksum = file.read(length), file.read(4)
+            if checksum != zlib.crc32(kind + content).to_bytes(4, "big"):
+                raise OSError("a checksum is wrong or missing")
+            while kind == b"IDAT" and content and not pixels.eof:
+                pixels.decompress(content, 2**20)  # compares the checksum of the pixels at their end
+                content = pixels.unconsumed_tail
+        if not pixels.eof:
+            raise OSError("pixels are missing")
+
+
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error).splitlines()[0].split(" <")[0] or type(error).__name__
+    lines = str(error).splitlines() or [""]
+    return getattr(error, "strerror", None) or lines[0].split(" <")[0] or type(error).__name__

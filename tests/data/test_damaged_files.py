@@ -1,0 +1,173 @@
+"""Damaged and odd image and mask files: the right pixels or an error that names the file, nothing else."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from weakshot_seg.data.images import PNG, image_size, read_image, read_mask
+from weakshot_seg.errors import DataError
+
+RNG = np.random.default_rng(0)
+PHOTO = cv2.resize(RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8), (48, 40))
+MASK = np.kron(RNG.integers(0, 9, (5, 6), dtype=np.uint8), np.ones((8, 8), np.uint8))
+
+
+def encoded(pixels: NDArray[np.uint8], form: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, form, **options)
+    return file.getvalue()
+
+
+def outcome(kind: str, path: Path) -> NDArray[np.uint8] | None:
+    """What is read, None for an error that names the file and a remedy."""
+    try:
+        return read_mask(path) if kind == "mask" else read_image(path)
+    except DataError as error:
+        line = str(error)
+    assert str(path) in line
+    assert "replace" in line or "save it" in line
+    assert "\n" not in line
+    return None
+
+
+FILES = {
+    "mask": (encoded(MASK, "PNG"), "PNG"),
+    "stored mask": (encoded(MASK, "PNG", compress_level=0), "PNG"),
+    "photo": (encoded(PHOTO, "PNG"), "PNG"),
+    "jpeg": (encoded(PHOTO, "JPEG"), "JPEG"),
+}
+
+
+def flipped(content: bytes, bit: int) -> bytes:
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def with_pixels_flipped(content: bytes, bit: int) -> bytes:
+    """A PNG file with one bit of its compressed pixels flipped and a checksum that fits."""
+    at, parts = len(PNG), [PNG]
+    while at < len(content):
+        length, kind = struct.unpack(">I4s", content[at : at + 8])
+        data = content[at + 8 : at + 8 + length]
+        data = flipped(data, bit % (8 * length)) if kind == b"IDAT" else data
+        parts += [struct.pack(">I4s", length, kind), data, zlib.crc32(kind + data).to_bytes(4, "big")]
+        at += length + 12
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "flipped pixels"])
+def test_damage_is_no_pixels(name: str, damage: str, tmp_path: Path) -> None:
+    content, form = FILES[name]
+    if form == "JPEG" and damage != "truncated":
+        pytest.skip("JPEG has no checksums")
+    rng, path = np.random.default_rng(1), tmp_path / "file.png"
+    path.write_bytes(content)
+    kind = name.split()[-1]
+    whole = outcome(kind, path)
+    assert whole is not None
+    refused = 0
+    for _ in range(60):
+        bit = int(rng.integers(8 * len(content)))
+        if damage == "truncated":
+            path.write_bytes(content[: bit // 8])
+        else:
+            path.write_bytes(flipped(content, bit) if damage == "flipped" else with_pixels_flipped(content, bit))
+        read = outcome(kind, path)
+        assert read is None or np.array_equal(read, whole), bit
+        refused += read is None
+    assert refused > 50
+
+
+def test_any_bit_of_a_jpeg(tmp_path: Path) -> None:
+    """Without checksums other pixels cannot be told; but nothing else happens."""
+    content, path = FILES["jpeg"][0], tmp_path / "file.jpg"
+    for bit in np.random.default_rng(2).integers(8 * len(content), size=150).tolist():
+        path.write_bytes(flipped(content, bit))
+        read = outcome("photo", path)
+        assert read is None or (read.dtype == np.uint8 and read.ndim == 3)
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG file of a few bytes with a large size in its header."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b""))
+    return PNG + b"".join(
+        struct.pack(">I4s", len(data), kind) + data + zlib.crc32(kind + data).to_bytes(4, "big")
+        for kind, data in chunks
+    )
+
+
+NO_IMAGES = {
+    "empty": b"",
+    "zeros": bytes(5000),
+    "text": b"no image",
+    "page": b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
+    "enormous": claiming(60000, 60000),
+    "larger than its pixels": claiming(300, 300),
+}
+
+
+@pytest.mark.parametrize("kind", ["photo", "mask"])
+@pytest.mark.parametrize("name", [*NO_IMAGES, "folder", "dangling link"])
+def test_what_is_no_image(name: str, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    if name == "folder":
+        path.mkdir()
+    elif name == "dangling link":
+        path.symlink_to(tmp_path / "nowhere")
+    else:
+        path.write_bytes(NO_IMAGES[name])
+    assert outcome(kind, path) is None
+
+
+ODD = {
+    "gif": Image.fromarray(PHOTO).quantize(16),
+    "animation": Image.fromarray(PHOTO).quantize(16),
+    "cmyk": Image.fromarray(PHOTO).convert("CMYK"),
+    "palette": Image.fromarray(PHOTO).quantize(64),
+    "rgba": Image.fromarray(PHOTO).convert("RGBA"),
+    "grey": Image.fromarray(PHOTO).convert("L"),
+}
+FORMS = {"gif": "GIF", "animation": "GIF", "cmyk": "JPEG"}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_images_are_read_as_pillow_shows_them(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.jpg"
+    more = {"save_all": True, "append_images": [ODD["gif"].rotate(180)]} if name == "animation" else {}
+    ODD[name].save(path, FORMS.get(name, "PNG"), **more)
+    with Image.open(path) as file:
+        assert np.array_equal(read_image(path), np.asarray(file.convert("RGB")))
+    assert image_size(path) == PHOTO.shape[:2]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(form: str, orientation: int, tmp_path: Path) -> None:
+    path, exif = tmp_path / "x.jpg", Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(PHOTO).save(path, form, exif=exif, quality=100)
+    turned = {1: 0, 8: 1, 3: 2, 6: 3}.get(orientation)
+    read = read_image(path)
+    assert image_size(path) == read.shape[:2] == (PHOTO.shape[:2] if orientation < 5 else PHOTO.shape[1::-1])
+    if turned is not None:
+        assert np.abs(read.astype(int) - np.rot90(PHOTO, turned)).mean() < 6
+
+
+def test_sixteen_bits(tmp_path: Path) -> None:
+    pixels = np.arange(48 * 40, dtype=np.uint16).reshape(40, 48) * 34
+    cv2.imwrite(str(tmp_path / "x.png"), pixels)
+    assert np.array_equal(read_image(tmp_path / "x.png")[..., 0], pixels >> 8)
+    cv2.imwrite(str(tmp_path / "mask.png"), pixels // 34 % 256)
+    assert np.array_equal(read_mask(tmp_path / "mask.png"), pixels // 34 % 256)
+    with pytest.raises(DataError, match=r"x\.png has the id"):
+        read_mask(tmp_path / "x.png")

@@ -1,0 +1,87 @@
+"""What is refused before Hydra makes its folder: secrets, and references to settings that do not exist."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from weakshot_seg import check, evaluate, predict, train
+
+SECRET = "5ec2e7" * 6 + "abcd"
+NOTHING = {
+    "name": (train.main, "name=${nothing}"),
+    "part of a name": (train.main, "name=run-${nothing}-1"),
+    "nested": (train.main, "data.split_file=${data.nothing}"),
+    "deeper": (train.main, "loss.terms.similarity.distillation=${loss.terms.nothing.distillation}"),
+    "folder": (train.main, "hydra.run.dir=${nothing}"),
+    "sweep": (train.main, "hydra.sweep.dir=${nothing}/x"),
+    "within a list": (train.main, "data.novel_classes=[disc,'${nothing}']"),
+    "predict": (predict.main, "out=${nothing}"),
+    "evaluate": (evaluate.main, "ckpt=${nothing}"),
+    "check": (check.main, "html=${nothing}"),
+}
+
+
+@pytest.mark.parametrize("case", NOTHING)
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
+def test_references_to_nothing(
+    case: str, sweep: tuple[str, ...], small: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    main, setting = NOTHING[case]
+    line = refusal(main, *sweep, *(small if main is train.main else ()), setting)  # small: if it did start
+    assert setting.split("=")[0] in line
+    assert "nothing" in line
+    assert "no setting" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_references_work(train: Callable[..., Path], tmp_path: Path) -> None:
+    own = ("+side=x", "name=${side}-${hydra:runtime.choices.data}-${split}", "trainer.max_steps=1")
+    assert (train(tmp_path, *own) / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "+logger.api_key=SECRET",
+        "logger=wandb +logger.wandb.api_key=SECRET",
+        "logger=wandb +logger.wandb.settings.api_key=SECRET",
+        "+hydra.job.env_set.WANDB_API_KEY=SECRET",
+        "+logger.wandb.settings.api_key=${oc.env:WANDB_API_KEY}",
+    ],
+)
+@pytest.mark.parametrize("sweep", [(), ("-m",)])
+def test_secrets_are_no_settings(
+    setting: str,
+    sweep: tuple[str, ...],
+    small: tuple[str, ...],
+    refusal: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    line = refusal(train.main, *sweep, *small, *setting.replace("SECRET", SECRET).split())
+    assert SECRET not in line
+    assert "WANDB_API_KEY" in line
+    assert "wandb login" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_key_of_the_environment_is_nowhere(
+    train: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All bytes of all files, also of what checkpoints hold compressed."""
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    train(tmp_path, "trainer.max_steps=2", "logger=wandb", "logger.wandb.mode=offline")
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {".wandb", ".ckpt", ".yaml", ".json", ".log"} <= {path.suffix for path in files}
+    members = 0
+    for path in files:
+        assert SECRET.encode() not in path.read_bytes(), path
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                for name in archive.namelist():
+                    members += 1
+                    assert SECRET.encode() not in archive.read(name), (path, name)
+    assert members > 10
