@@ -182,7 +182,7 @@ def main() -> None:
     """Parses the command line, trains and kills, reports."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30, help="with kills")
-    parser.add_argument("--calm", type=float, default=5, help="minutes without, afterwards")
+    parser.add_argument("--calm", type=float, default=15, help="minutes without, afterwards")
     parser.add_argument("--kill-after", type=float, nargs=2, default=(20, 60), metavar="SECONDS", help="least and most")
     parser.add_argument("--save-every", type=int, default=20, metavar="STEPS", help="between two checkpoints")
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")

@@ -12,8 +12,10 @@ from weakshot_seg.utils.tables import aligned
 
 WARM_UP = 20
 """Steps of a session after which its memory is compared with that of other sessions."""
-SETTLED = 250
-"""Steps of a session after which its memory should grow no more: two validations have taken theirs."""
+SETTLED = 2500
+"""Steps of a session after which its memory should grow no more: until then the allocator's pools fill up, by 14 MB."""
+FEWEST = 10
+"""Sessions from which on a growth over sessions is told from chance: they differ by 30 MB."""
 
 
 @dataclass
@@ -183,7 +185,8 @@ class Summary:
         files = tuple(str(path.relative_to(out)) for path in out.rglob(".*.tmp"))
         starts = [next((s for s in session.samples if session.age(s) >= WARM_UP), None) for session in killed]
         settled = [s for s in calm.samples if calm.age(s) >= SETTLED]
-        start_mb = Course.of([(s.second, s.main_mb) for s in starts if s is not None])
+        started = [(s.second, s.main_mb) for s in starts if s is not None]
+        start_mb = Course.of(started) if len(started) >= FEWEST else None
         calm_mb, workers_mb, handles = (
             Course.of([(s.second, getattr(s, name)) for s in settled]) for name in ("main_mb", "workers_mb", "handles")
         )
