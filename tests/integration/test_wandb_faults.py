@@ -90,7 +90,8 @@ def test_wandb_cannot_be_reached(
 ) -> None:
     """The run is kept offline."""
     monkeypatch.delenv("WANDB_MODE")
-    nowhere = {"base_url": "http://127.0.0.1:9", "api_key": "0" * 40, "init_timeout": 1, "x_graphql_retry_max": 0}
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    nowhere = {"base_url": "http://127.0.0.1:9", "init_timeout": 1, "x_graphql_retry_max": 0}
     settings = [f"+logger.wandb.settings.{name}={value}" for name, value in nowhere.items()]
     train(tmp_path, "logger=wandb", "logger.wandb.mode=online", *settings)
     assert "W&B cannot be reached" in capsys.readouterr().out

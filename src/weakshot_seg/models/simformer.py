@@ -72,7 +72,6 @@ class SimFormer(nn.Module):
         self.memory_level = STRIDES.index(memory_stride)
         self.backbone = backbone
         self.pixel_decoder = FPNPixelDecoder(backbone.channels, pixel_dim, embedding_dim)
-        self.pixel_decoder.to(memory_format=torch.channels_last)  # as the backbone: no map changes its layout
         self.memory = memory
         memory_channels = backbone.channels[self.memory_level] if memory == "backbone" else pixel_dim
         decoder = MaskedQueryDecoder if masked_attention else QueryDecoder
@@ -104,6 +103,8 @@ class SimFormer(nn.Module):
         Predictions need the last layer only; the masks of the others are a large part of the work.
         """
         features = self.backbone(normalise(images, self.mean, self.std))
+        if images.device.type == "cpu":  # PyTorch's GroupNorm of channels-last maps is 20 times less exact on CPUs
+            features = [feature.contiguous() for feature in features]
         pixel_embeddings, decoded = self.pixel_decoder(features)
         memory = features if self.memory == "backbone" else decoded
         feature = memory[self.memory_level]
