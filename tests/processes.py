@@ -62,6 +62,7 @@ def _main(folder: Path, arguments: tuple[str, ...], log: Path, fault: Fault | No
 
     os.setsid()  # as a shell or SLURM would: signals can be sent to the group
     os.chdir(folder)
+    os.environ.pop("WANDB_SERVICE", None)  # of a run in the tests' own process
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
