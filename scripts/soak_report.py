@@ -129,6 +129,9 @@ class Course:
     most: float
     per_minute: float
 
+    def __str__(self) -> str:
+        return f"{self.least:g} to {self.most:g}, {self.per_minute:+g} per minute"
+
     @classmethod
     def of(cls, rows: Sequence[tuple[float, float]]) -> Course | None:
         """From rows of (second, value); None for fewer than three."""
@@ -152,8 +155,8 @@ class Summary:
         steps_repeated: Done again after a kill, with the same loss to the last bit (or see ``wrong``).
         most_steps_lost: By a kill.
         mean_steps_lost: By a kill.
-        start_mb: Memory of the training process soon after its start, over the sessions.
-        calm_mb: The same within the undisturbed session.
+        start_mb: Memory of the training process soon after its start, over the sessions; None: too few to tell.
+        calm_mb: The same within the undisturbed session; None, as in the next two: too short to tell.
         calm_workers_mb: Of its data loading processes.
         calm_handles: Its open files.
         leftover_files: Half-written files at the end.
@@ -221,8 +224,5 @@ class Summary:
     def table(self) -> str:
         """One line per number."""
         rows = [(name.replace("_", " "), getattr(self, name)) for name in asdict(self)]
-        shown = [
-            (name, f"{v.least:g} to {v.most:g}, {v.per_minute:+g} per minute" if isinstance(v, Course) else f"{v or 0}")
-            for name, v in rows[:-2]
-        ]
+        shown = [(name, "not judged: too short" if v is None else str(v)) for name, v in rows[:-2]]
         return aligned([*shown, *((name, "; ".join(v) or "none") for name, v in rows[-2:])], "<<")

@@ -21,7 +21,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from weakshot_seg.config_check import check_settings
-from weakshot_seg.config_door import check_raw
 from weakshot_seg.errors import StoppedBySignal, UserError
 from weakshot_seg.utils.run_lock import claim
 
@@ -90,27 +89,12 @@ class SweepStart(Callback):
     The process that starts a sweep makes this object and thereby resolves the time; Hydra hands what it has resolved to
     all jobs, wherever they run.
 
-    It also refuses what must not get as far as Hydra's own files and folders, see
-    :func:`~weakshot_seg.config_door.check_raw`.
-
     Args:
         time: ``${now:...}``.
     """
 
     def __init__(self, time: str) -> None:
         self.time = time
-
-    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Before Hydra makes a folder. Hydra turns other errors of a callback than SystemExit into warnings."""
-        try:
-            check_raw(config)
-        except UserError as error:
-            print(f"error: {_one_line(error)}", file=sys.stderr, flush=True)
-            raise SystemExit(2) from None
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """The same for a sweep."""
-        self.on_run_start(config)
 
 
 def entry_point(task: Callable[..., R]) -> Callable[..., R]:

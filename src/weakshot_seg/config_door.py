@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from weakshot_seg.errors import ConfigError
@@ -16,6 +18,22 @@ REFERENCE = re.compile(r"(?<!\\)\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
 """An interpolation of another setting by its full name."""
 HYDRAS = ("run", "sweep", "job")
 """Hydra's settings that users change and that are needed at once."""
+
+
+class Door(Callback):
+    """Hydra callback: :func:`check_raw` before Hydra makes a folder; one line on stderr and exit code 2."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """For a single run. Hydra turns other errors of a callback than SystemExit into warnings."""
+        try:
+            check_raw(config)
+        except ConfigError as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+            raise SystemExit(2) from None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """For a sweep."""
+        self.on_run_start(config)
 
 
 def check_raw(cfg: DictConfig) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ SECRETS = {
     "HF_TOKEN": "hf_OnlyTheEnvironmentKnowsThis",
     "AWS_SECRET_ACCESS_KEY": "another/SecretOfTheEnvironment",
 }
+SEEN = "c0ffee" * 5
 
 
 def service() -> list[int]:
@@ -102,14 +104,19 @@ def test_wandb_cannot_be_reached(
 
 
 def test_no_secret_is_written(small: tuple[str, ...], few_scenes: tuple[str, ...], tmp_path: Path) -> None:
-    """Neither by W&B nor by Hydra, in checkpoints, logs or on the console."""
-    run = (*small, *few_scenes, "logger=wandb", "logger.wandb.mode=offline")
-    job = start(tmp_path, *run, fault=Environment(SECRETS))
+    """Neither by W&B nor by Hydra, in checkpoints (also compressed), logs or on the console."""
+    run = (*small, *few_scenes, "logger=wandb", "logger.wandb.mode=offline", "name=${oc.env:SEEN}")
+    job = start(tmp_path, *run, fault=Environment({**SECRETS, "SEEN": SEEN}))
     assert job.finish() == 0, job.output
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     kinds = {path.suffix for path in files}
     assert kinds >= {".ckpt", ".wandb", ".yaml", ".json", ".csv", ".log", ".txt", ".png"}
-    for path in files:
-        content = path.read_bytes()
+    contents = {str(path): path.read_bytes() for path in files}
+    for path in filter(zipfile.is_zipfile, files):
+        with zipfile.ZipFile(path) as archive:
+            contents |= {f"{path}: {member}": archive.read(member) for member in archive.namelist()}
+    assert len(contents) > len(files) + 10
+    assert any(SEEN.encode() in content for content in contents.values())  # what is asked for is written, and found
+    for where, content in contents.items():
         for name, value in SECRETS.items():
-            assert value.encode() not in content, f"{name} is in {path}"
+            assert value.encode() not in content, f"{name} is in {where}"

@@ -31,7 +31,7 @@ class PixelLattice:
 
     @classmethod
     def draw(cls, size: Sequence[int], stride: int) -> PixelLattice:
-        """With a random start; over the steps all pixels come up equally often."""
+        """With a random start; over the steps all pixels of a map that is no smaller come up equally often."""
         top, left = torch.randint(stride, (2,)).tolist() if stride > 1 else (0, 0)
         return cls((size[0], size[1]), stride, top % size[0], left % size[1])  # at least one row and column
 
