@@ -49,7 +49,8 @@ def check_raw(cfg: DictConfig) -> None:
     """
     raw = OmegaConf.to_container(cfg, resolve=False)
     assert isinstance(raw, dict)
-    for key, value in _leaves(raw, ""):
+    # Hydra's own last: they repeat what the command line says
+    for key, value in sorted(_leaves(raw, ""), key=lambda leaf: leaf[0].startswith("hydra.")):
         if not isinstance(value, str):
             continue
         if value and SECRET.search(key):

@@ -29,7 +29,7 @@ def test_references_to_nothing(
 ) -> None:
     main, setting = NOTHING[case]
     line = refusal(main, *sweep, *(small if main is train.main else ()), setting)  # small: if it did start
-    assert setting.split("=")[0] in line
+    assert line.startswith(f"error: {setting.split('=')[0]}")
     assert "nothing" in line
     assert "no setting" in line
     assert not list(tmp_path.iterdir())
