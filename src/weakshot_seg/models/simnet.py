@@ -63,23 +63,24 @@ class SimBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in_dim, P, R]`` -> ``[B, dim, P, R]``."""
-        residual = self._residual(self.norm1(_linear(self.linear1, x)))
+        residual = self._residual(F.relu(self.norm1(_linear(self.linear1, x)), inplace=True))
         return residual + (x if self.skip is None else F.relu(_linear(self.skip, x), inplace=True))
 
     def forward_pairs(self, first: Tensor, second: Tensor) -> Tensor:
         """``[B, P, in_dim/2]``, ``[B, R, in_dim/2]`` -> ``[B, dim, P, R]`` of the concatenated pairs."""
         halves = _linear_halves(self.linear1, first, second)
         if isinstance(self.norm1, nn.BatchNorm2d):  # not SyncBatchNorm, which has the pairs of other devices, too
-            hidden = self._residual(_pairwise_sum(*_norm_halves(self.norm1, *halves)))
+            hidden = _picture(F.relu(_pairwise_sum(*_norm_halves(self.norm1, *halves)), inplace=True))
         else:
-            hidden = self._residual(self.norm1(_pairwise_sum(*halves)))
-        if self.skip is not None:
-            return hidden + F.relu(_pairwise_sum(*_linear_halves(self.skip, first, second)), inplace=True)
-        half = first.shape[-1]
-        return hidden + _pairwise_sum(F.pad(first, (0, half)), F.pad(second, (half, 0)))
+            hidden = F.relu(self.norm1(_picture(_pairwise_sum(*halves))), inplace=True)
+        if self.skip is None:
+            half = first.shape[-1]
+            skip = _pairwise_sum(F.pad(first, (0, half)), F.pad(second, (half, 0)))
+        else:
+            skip = F.relu(_pairwise_sum(*_linear_halves(self.skip, first, second)), inplace=True)
+        return self._residual(hidden) + _picture(skip)
 
-    def _residual(self, pre_activation: Tensor) -> Tensor:
-        hidden = F.relu(pre_activation, inplace=True)  # in place, as tensors of all pairs are large
+    def _residual(self, hidden: Tensor) -> Tensor:
         return F.relu(self.norm2(_linear(self.linear2, hidden)), inplace=True)
 
 
@@ -120,5 +121,10 @@ def _norm_halves(norm: nn.BatchNorm2d, first: Tensor, second: Tensor) -> tuple[T
 
 
 def _pairwise_sum(first: Tensor, second: Tensor) -> Tensor:
-    """``[B, P, C]``, ``[B, R, C]`` -> ``[B, C, P, R]``, channels last in memory."""
-    return (first.unsqueeze(2) + second.unsqueeze(1)).permute(0, 3, 1, 2)
+    """``[B, P, C]``, ``[B, R, C]`` -> ``[B, P, R, C]``."""
+    return first.unsqueeze(2) + second.unsqueeze(1)
+
+
+def _picture(pairs: Tensor) -> Tensor:
+    """``[B, P, R, C]`` -> ``[B, C, P, R]``, channels last in memory. Autograd copies views changed in place: ReLU first."""
+    return pairs.permute(0, 3, 1, 2)
