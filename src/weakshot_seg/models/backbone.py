@@ -18,6 +18,7 @@ from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.models.group_norm import GroupNorm
 
 STRIDES = (4, 8, 16, 32)
 
@@ -168,7 +169,7 @@ class SimpleFeaturePyramid(nn.Module):
         self.channels = (dim // 4, dim // 2, dim, dim)
         self.branches = nn.ModuleList(
             [
-                nn.Sequential(up(dim, dim // 2), nn.GroupNorm(1, dim // 2), nn.GELU(), up(dim // 2, dim // 4)),
+                nn.Sequential(up(dim, dim // 2), GroupNorm(1, dim // 2), nn.GELU(), up(dim // 2, dim // 4)),
                 up(dim, dim // 2),
                 nn.Identity(),
                 nn.MaxPool2d(2, ceil_mode=True),

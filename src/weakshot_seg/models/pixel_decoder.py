@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weakshot_seg.models.group_norm import GroupNorm
+
 
 class FPNPixelDecoder(nn.Module):
     """Feature pyramid -> per-pixel embeddings at stride 4.
@@ -47,5 +49,5 @@ class ConvNorm(nn.Sequential):
     def __init__(self, in_dim: int, dim: int, kernel: int, groups: int) -> None:
         super().__init__(
             nn.Conv2d(in_dim, dim, kernel, padding=kernel // 2, bias=False),
-            nn.GroupNorm(groups, dim),
+            GroupNorm(groups, dim),
         )

@@ -103,8 +103,6 @@ class SimFormer(nn.Module):
         Predictions need the last layer only; the masks of the others are a large part of the work.
         """
         features = self.backbone(normalise(images, self.mean, self.std))
-        if images.device.type == "cpu":  # PyTorch's GroupNorm of channels-last maps is 20 times less exact on CPUs
-            features = [feature.contiguous() for feature in features]
         pixel_embeddings, decoded = self.pixel_decoder(features)
         memory = features if self.memory == "backbone" else decoded
         feature = memory[self.memory_level]
