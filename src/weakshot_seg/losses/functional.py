@@ -13,7 +13,7 @@ ALPHA = 0.25
 
 LN2 = math.log(2)
 
-AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
+AT_ONCE = {"cpu": 2**19, "cuda": 2**26}
 """Numbers in a tensor of element-wise work: a CPU's cache should hold several, on a GPU it must be worth the launch."""
 
 
@@ -34,14 +34,12 @@ class MaskLosses:
     Attributes:
         focal: float ``[M]``, mean over pixels, at least 0.
         dice: float ``[M]``, 1 - (2 pq + 1) / (p + q + 1), in [0, 1).
-        focal_gradient: float ``[M, H, W]``, by the logits.
-        dice_gradient: likewise.
+        gradients: float ``[2, M, H, W]``, of focal and of dice by the logits.
     """
 
     focal: Tensor
     dice: Tensor
-    focal_gradient: Tensor
-    dice_gradient: Tensor
+    gradients: Tensor
 
 
 @torch.no_grad()
@@ -64,19 +62,21 @@ def mask_losses(logits: Tensor, masks: Tensor) -> MaskLosses:
     # log2(right), and where that would be minus infinity its asymptote
     log_right = torch.minimum(right.log2(), log_odds.mul_(1 / LN2))
     error = torch.sub(1, right, out=log_odds)
-    alpha = (2 * ALPHA - 1) * y + (1 - ALPHA)
-    weight = error.square().mul_(alpha).div_(y.shape[1] * y.shape[2])
-    focal_gradient = log_right.mul_(weight)
-    focal = -LN2 * focal_gradient.sum((1, 2))
-    focal_gradient.mul_(right).mul_(2 * LN2).sub_(weight.mul_(error)).mul_(sign)
+    pixels = y.shape[1] * y.shape[2]
+    minus_alpha = ((1 - 2 * ALPHA) / pixels * y).add_((ALPHA - 1) / pixels)
+    weight = error.square().mul_(minus_alpha)
+    entropy = log_right.mul_(weight)
+    focal = LN2 * entropy.sum((1, 2))
+    gradients = weight.new_empty(2, *weight.shape)
+    torch.mul(weight.mul_(error).addcmul_(entropy, right, value=-2 * LN2), sign, out=gradients[0])
 
     area = y.sum((1, 2))
     error_inside = (error * y).sum((1, 2))
     overlap = 2 * (area - error_inside) + 1
     total = error.sum((1, 2)) + 2 * (area - error_inside) + 1  # p + q + 1
     inside, everywhere = (v[:, None, None] for v in (-2 / total, overlap / total.square()))
-    dice_gradient = error.mul_(right).mul_((y * inside).add_(everywhere))
-    return MaskLosses(focal, 1 - overlap / total, focal_gradient, dice_gradient)
+    torch.mul(error.mul_(right), (y * inside).add_(everywhere), out=gradients[1])
+    return MaskLosses(focal, 1 - overlap / total, gradients)
 
 
 def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:

@@ -64,8 +64,8 @@ class PointMaskLoss(LossTerm):
         losses = mask_losses(values.detach()[:, None], masks[:, None])
         count = mean_over_ranks(logits.new_full((), targets.mask_index.shape[1])).clamp(min=1)
         return {
-            "focal": with_gradient(losses.focal, values, losses.focal_gradient[:, 0]).sum() / count,
-            "dice": with_gradient(losses.dice, values, losses.dice_gradient[:, 0]).sum() / count,
+            "focal": with_gradient(losses.focal, values, losses.gradients[0, :, 0]).sum() / count,
+            "dice": with_gradient(losses.dice, values, losses.gradients[1, :, 0]).sum() / count,
         }
 
     def draw(self, logits: Tensor) -> Tensor:

@@ -34,13 +34,12 @@ def upsampled_mask_losses(logits: Tensor, masks: Tensor, resize: LinearResize) -
                 union, winner = full.max(1) if full.shape[1] > 1 else (full[:, 0], None)
                 losses = mask_losses(union, y)
                 values[0, layer, some], values[1, layer, some] = losses.focal, losses.dice
-                for by_union, gradient in zip((losses.focal_gradient, losses.dice_gradient), gradients, strict=True):
-                    gradient[layer, some] = resize.adjoint(_by_slot(by_union, winner, full.shape[1]))
+                gradients[:, layer, some] = resize.adjoint(_by_slot(losses.gradients, winner, full.shape[1]))
     return with_gradient(values[0], logits, gradients[0]), with_gradient(values[1], logits, gradients[1])
 
 
-def _by_slot(gradient: Tensor, winner: Tensor | None, slots: int) -> Tensor:
-    """Gradient by the union ``[m, H, W]`` -> by the slots ``[m, S, H, W]``: each pixel's goes to its maximum."""
+def _by_slot(gradients: Tensor, winner: Tensor | None, slots: int) -> Tensor:
+    """Gradients by the union ``[2, m, H, W]`` -> by the slots ``[2, m, S, H, W]``: each pixel's goes to its maximum."""
     if winner is None:
-        return gradient[:, None]
-    return gradient[:, None] * (winner[:, None] == torch.arange(slots, device=winner.device)[:, None, None])
+        return gradients[:, :, None]
+    return gradients[:, :, None] * (winner[:, None] == torch.arange(slots, device=winner.device)[:, None, None])
