@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from weakshot_seg import train
+from weakshot_seg.data.datamodule import WeakShotDataModule
 
 CASES = {
     "missing root": (("data=folder", "data.root=/nowhere/at/all"), ("/nowhere/at/all", "data.root")),
@@ -52,6 +54,39 @@ def test_a_broken_photo_is_named(
     line = refusal(train.main, *small, "experiment=folder", *small, f"data.root={tmp_path}")
     assert str(broken) in line
     assert "replace or remove it" in line
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("kind", ["truncated", "gone", "other size"])
+def test_a_file_spoilt_after_the_check_is_named(
+    kind: str,
+    workers: int,
+    small: tuple[str, ...],
+    refusal: Callable[..., str],
+    write_images: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for part in ("training", "validation"):
+        write_images(tmp_path / "images" / part, tmp_path / "annotations" / part, [(0, 1), (1, 2)])
+    (tmp_path / "classes.txt").write_text("sky\ngrass\ncat")
+    photo = tmp_path / "images" / "training" / "photo 1.jpg"
+
+    def spoil(self: WeakShotDataModule, stage: str) -> None:
+        whole(self, stage)
+        if kind == "truncated":
+            photo.write_bytes(photo.read_bytes()[:700])
+        elif kind == "gone":
+            photo.unlink(missing_ok=True)
+        else:
+            Image.new("RGB", (99, 98)).save(photo)
+
+    whole = WeakShotDataModule.setup
+    monkeypatch.setattr(WeakShotDataModule, "setup", spoil)
+    line = refusal(
+        train.main, *small, "experiment=folder", *small, f"data.root={tmp_path}", f"data.num_workers={workers}"
+    )
+    assert ("mask of photo 1 is" if kind == "other size" else str(photo)) in line
 
 
 @pytest.mark.parametrize("spoilt", ["other model", "truncated checkpoint"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from no_images import NO_IMAGES, spoil
 from weakshot_seg import check
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic import SyntheticScenes
@@ -60,6 +61,27 @@ def damaged(tagged_photos: Path) -> list[tuple[str, str]]:
         (f"line 7 of {tagged_photos / 'tags.csv'}", "unknown class 'otter'"),
         (f"line 8 of {tagged_photos / 'tags.csv'}", "the image 'photo 7', which is not there"),
     ]
+
+
+@pytest.mark.parametrize("kind", ["images", "annotations"])
+def test_each_file_that_is_no_image_is_named(
+    kind: str, run: Run, write_images: Callable[..., None], tmp_path: Path
+) -> None:
+    root, suffix = tmp_path / "photos", ".jpg" if kind == "images" else ".png"
+    for part in ("training", "validation"):
+        write_images(root / "images" / part, root / "annotations" / part, [(0, 1, 2, 3)] * (len(NO_IMAGES) + 2))
+    (root / "classes.txt").write_text("sky\ngrass\ncat\ndog")
+    spoilt = [spoil(root / kind / "training" / f"photo {i}{suffix}", name) for i, name in enumerate(NO_IMAGES)]
+    if kind == "images":
+        spoilt.append(root / kind / "training" / f"photo {len(spoilt)}.jpg")
+        spoilt[-1].write_bytes(spoilt[-1].read_bytes()[:-400] + b"\xff\xd9")
+    code, output = run("experiment=folder", f"data.root={root}")
+    problems = [line for line in output.splitlines() if line.startswith("problem: ")]
+    assert code == 1
+    assert len(problems) == len(spoilt)
+    for path in spoilt:
+        assert sum(str(path) in line for line in problems) == 1
+    assert all("replace" in line for line in problems)
 
 
 def test_everything_wrong_is_said_in_one_run(

@@ -17,6 +17,7 @@ from hydra.utils import instantiate
 from PIL import Image, ImageOps
 
 import weakshot_seg
+from no_images import NO_IMAGES, spoil
 from weakshot_seg.checkpoint import load_module
 from weakshot_seg.data.synthetic import SyntheticScenes
 from weakshot_seg.inference import tta
@@ -351,6 +352,22 @@ def test_broken_files_are_named_and_the_others_done(
     assert f"{tmp_path}/in/d.jpg (cannot identify image file" in lines[2]
     assert all("replace or remove it" in line for line in lines[1:])
     assert labels(tmp_path / "out").keys() == {"a", "c"}
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_all_that_is_no_image_is_named(
+    threads: int, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "in" / "sound.png")
+    spoilt = [spoil(tmp_path / "in" / f"{name}.png", name) for name in NO_IMAGES]
+    with pytest.raises(SystemExit) as caught:
+        predict(tmp_path / "in", f"threads={threads}")
+    assert caught.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert "Traceback" not in "".join(lines)
+    for path in spoilt:
+        assert sum(str(path) in line and "replace or remove it" in line for line in lines) == 1
+    assert labels(tmp_path / "out").keys() == {"sound"}
 
 
 def test_a_full_disk(ckpt: str, refusal: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

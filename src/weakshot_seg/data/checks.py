@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.images import image_size, read_image
+from weakshot_seg.data.images import image_size, verify_image
 from weakshot_seg.data.label_files import BadFiles, LabelFormat, LabelledFile, Problem
 from weakshot_seg.data.parallel import in_parallel
 from weakshot_seg.data.source import LabelledImages
@@ -55,7 +55,7 @@ class Inspection:
         size: tuple[int, ...] = (0, 0)
         pixels = np.zeros(IGNORE + 1, dtype=np.int64)
         try:
-            size = read_image(file.image).shape[:2] if self.verify else image_size(file.image)
+            size = verify_image(file.image) if self.verify else image_size(file.image)
         except DataError as error:
             problems.append(Problem(file.image, str(error)))
         if file.labels is not None:

@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -27,7 +28,12 @@ UNREADABLE = (
     Image.DecompressionBombError,
 )
 """What Pillow raises for broken files."""
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+def is_file_or_link(path: Path) -> bool:
+    """A file, or a link to what is not there: that must be said, not skipped."""
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def read_image(path: Path, remedy: str = "replace or remove it and its mask") -> NDArray[np.uint8]:
@@ -79,6 +85,31 @@ def image_size(path: Path) -> tuple[int, int]:
             return (width, height) if turned else (height, width)
     except UNREADABLE as error:
         raise DataError(f"cannot read image {path} ({_reason(error)}): replace or remove it and its mask") from error
+
+
+def verify_image(path: Path) -> tuple[int, int]:
+    """Reads an image as :func:`read_image` does, and refuses JPEG files that end within their pixels.
+
+    A copy that broke off may hold zeros to its end, or an end marker: decoders fill up with grey and warn at most.
+    Pillow has no way to ask for the warning.
+
+    Returns:
+        Height and width, turned upright.
+
+    Raises:
+        DataError: see there.
+    """
+    height, width = read_image(path).shape[:2]
+    try:
+        content = path.read_bytes()
+        if content.startswith(JPEG):
+            simplejpeg.decode_jpeg(content, colorspace="GRAY", strict=True, min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:  # other warnings concern no pixels, as cameras' extra bytes
+        if "remature end" in str(error):
+            raise DataError(
+                f"image {path} ends before its pixels do ({error}): replace or remove it and its mask"
+            ) from None
+    return height, width
 
 
 def read_mask(path: Path) -> NDArray[np.uint8]:

@@ -8,6 +8,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from weakshot_seg.errors import DataError
+
 
 class LabelledImages(Protocol):
     """Images with label maps or tags. Raw dataset ids end here: inside there are only 0..K-1 and ``IGNORE`` = 255.
@@ -49,6 +51,22 @@ class TaggedImages(LabelledImages, Protocol):
     def by_tag(self) -> NDArray[np.bool_]:
         """The part of ``presence()`` that no label map shows: bool ``[len, K]``."""
         ...
+
+
+def load_pair(source: LabelledImages, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """What ``source.load(index)`` gives.
+
+    Raises:
+        DataError: image and label map differ in size: files can change after they were checked.
+    """
+    image, label_map = source.load(index)
+    if label_map is not None and label_map.shape != image.shape[:2]:
+        (height, width), (rows, columns) = image.shape[:2], label_map.shape
+        raise DataError(
+            f"the mask of {source.name(index)} is {columns}x{rows} but its image is {width}x{height}: resize the mask "
+            "(nearest neighbour) or replace it"
+        )
+    return image, label_map
 
 
 def tag_only_classes(source: LabelledImages) -> tuple[str, ...]:

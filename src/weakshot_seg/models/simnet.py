@@ -126,5 +126,5 @@ def _pairwise_sum(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _picture(pairs: Tensor) -> Tensor:
-    """``[B, P, R, C]`` -> ``[B, C, P, R]``, channels last in memory. Autograd copies views changed in place: ReLU first."""
+    """``[B, P, R, C]`` -> ``[B, C, P, R]``, channels last in memory. A view: autograd copies those changed in place."""
     return pairs.permute(0, 3, 1, 2)

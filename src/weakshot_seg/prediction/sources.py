@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from weakshot_seg.data.images import IMAGE_SUFFIXES
+from weakshot_seg.data.images import IMAGE_SUFFIXES, is_file_or_link
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.layout import is_result
 
@@ -107,7 +107,7 @@ def _kept(paths: Iterable[Path], folder: Path) -> dict[Path, Path]:
     return {
         path: folder
         for path in sorted(paths)
-        if path.suffix.lower() in known and not is_result(path) and path.is_file()
+        if path.suffix.lower() in known and not is_result(path) and is_file_or_link(path)
     }
 
 
