@@ -18,7 +18,7 @@ from hydra.errors import CompactHydraException, HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from weakshot_seg.config_check import check_settings
 from weakshot_seg.errors import StoppedBySignal, UserError
@@ -162,6 +162,8 @@ def mendable(error: BaseException) -> str | None:
                 "data.num_workers=0; resume=true goes on from the last checkpoint"
             )
     # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value: give one with {error.full_key}=..."
     if isinstance(error, OmegaConfBaseException):
         return _one_line(error)
     if isinstance(error, HydraException) and all(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from weakshot_seg.errors import ConfigError
 
@@ -21,19 +22,24 @@ HYDRAS = ("run", "sweep", "job")
 
 
 class Door(Callback):
-    """Hydra callback: :func:`check_raw` before Hydra makes a folder; one line on stderr and exit code 2."""
+    """Hydra callback: the checks below before Hydra makes a folder; one line on stderr and exit code 2."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """For a single run. Hydra turns other errors of a callback than SystemExit into warnings."""
-        try:
-            check_raw(config)
-        except ConfigError as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-            raise SystemExit(2) from None
+        """For a single run."""
+        self._refuse(config, check_raw, check_resolvable)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """For a sweep."""
-        self.on_run_start(config)
+        """For a sweep, whose jobs may run where other environment variables are set."""
+        self._refuse(config, check_raw)
+
+    @staticmethod
+    def _refuse(config: DictConfig, *checks: Callable[[DictConfig], None]) -> None:
+        try:
+            for check in checks:
+                check(config)
+        except ConfigError as error:  # Hydra turns other errors of a callback than SystemExit into warnings
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+            raise SystemExit(2) from None
 
 
 def check_raw(cfg: DictConfig) -> None:
@@ -63,6 +69,32 @@ def check_raw(cfg: DictConfig) -> None:
         for name in REFERENCE.findall(value):
             if not _exists(raw, name):
                 raise ConfigError(f"{key}={value!r} refers to {name}, which is no setting: correct the name")
+
+
+def check_resolvable(cfg: DictConfig) -> None:
+    """Refuses what cannot be resolved, as an environment variable that is not set. Those of Hydra are left to it.
+
+    Args:
+        cfg: all settings.
+
+    Raises:
+        ConfigError: naming the setting and the reason.
+    """
+    raw = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(raw, dict)
+    for key, value in _leaves({name: node for name, node in raw.items() if name != "hydra"}, ""):
+        if not isinstance(value, str) or "${" not in value:
+            continue
+        try:
+            OmegaConf.select(cfg, key)
+        except InterpolationToMissingValueError:  # whoever needs it says what is missing
+            continue
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0].split("resolving interpolation: ")[-1].strip('"')
+            if "HydraConfig" not in reason:  # ${hydra:...} is known later
+                raise ConfigError(
+                    f"{key}={value!r} cannot be resolved ({reason}): correct it; ${{oc.env:NAME,DEFAULT}} has a default"
+                ) from error
 
 
 def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:

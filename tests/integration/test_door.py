@@ -35,6 +35,27 @@ def test_references_to_nothing(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    {
+        "name=${oc.env:NOT_SET}": "Environment variable 'NOT_SET' not found",
+        "data.split_file=${oc.env:NOT_SET}/splits.json": "Environment variable 'NOT_SET' not found",
+        "data.novel_classes=[disc,'${oc.env:NOT_SET}']": "Environment variable 'NOT_SET' not found",
+        "name=${.nothing}": "Interpolation key 'nothing' not found",
+        "data.train.seed=${....nothing}": "",
+        "name=${nothing:1}": "Unsupported interpolation type nothing",
+        "name=${name}": "",
+    }.items(),
+)
+def test_what_cannot_be_resolved(
+    setting: str, reason: str, small: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    line = refusal(train.main, *small, setting)
+    assert line.startswith(f"error: {setting.split('=')[0]}")
+    assert f"cannot be resolved ({reason}" in line
+    assert not list(tmp_path.iterdir())
+
+
 def test_other_references_work(train: Callable[..., Path], tmp_path: Path) -> None:
     own = ("+side=x", "name=${side}-${hydra:runtime.choices.data}-${split}", "trainer.max_steps=1")
     assert (train(tmp_path, *own) / "metrics.json").is_file()
