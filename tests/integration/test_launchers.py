@@ -4,7 +4,10 @@ import csv
 import json
 import os
 import runpy
+import signal
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,6 +91,38 @@ def test_other_splits_are_trained_and_the_failed_one_later(
         [[0, 1], [2, 3]],
         [[0, 1], [2, 3]],
     ]
+
+
+def jobs_of(process: int) -> list[int]:
+    """The processes in which joblib runs the jobs of a sweep."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(pid) for pid in children if b"LokyProcess" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def test_a_sweep_of_which_a_job_was_killed_goes_on_when_resumed(
+    small: tuple[str, ...], few_scenes: tuple[str, ...], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "weakshot_seg.train", "-m", *small, *few_scenes, "split=1,2"]
+    command += ["hydra/launcher=parallel", "callbacks.last.every_n_steps=5", "trainer.val_check_interval=150"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("WANDB_SERVICE", None)
+    options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "stdout": subprocess.DEVNULL, "text": True}
+    folder = tmp_path / "outputs" / "synthetic"
+    with subprocess.Popen([*command, "trainer.max_steps=5000"], stderr=subprocess.PIPE, **options) as sweep:
+        while sweep.poll() is None and len(list(folder.glob("*/checkpoints/last.ckpt"))) < 2:
+            time.sleep(0.05)
+        os.kill(jobs_of(sweep.pid)[0], signal.SIGKILL)
+        _, printed = sweep.communicate(timeout=60)
+    assert sweep.returncode != 0
+    assert "SIGKILL" in printed
+    assert {run.state for run in find_runs([folder])} == {"killed"}
+    subprocess.run([*command, "trainer.max_steps=150", "resume=true"], check=True, stderr=subprocess.DEVNULL, **options)
+    assert [(run.split, run.state) for run in find_runs([folder])] == [(1, "finished"), (2, "finished")]
+    for run in ("split1", "split2"):
+        first, second = (logged_steps(path) for path in sorted((folder / run / "csv").iterdir()))
+        assert first[0] == 0
+        assert 5 <= second[0] <= first[-1] + 1  # nothing was begun anew
+        assert second[-1] == 149
 
 
 def test_sweep_goes_on_after_a_split_that_fails(tmp_path: Path) -> None:
