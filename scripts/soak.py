@@ -102,10 +102,11 @@ class Soak:
             time.sleep(1)
             if (step := last_step(steps)) is not None:
                 samples.append(self.look(process.pid, step))
+        ended = "ended by itself"
         if process.poll() is None:
+            ended = "asked to end" if number != signal.SIGKILL else "killed with workers" if with_workers else "killed"
             os.killpg(process.pid, number) if with_workers else process.send_signal(number)
         code = process.wait()
-        ended = "asked to end" if number != signal.SIGKILL else "killed with workers" if with_workers else "killed"
         if code != (-number if number == signal.SIGKILL else 128 + number):
             self.record.wrong.append(f"session {index} ended with exit code {code}: see console-{index}.txt")
         done = self.record.compare(steps)
@@ -193,7 +194,7 @@ def main() -> None:
     args.out.mkdir(parents=True)
     chance = random.Random(args.seed)
     soak = Soak(args.out, args.overrides, Record(args.save_every))
-    while soak.seconds < 60 * args.minutes:
+    while soak.seconds < 60 * args.minutes and not soak.record.wrong:
         soak.train(chance.uniform(*args.kill_after), signal.SIGKILL, with_workers=chance.random() < 0.5)
     soak.train(60 * args.calm, signal.SIGTERM)
     found = Summary.of(soak.record, args.out, soak.seconds / 60)

@@ -43,7 +43,7 @@ class Session:
 
     Attributes:
         pid: Of the process, and thereby of all that it started.
-        ended: How: "killed", "killed with workers" or "asked to end".
+        ended: How: "killed", "killed with workers", "asked to end" or "ended by itself".
         exit_code: Of the process.
         seconds: It lasted.
         started_from: Step of the checkpoint that it found, 0 if none.
@@ -205,9 +205,9 @@ class Summary:
         lost = [session.lost for session in killed]
         return cls(
             round(minutes, 1),
-            len(killed),
+            sum(session.ended.startswith("killed") for session in killed),
             sum(session.ended == "killed with workers" for session in killed),
-            sum(session.first_step is None for session in killed),
+            sum(session.first_step is None and session.ended.startswith("killed") for session in killed),
             steps,
             missing,
             record.repeated,
