@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from weakshot_seg import card, check, evaluate, predict, pseudo_label, train
 from weakshot_seg.config import conf_dir, mendable, shipped_settings
 from weakshot_seg.config_check import BUILT, check_settings
+from weakshot_seg.config_door import check_raw, check_resolvable
 from weakshot_seg.trainer import make_trainer
 
 Refusal = Callable[..., str]
@@ -40,6 +41,8 @@ WRONG: dict[str, Any] = {
     "list": [1, "x"],
     "empty list": [],
     "group": {"a": 1},
+    "reference": "${no.such}",
+    "variable": "${oc.env:NOT_SET}",
 }
 TINY = ("model.backbone.name=test_resnet", "model.backbone.pretrained=false")
 BASES: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -110,9 +113,12 @@ def told(path: Place, value: Any, message: str) -> bool:
 SHIPPED = cache(shipped_settings)
 
 
-def outcome(config: DictConfig, path: Place, entry: str) -> str:
+def outcome(config: DictConfig, path: Place, entry: str, door: bool = False) -> str:
     """``accepted`` or the line that the user sees; raises what would be a traceback."""
     try:
+        if door:  # concerns interpolations only
+            check_raw(config)
+            check_resolvable(config)
         check_settings(config, SHIPPED(entry))
         build(config, str(path[0]), entry)
     except Exception as error:
@@ -151,7 +157,7 @@ def test_wrong_values(base: str, seen: set[tuple[str, str]], tmp_path: Path, mon
         for kind, value in WRONG.items():
             try:
                 with changed(config, path, value):
-                    line = outcome(config, path, entry)
+                    line = outcome(config, path, entry, door="${" in str(value))
             except AssertionError as error:
                 failures.append(f"{path} {kind}: {error}")
                 continue
