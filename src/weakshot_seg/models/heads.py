@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weakshot_seg.models.cpu_layers import Linear
+
 
 class ProposalHead(nn.Module):
     """Linear classifier to K+1 classes (last = no object) and a 3-layer MLP to mask embeddings (method section 2).
@@ -17,8 +19,8 @@ class ProposalHead(nn.Module):
 
     def __init__(self, dim: int, num_classes: int, embedding_dim: int = 256) -> None:
         super().__init__()
-        self.classify = nn.Linear(dim, num_classes + 1)
-        self.mask_embed = nn.ModuleList([nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, embedding_dim)])
+        self.classify = Linear(dim, num_classes + 1)
+        self.mask_embed = nn.ModuleList([Linear(dim, dim), Linear(dim, dim), Linear(dim, embedding_dim)])
 
     def forward(self, proposals: Tensor) -> tuple[Tensor, Tensor]:
         """``[..., dim]`` -> (class logits ``[..., K+1]``, mask embeddings ``[..., C]``)."""

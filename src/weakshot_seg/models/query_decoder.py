@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weakshot_seg.models.cpu_layers import Dropout, Linear, MultiheadAttention
 from weakshot_seg.models.position import sine_position_embedding
 
 
@@ -73,12 +74,12 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
-        self.self_attention = nn.MultiheadAttention(dim, num_heads, dropout, batch_first=True)
-        self.cross_attention = nn.MultiheadAttention(dim, num_heads, dropout, batch_first=True)
-        self.linear1 = nn.Linear(dim, ffn_dim)
-        self.linear2 = nn.Linear(ffn_dim, dim)
+        self.self_attention = MultiheadAttention(dim, num_heads, dropout, batch_first=True)
+        self.cross_attention = MultiheadAttention(dim, num_heads, dropout, batch_first=True)
+        self.linear1 = Linear(dim, ffn_dim)
+        self.linear2 = Linear(ffn_dim, dim)
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
         self, target: Tensor, query_position: Tensor, keys: Tensor, values: Tensor, outside: Tensor | None = None
@@ -88,10 +89,10 @@ class DecoderLayer(nn.Module):
         Where ``outside`` (bool ``[B * heads, Q, hw]``) is True a proposal does not attend to the memory.
         """
         query = target + query_position
-        attended = self.self_attention(query, query, target, need_weights=False)[0]
+        attended = self.self_attention(query, query, target)[0]
         target = self.norm1(target + self.dropout(attended))
         query = target + query_position
-        attended = self.cross_attention(query, keys, values, need_weights=False, attn_mask=outside)[0]
+        attended = self.cross_attention(query, keys, values, attn_mask=outside)[0]
         target = self.norm2(target + self.dropout(attended))
         hidden = self.linear2(self.dropout(F.relu(self.linear1(target))))
         return self.norm3(target + self.dropout(hidden))
