@@ -102,6 +102,20 @@ def test_killed_at_random_moments(
     assert_same_run(tmp_path, undisturbed, metrics_of)
 
 
+@pytest.mark.parametrize("moment", ["validation_step", "on_validation_epoch_end", "on_fit_end"])
+def test_killed_in_the_last_validation_and_resumed_with_more_steps(
+    moment: str, settings: tuple[str, ...], train: Train, metrics_of: Metrics, tmp_path: Path
+) -> None:
+    constant = ("optim.power=0",)  # a schedule that does not depend on the number of steps
+    run = (*settings, *constant, f"hydra.run.dir={tmp_path}", "resume=true")
+    job = start(tmp_path, *run, "trainer.max_steps=4", fault=Signal(signal.SIGKILL, MODULE, moment, 1))
+    assert job.finish() == -signal.SIGKILL, job.output
+    assert state(tmp_path)["global_step"] == 4
+    job = start(tmp_path, *run)
+    assert job.finish() == 0, job.output
+    assert_same_run(tmp_path, train(tmp_path / "undisturbed", *EIGHT_STEPS, *constant), metrics_of)
+
+
 def test_asked_to_end(settings: tuple[str, ...], train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
     """Ctrl-C, SIGTERM and SIGUSR1 to all processes of the job, amid accumulated gradients and amid a validation."""
     accumulate = ("trainer.accumulate_grad_batches=2", "data.batch_size=2", "trainer.max_steps=5")

@@ -58,6 +58,9 @@ class LastCheckpoint(Checkpoint):
             self._stop.received = signal.SIGTERM
         self._saved_step = trainer.global_step
         self._keep_last = trainer.ckpt_path is not None and Path(trainer.ckpt_path) == self.path
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        if progress.current.ready < trainer.num_training_batches:
+            progress.is_last_batch = False  # it was, if max_steps is larger now; Lightning would run no batch, for ever
         self._make_up(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
