@@ -20,6 +20,7 @@ from weakshot_seg.hub.download import download, is_hub_id
 from weakshot_seg.hub.folder import NETWORK, SavedModel, read_folder
 from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.recipe import check_recipe
+from weakshot_seg.same_run import check_same_run
 from weakshot_seg.structures import ClassSplit
 
 log = logging.getLogger(__name__)
@@ -77,17 +78,6 @@ def read_model(source: str | Path) -> SavedModel:
         raise _unusable(path, error) from error
 
 
-def load_weights(module: WeakShotModule, path: Path) -> dict[str, Any]:
-    """Puts the weights of a checkpoint into ``module``; returns the checkpoint.
-
-    Raises:
-        ConfigError: see :func:`read_checkpoint`, or the weights have other names or shapes.
-    """
-    checkpoint = read_checkpoint(path)
-    _fill(module, checkpoint["state_dict"], path)
-    return checkpoint
-
-
 def load_last(module: WeakShotModule, directory: Path) -> Path | None:
     """Puts the weights to resume from into ``module``: of the newest checkpoint that can be read.
 
@@ -98,12 +88,16 @@ def load_last(module: WeakShotModule, directory: Path) -> Path | None:
         Which file it was; None if there is none.
 
     Raises:
-        ConfigError: see :func:`load_weights`, of the last file there is.
+        ConfigError: the last file there is is not one of ours, of another run (see
+            :func:`~weakshot_seg.same_run.check_same_run`), or its weights have other names or shapes.
+        BrokenCheckpointError: it cannot be read.
     """
     paths = [path for name in ("new", "last", "previous") if (path := directory / f"{name}.ckpt").is_file()]
     for path, other in zip_longest(paths, paths[1:]):
         try:
-            load_weights(module, path)
+            checkpoint = read_checkpoint(path)
+            check_same_run(checkpoint["weakshot_seg"], module.recipe, module.class_split, path)
+            _fill(module, checkpoint["state_dict"], path)
             return path
         except BrokenCheckpointError as error:
             if other is None:

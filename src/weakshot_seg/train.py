@@ -96,6 +96,11 @@ def train(cfg: DictConfig) -> float | None:
     )
     checkpoint = load_last(module, checkpoints) if cfg.resume else None  # refuses in one line what does not fit
     if cfg.resume and not checkpoint:
+        if (run_dir / "metrics.json").exists():
+            raise ConfigError(
+                f"resume=true, but {run_dir} has results and no checkpoint to go on from: a training would overwrite "
+                "them; leave out resume=true to train in a new folder"
+            )
         log.info("resume=true, but there is no checkpoint in %s: starting from the beginning", checkpoints)
     if not checkpoint and cfg.weights:
         start_from(module, cfg.weights)

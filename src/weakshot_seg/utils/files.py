@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")
+"""Name of a temporary file, with the number of its process."""
 
 
 @contextmanager
@@ -21,10 +25,31 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system has said so already
+            temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what processes killed amid :func:`replacing` left in and below ``folder``; none may be at work there."""
-    for file in folder.rglob(".*.tmp"):
-        file.unlink(missing_ok=True)
+    """Removes what processes killed amid :func:`replacing` left in and below ``folder``, but for runs further below.
+
+    Files of processes that live stay, and so does whatever only looks alike.
+    """
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not Path(place, name, ".lock").exists()]
+        for name in files:
+            left = LEFTOVER.fullmatch(name)
+            if left and (int(left[1]) == os.getpid() or not lives(int(left[1]))):
+                Path(place, name).unlink(missing_ok=True)
+
+
+def lives(process: int) -> bool:
+    """Whether a process of this machine runs; True where that cannot be asked."""
+    if os.name != "posix":  # elsewhere signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -26,7 +26,7 @@ def claim(folder: Path) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     if getattr(rank_zero_only, "rank", 0):  # Lightning sets it without declaring it
         return True
-    lock = _lock(folder.absolute())
+    lock = _lock(folder.resolve())
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -46,7 +46,7 @@ def run_lock(folder: Path) -> Iterator[None]:
             f"another process is training in {folder}: wait until it ends, or give this run a name of its own "
             "(name=NAME; in a sweep such as 'name=lr${optim.lr}')"
         )
-    lock = _lock(folder.absolute())
+    lock = _lock(folder.resolve())
     try:
         if lock.is_locked:
             remove_leftovers(folder)

@@ -1,0 +1,94 @@
+"""``resume=true`` goes on with the run of the folder, or says why it does not."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from weakshot_seg import train as training
+from weakshot_seg.utils.files import remove_leftovers
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """A copy of a finished run of four steps."""
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+@pytest.fixture
+def resumed(small: tuple[str, ...], few_scenes: tuple[str, ...], run: Path) -> tuple[str, ...]:
+    """Settings that resume it for two more steps."""
+    return (*small, *few_scenes, "resume=true", "trainer.max_steps=6", f"hydra.run.dir={run}")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    kept = ("checkpoints/", "metrics.json")
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if name.startswith(kept)}
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    {
+        "split=2": "novel classes: striped disc",
+        "data.novel_classes=[cross]": "novel classes: striped disc",
+        "supervision=full": "supervision: weakshot instead of full",
+        "seed=3": "seed: 0 instead of 3",
+        "data.label_scope=crop": "data.label_scope: image instead of crop",
+    }.items(),
+)
+def test_another_run_is_not_resumed(
+    setting: str, told: str, resumed: tuple[str, ...], run: Path, refusal: Refusal
+) -> None:
+    before = contents(run)
+    line = refusal(training.main, *resumed, setting)
+    assert f"resume=true, but {run}/checkpoints/last.ckpt was trained with other {told}" in line
+    assert f"weights={run}/checkpoints/last.ckpt" in line
+    assert contents(run) == before
+
+
+def test_other_settings_are_told(train: Callable[..., Path], run: Path) -> None:
+    train(run, "resume=true", "trainer.max_steps=5", "data.num_workers=1", "data.val.num_images=5")
+    assert "other settings" not in (run / "train.log").read_text()
+    train(run, "resume=true", "trainer.max_steps=6", "optim.lr=0.5", "data.batch_size=2")
+    told = "other settings than the run began with: data.batch_size=2 (was 4), optim.lr=0.5 (was 0.0015); the optimiser"
+    assert told in (run / "train.log").read_text()
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_results_without_checkpoints_are_not_overwritten(
+    best: bool, resumed: tuple[str, ...], run: Path, refusal: Refusal
+) -> None:
+    for path in (run / "checkpoints").iterdir():
+        if not (best and path.name == "best.ckpt"):
+            path.unlink()
+    before = contents(run)
+    assert f"resume=true, but {run} has results and no checkpoint" in refusal(training.main, *resumed)
+    assert contents(run) == before
+
+
+def test_only_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    dead, mine, other = ended.pid, os.getpid(), os.getppid()
+    left = [f".metrics.json.{dead}.tmp", f"pictures/.a.png.{dead}.tmp", f".status.json.{mine}.tmp"]
+    kept = [".notes.tmp", f"notes.{dead}.tmp", f".last.ckpt.{other}.tmp", f"other/.x.{dead}.tmp", "other/.lock"]
+    for name in [*left, *kept]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / f".folder.{dead}.tmp").mkdir()
+    remove_leftovers(tmp_path)
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
+
+
+def test_a_name_that_leads_elsewhere(
+    small: tuple[str, ...], few_scenes: tuple[str, ...], command: Callable[..., None], tmp_path: Path
+) -> None:
+    command(training.main, *small, *few_scenes, "name=a/../b", "trainer.max_steps=1", folder=tmp_path)
+    assert (tmp_path / "outputs" / "b" / "split1" / "metrics.json").is_file()
