@@ -26,6 +26,7 @@ from weakshot_seg.utils.run_lock import claim
 
 R = TypeVar("R")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
 def conf_dir() -> Path:
@@ -156,6 +157,8 @@ def mendable(error: BaseException) -> str | None:
             return (
                 f"{_one_line(cause)}: make room; files written before are complete, and resume=true goes on from them"
             )
+        if isinstance(cause, OSError) and cause.errno in NO_PLACE and cause.filename is not None:
+            return f"{cause.filename}: {cause.strerror}: choose another place, or give access to this one"
         if isinstance(cause, RuntimeError) and str(cause).startswith("DataLoader worker"):
             return (
                 f"{_one_line(cause)} Most often the memory is full: lower data.num_workers or data.batch_size, or set "

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
@@ -26,11 +30,11 @@ class Door(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """For a single run."""
-        self._refuse(config, check_raw, check_resolvable)
+        self._refuse(config, check_raw, check_resolvable, partial(check_writable, setting="hydra.run.dir"))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """For a sweep, whose jobs may run where other environment variables are set."""
-        self._refuse(config, check_raw)
+        self._refuse(config, check_raw, partial(check_writable, setting="hydra.sweep.dir"))
 
     @staticmethod
     def _refuse(config: DictConfig, *checks: Callable[[DictConfig], None]) -> None:
@@ -95,6 +99,39 @@ def check_resolvable(cfg: DictConfig) -> None:
                 raise ConfigError(
                     f"{key}={value!r} cannot be resolved ({reason}): correct it; ${{oc.env:NAME,DEFAULT}} has a default"
                 ) from error
+
+
+def check_writable(cfg: DictConfig, setting: str) -> None:
+    """Makes the output folder and tries it: Hydra's own errors would be tracebacks.
+
+    Args:
+        cfg: all settings.
+        setting: the one that names the folder.
+
+    Raises:
+        ConfigError: naming the folder and the reason.
+    """
+    if cfg.hydra.output_subdir is None:  # results go elsewhere
+        return
+    hydra, folder = HydraConfig.instance(), ""
+    before = hydra.cfg
+    try:
+        hydra.set_config(cfg)  # as Hydra does next; folders are named by ${hydra:...}
+        folder = str(OmegaConf.select(cfg, setting))
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+    except (OSError, OmegaConfBaseException) as error:
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, OSError):
+            reason = reason.__cause__ or reason.__context__
+        if reason is not None:  # else Hydra will say it
+            raise ConfigError(
+                f"nothing can be written to {reason.filename or folder} ({reason.strerror}): make room, or choose "
+                f"another place for the results ({setting}=DIR)"
+            ) from error
+    finally:
+        hydra.cfg = before
 
 
 def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:

@@ -13,6 +13,8 @@ from omegaconf import DictConfig
 from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.errors import ConfigError, UserError
 
+PRECISIONS = ("32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
+
 
 def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
     """Builds the trainer.
@@ -25,6 +27,9 @@ def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
         ConfigError: this machine has not the devices, or Lightning refuses the settings.
     """
     check_devices(settings.get("accelerator", "auto"), settings.get("devices", 1))
+    precision = str(settings.get("precision") or "32")
+    if precision not in PRECISIONS:  # others convert the batch: label maps are no numbers
+        raise ConfigError(f"trainer.precision={precision}: choose one of {', '.join(PRECISIONS)}")
     try:
         trainer: pl.Trainer = instantiate(settings, **options)
     except InstantiationException as error:

@@ -56,6 +56,38 @@ def test_what_cannot_be_resolved(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("setting", "place", "told"),
+    [
+        ("hydra.run.dir=file", "file", "File exists"),
+        ("hydra.run.dir=file/run", "file/run", "Not a directory"),
+        ("hydra.sweep.dir=file", "file", "Not a directory"),
+        (f"name={300 * 'x'}", 300 * "x", "File name too long"),
+    ],
+)
+def test_places_that_cannot_be_written(
+    setting: str, place: str, told: str, small: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("precious")
+    line = refusal(train.main, *small, setting)
+    assert f"nothing can be written to {place}" in line.replace("outputs/", "")
+    assert told in line
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_a_sweep_that_has_no_place(small: tuple[str, ...], refusal: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert "nothing can be written to file" in refusal(train.main, "-m", *small, "split=1,2", "hydra.sweep.dir=file")
+
+
+def test_results_of_other_commands_that_have_no_place(refusal: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    images = ("data.train.num_images=4", "data.val.num_images=2", "data.train.size=32")
+    line = refusal(check.main, *images, f"html={tmp_path}/file/page.html")
+    assert f"{tmp_path}/file" in line
+    assert "choose another place" in line
+
+
 def test_other_references_work(train: Callable[..., Path], tmp_path: Path) -> None:
     own = ("+side=x", "name=${side}-${hydra:runtime.choices.data}-${split}", "trainer.max_steps=1")
     assert (train(tmp_path, *own) / "metrics.json").is_file()

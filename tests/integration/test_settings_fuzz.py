@@ -202,6 +202,7 @@ HOLES: dict[str, tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] 
     "text for a number": (train.main, ("optim.lr=fast",), ("optim.lr='fast'", "a number")),
     "one class as text": (train.main, ("data.novel_classes=disc",), ("data.novel_classes='disc'", "a list")),
     "yes for true": (train.main, ("resume=maybe",), ("resume='maybe'", "true or false")),
+    "double precision": (train.main, ("trainer.precision=64",), ("trainer.precision=64", "bf16-mixed")),
     "no accelerator": (train.main, ("trainer.accelerator=abacus",), ("trainer", "abacus")),
     "no group at all": (train.main, ("~optim",), ("optim",)),
     "missing checkpoint": (pseudo_label.main, ("out=labels",), ("ckpt",)),
