@@ -294,7 +294,7 @@ def _described(hint: Any) -> Iterator[str]:
         elif inspect.isclass(origin) and issubclass(origin, Mapping):
             yield "a group of settings"
         elif inspect.isclass(origin) and issubclass(origin, Iterable):
-            yield "a list"
+            yield "a list of texts (quote numbers: ['3'])" if str in arguments else "a list"
         else:
             yield f"something with a _target_ ({getattr(origin, '__name__', origin)})"
 
