@@ -201,7 +201,7 @@ HOLES: dict[str, tuple[Callable[[], object], tuple[str, ...], tuple[str, ...]]] 
     "a split file": (train.main, ("data.split_file=nowhere.json",), ("nowhere.json", "data.split_file")),
     "text for a number": (train.main, ("optim.lr=fast",), ("optim.lr='fast'", "a number")),
     "one class as text": (train.main, ("data.novel_classes=disc",), ("data.novel_classes='disc'", "a list")),
-    "a number for a name": (train.main, ("data.novel_classes=[3]",), ("data.novel_classes=[3]", "quote numbers: ['3']")),
+    "numbers for names": (train.main, ("data.novel_classes=[3]",), ("data.novel_classes=[3]", "quote numbers: ['3']")),
     "yes for true": (train.main, ("resume=maybe",), ("resume='maybe'", "true or false")),
     "double precision": (train.main, ("trainer.precision=64",), ("trainer.precision=64", "bf16-mixed")),
     "no accelerator": (train.main, ("trainer.accelerator=abacus",), ("trainer", "abacus")),
