@@ -124,6 +124,9 @@ def test_masks_of_one_channel(tmp_path: Path, mode: str) -> None:
     ("content", "file"),
     [
         ("sky\ngrass\ncat\n\n", "names.txt"),
+        ("\ufeffsky\ngrass\ncat\n", "classes.txt"),  # a byte order mark
+        ('\ufeff["sky", "grass", "cat"]', "classes.json"),
+        ('{"sky": 0.0, "cat": 2.0, "grass": 1.0}', "classes.json"),
         ('["sky", "grass", "cat"]', "classes.json"),
         ('{"names": ["sky", "grass", "cat"]}', "classes.json"),
         ('{"0": "sky", "2": "cat", "1": "grass"}', "classes.json"),
@@ -143,7 +146,7 @@ def test_masks_of_one_channel(tmp_path: Path, mode: str) -> None:
 def test_layouts_of_class_names(make_folder: MakeFolder, content: str, file: str) -> None:
     root = make_folder()
     (root / "classes.txt").unlink()
-    (root / file).write_text(content)
+    (root / file).write_text(content, "utf8")
     for given in (None, file, root / file, ["sky", "grass", "cat"]):
         assert read(root, class_names=given).class_names == ("sky", "grass", "cat")
 
@@ -164,6 +167,17 @@ def test_missing_class_names(make_folder: MakeFolder) -> None:
         ('{"classes": [{"id": 1, "name": "a"}, {"id": 255, "name": "b"}]}', "ids in"),
         ('{"-1": "a"}', "are [-1]: give every class an id of its own, 0 to 254"),
         ('{"categories": [{"name": "a"}]}', "cannot read class names from"),
+        (
+            '[{"id": 0.5, "name": "a"}, {"id": 1.7, "name": "b"}]',
+            "bad.json (ValueError: the id 0.5 is no whole number): ",
+        ),
+        ('{"a": 0, "b": 1.7}', "the id 1.7 is no whole number"),
+        ('{"a": 0, "b": Infinity}', "the id inf is no whole number"),
+        ('{"a": 0, "b": true}', "the id True is no whole number"),
+        ('{"zero": "a"}', "the id 'zero' is no whole number"),
+        ('{"0": "a", "0": "b", "1": "c"}', "bad.json (ValueError: the key '0' is given twice): write a text file"),
+        ('[{"id": 0, "id": 1, "name": "a"}]', "the key 'id' is given twice"),
+        ("[" * 100_000, "bad.json (RecursionError: "),
         ('["a", "b", "a"]', "names the class 'a' twice"),
         ('["a", ""]', "class 1 of"),
         ('["a", 3]', "class 1 of"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from weakshot_seg.errors import DataError
@@ -61,21 +62,49 @@ def unknown_class(name: str, names: Sequence[str]) -> str:
 def _parse(path: Path) -> list[tuple[int, object]]:
     """Pairs of id and name."""
     try:
-        text = path.read_text("utf8")
+        text = path.read_text("utf-8-sig")  # Windows' editors write a mark first: it is no part of a name
         if path.suffix.lower() != ".json":
             return list(enumerate(line.strip() for line in text.rstrip().splitlines()))
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=_without_doubles)
         key = next(
             (key for key in LISTS if isinstance(content, dict) and isinstance(content.get(key), list | dict)), None
         )
         content = content if key is None else content[key]
         if isinstance(content, dict):
-            return [(v, k) if type(v) is int else (int(k), v) for k, v in content.items()]
+            return [(_id(v), k) if isinstance(v, int | float) else (_id(k), v) for k, v in content.items()]
         if content and isinstance(content[0], dict):
-            return [(int(entry["id"]), entry["name"]) for entry in content]
+            return [(_id(entry["id"]), entry["name"]) for entry in content]
         return list(enumerate(content))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"cannot read class names from {path} ({type(error).__name__}: {error}): {REMEDY}") from error
+
+
+def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON.
+
+    Raises:
+        ValueError: a key is given twice, of which Python would take the last.
+    """
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is given twice")
+    return content
+
+
+def _id(value: object) -> int:
+    """The id that JSON writes as a number, or as a key.
+
+    Raises:
+        ValueError: it is no whole number.
+    """
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            number = int(value)
+            if isinstance(value, str) or number == value:
+                return number
+    raise ValueError(f"the id {value!r} is no whole number")
 
 
 def _valid(classes: list[tuple[int, object]], origin: str) -> dict[int, str]:
