@@ -81,6 +81,20 @@ def test_sub_folders_and_other_files(make_folder: MakeFolder) -> None:
     assert [source.name(i) for i in range(3)] == ["more/photo0", "photo1", "photo2"]
 
 
+def test_linked_folders(make_folder: MakeFolder) -> None:
+    root = make_folder()
+    for kind, suffix in (("images", "jpg"), ("annotations", "png")):
+        folder = root / kind / "training"
+        (root / f"other {kind}").mkdir()
+        (folder / f"photo0.{suffix}").rename(root / f"other {kind}/photo0.{suffix}")
+        (folder / "more").symlink_to(root / f"other {kind}")
+        (root / f"other {kind}/loop").symlink_to(folder)
+        (folder / ".hidden").symlink_to(root / f"other {kind}")
+    source = read(root)
+    assert [source.name(i) for i in range(len(source))] == ["more/photo0", "photo1", "photo2"]
+    source.load(0)
+
+
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA", "I;16"])
 def test_images_of_any_mode_become_rgb(tmp_path: Path, mode: str) -> None:
     grey = np.random.default_rng(0).integers(256, size=(5, 7), dtype=np.uint8)

@@ -59,6 +59,25 @@ def test_a_folder_with_folders(root: Path, find: Find) -> None:
     assert list(found) == sorted(found)
 
 
+def test_linked_folders(root: Path, tmp_path: Path, find: Find) -> None:
+    before = find(root)
+    touch(tmp_path / "other" / "x.jpg")
+    for link, target in {
+        "aaa": root / "deep",  # is found where it lies
+        "deep/loop": root,
+        "linked": tmp_path / "other",
+        "twice": tmp_path / "other",
+        ".hidden": tmp_path / "other",
+        "nowhere": tmp_path / "nowhere",
+    }.items():
+        (root / link).symlink_to(target)
+    (tmp_path / "other" / "back").symlink_to(tmp_path / "in")
+    found = find(root)
+    assert found == before | {"in/linked/x.jpg": "linked/x"}
+    assert list(found) == sorted(found)
+    assert find("-", listed=os.fsencode(root)) == found
+
+
 def test_patterns(root: Path, find: Find) -> None:
     assert find(f"{root}/*.jpg") == {"in/a.jpg": "a"}
     assert find(f"{root}/**/*.jpg") == {"in/a.jpg": "a", "in/deep/a.jpg": "deep/a"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.images import IMAGE_SUFFIXES, is_file_or_link
+from weakshot_seg.data.images import IMAGE_SUFFIXES, files_below
 from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
@@ -202,8 +202,8 @@ def _by_name(folder: Path, suffixes: Iterable[str], what: str) -> tuple[dict[str
         )
     files: dict[str, Path] = {}
     problems = []
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in suffixes or path.name.startswith(".") or not is_file_or_link(path):
+    for path in files_below(folder):
+        if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name in files:

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from weakshot_seg.data.images import IMAGE_SUFFIXES, is_file_or_link
+from weakshot_seg.data.images import IMAGE_SUFFIXES, files_below, is_file_or_link
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.layout import is_result
 
@@ -96,10 +96,7 @@ def _listed(file: BinaryIO) -> dict[Path, Path]:
 
 
 def _in_folder(folder: Path) -> dict[Path, Path]:
-    visible = (
-        path for path in folder.rglob("*") if not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    return _kept(visible, folder)
+    return _kept((path for path in files_below(folder) if not path.name.startswith(".")), folder)
 
 
 def _kept(paths: Iterable[Path], folder: Path) -> dict[Path, Path]:
