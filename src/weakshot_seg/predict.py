@@ -36,7 +36,7 @@ def main(cfg: DictConfig) -> None:
     resize = module.recipe["data"]["val_transform"]
     origin = Origin(str(cfg.ckpt), weights_digest(module.model), plain(cfg.inference), resize)
     scores = score_names(_several(cfg.scores), segmenter.class_names)
-    results = Results(out, origin, segmenter.split, scores, cfg.overlay_size, cfg.overwrite)
+    results = Results(out, origin, segmenter.split, items, scores, cfg.overlay_size, cfg.overwrite)
     images, videos = ([item for item in items if item.is_video == wanted] for wanted in (False, True))
     failures = predict_images(segmenter, images, results, cfg.batch_size, cfg.threads)
     failures += predict_videos(segmenter, videos, results, settings, cfg.batch_size, cfg.threads)

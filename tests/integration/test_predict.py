@@ -312,6 +312,30 @@ def test_results_of_others_are_not_replaced(
     assert labels(tmp_path / "out")["a"].shape == (20, 20)
 
 
+def test_no_results_of_another_model_remain(
+    predict: Predict, eager: Path, refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    for name in ("a", "b", "a/c"):
+        photo(tmp_path / "in" / f"{name}.png")
+    predict(tmp_path / "in")
+    before = written(tmp_path / "out")
+    other, out = f"ckpt={eager}", f"out={tmp_path}/out"
+    for source, left in (("in/a.png", "a/c"), ("[in/a.png,in/a/c.png]", "b")):
+        source = source.replace("in/", f"{tmp_path}/in/")
+        line = refusal(main, other, f"source={source}", out, "overwrite=true")
+        assert f"does not replace, such as {tmp_path}/out/classes/{left}.json: name another folder" in line
+    assert written(tmp_path / "out") == before
+    (tmp_path / "in" / "b.png").write_bytes(b"broken")
+    with pytest.raises(SystemExit):
+        predict(tmp_path / "in", other, "overwrite=true")
+    assert {name.rpartition(".")[0] for name in written(tmp_path / "out")} == {
+        "predictions",
+        *(f"{kind}/{name}" for kind in ("labels", "overlays", "classes") for name in ("a", "a/c")),
+    }
+    (tmp_path / "in" / "b.png").unlink()
+    predict(tmp_path / "in" / "a.png", other, "overwrite=true")  # of one model any part may be replaced
+
+
 def test_results_within_the_source(predict: Predict, tmp_path: Path) -> None:
     for folder in ("in", "same"):
         photo(tmp_path / folder / "a.png")

@@ -178,3 +178,11 @@ def test_without_pyav_the_extra_is_named(
     assert caught.value.code == 1
     assert "pip install 'weakshot-seg[video]'" in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "out" / "labels" / "photo.png").exists()
+
+
+def test_no_frames_of_another_inference_remain(predict: Callable[..., None], video: Path, tmp_path: Path) -> None:
+    predict("video_labels=true")
+    video.write_bytes(b"broken")
+    with pytest.raises(SystemExit):
+        predict("inference=sliding", "overwrite=true")
+    assert [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()] == ["predictions.json"]

@@ -16,3 +16,8 @@ ABOUT = "predictions.json"
 def is_result(path: Path) -> bool:
     """Whether a file lies in a folder of results, of this call or of another."""
     return any(folder.name in KINDS and (folder.parent / ABOUT).exists() for folder in path.parents)
+
+
+def frame_name(video: str, number: int) -> str:
+    """Name of the results of a frame, from that of its video."""
+    return f"{video}/{number:06d}"

@@ -14,8 +14,8 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 import numpy as np
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.prediction.layout import ABOUT, KINDS
-from weakshot_seg.prediction.record import Origin, Record, write_json
+from weakshot_seg.prediction.layout import ABOUT, KINDS, frame_name
+from weakshot_seg.prediction.record import Origin, Record, VideoRecord, write_json
 from weakshot_seg.prediction.sources import Item
 from weakshot_seg.segmentation import Segmentation
 from weakshot_seg.structures import ClassSplit
@@ -30,12 +30,14 @@ class Results:
         out: folder, made if absent.
         origin: what predicts them.
         split: its classes.
+        items: what the call predicts.
         scores: names of the classes whose scores are wanted.
         overlay_size: longer edge of the overlays in pixels at most; 0: no overlays.
         overwrite: everything is predicted anew.
 
     Raises:
-        ConfigError: the folder holds results of something else (unless ``overwrite``), or cannot be written.
+        ConfigError: the folder holds results of something else (with ``overwrite``: some that are not of ``items``), or
+            cannot be written.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Results:
         out: Path,
         origin: Origin,
         split: ClassSplit,
+        items: Sequence[Item],
         scores: Sequence[str] = (),
         overlay_size: int = 1024,
         overwrite: bool = False,
@@ -53,8 +56,11 @@ class Results:
             raise ConfigError(f"overlay_size={overlay_size} must be positive, or 0 for no overlays")
         self.out, self.origin, self.scores = out, origin, list(scores)
         self.overlay_size, self.overwrite = overlay_size, overwrite
-        if self._mark_of_folder() != origin.mark:
+        mark = self._mark_of_folder()
+        if mark != origin.mark:
             with self.writing():
+                if mark is not None:
+                    self._remove_others({item.name for item in items})
                 write_json(out / ABOUT, asdict(origin) | {"classes": _legend(split)})
 
     def path(self, kind: str, name: str, suffix: str | None = None) -> Path:
@@ -136,6 +142,33 @@ class Results:
                 f"out={self.out}: cannot write {what} ({error.strerror or error}): make room or name another folder; "
                 "what is finished is kept"
             ) from error
+
+    def _remove_others(self, replaced: set[str]) -> None:
+        """Removes what something else predicted: a broken image or an interruption must not leave it under new names.
+
+        Raises:
+            ConfigError: the call would not replace all of it. Nothing has been removed then.
+        """
+        names: list[str] = []
+        for path in sorted((self.out / "classes").rglob("*.json")):
+            name = path.relative_to(self.out / "classes").with_suffix("").as_posix()
+            video, record = VideoRecord.read(path), Record.read(path)
+            frames = video.frames if video else [record] if record else []
+            if all(frame.model == self.origin.mark for frame in frames):
+                continue
+            # frames of an interrupted call are replaced with their video
+            owner = name if record is None or record.frame is None else name.rpartition("/")[0]
+            if owner not in replaced:
+                raise ConfigError(
+                    f"out={self.out} holds results of another model or inference that this call does not replace, such "
+                    f"as {path}: name another folder, remove this one, or predict all of its images again"
+                )
+            names += [frame_name(name, frame.frame or 0) for frame in frames] if video else []
+            names.append(name)
+        for name in names:
+            for kind in KINDS:  # the classes last: what has them is known to be there
+                self.path(kind, name).unlink(missing_ok=True)
+            self.path("overlays", name, ".mp4").unlink(missing_ok=True)
 
     def _mark_of_folder(self) -> str | None:
         path = self.out / ABOUT

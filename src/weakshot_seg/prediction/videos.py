@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from weakshot_seg.data.images import read_mask
 from weakshot_seg.errors import ConfigError, DataError
+from weakshot_seg.prediction.layout import frame_name
 from weakshot_seg.prediction.record import Record, VideoRecord, write_json
 from weakshot_seg.prediction.results import Results, older
 from weakshot_seg.prediction.sources import Item
@@ -117,7 +118,7 @@ def _predict_video(
 
         def unfinished() -> Iterator[tuple[tuple[Item, float], Pixels]]:
             for frame in read_frames(item.path, settings.every):
-                part = Item(item.path, _frame_name(item, frame.number), frame.number)
+                part = Item(item.path, frame_name(item.name, frame.number), frame.number)
                 record = Record.read(results.path("classes", part.name)) if results.finished(part) else None
                 if record:
                     done.append(record)
@@ -140,7 +141,7 @@ def _predict_video(
         listed = {area.class_id for record in done for area in record.classes if area.share >= LISTED_SHARE}
 
         def draw(frame: Frame) -> tuple[float, Image.Image]:
-            labels = read_mask(results.path("labels", _frame_name(item, frame.number)))
+            labels = read_mask(results.path("labels", frame_name(item.name, frame.number)))
             names, novel = segmenter.split.names, segmenter.split.novel
             picture = labelled_overlay(frame.pixels, labels, names, novel, largest=results.overlay_size, listed=listed)
             return frame.seconds, picture
@@ -164,8 +165,4 @@ def _remove(results: Results, kind: str, item: Item, frames: Sequence[Record]) -
 
 
 def _names(item: Item, frames: Sequence[Record]) -> list[str]:
-    return [_frame_name(item, frame.frame or 0) for frame in frames]
-
-
-def _frame_name(item: Item, number: int) -> str:
-    return f"{item.name}/{number:06d}"
+    return [frame_name(item.name, frame.frame or 0) for frame in frames]
