@@ -143,7 +143,8 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
             own that it was trained with.
 
     Raises:
-        ConfigError: see :func:`~weakshot_seg.recipe.check_recipe`, or the weights do not fit their recipe.
+        ConfigError: see :func:`~weakshot_seg.recipe.check_recipe`, or the recipe has a wrong value, or the weights do
+            not fit it.
     """
     try:
         recipe = deepcopy(saved.recipe)
@@ -154,7 +155,12 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
     except (KeyError, TypeError, AttributeError) as error:
         raise _unusable(source, error) from error
     check_recipe(recipe, source, allow_targets)
-    module = build_module(recipe, saved.class_split)
+    try:
+        module = build_module(recipe, saved.class_split)
+        if not callable(instantiate(recipe["data"]["val_transform"])):  # later its mistakes would not name the file
+            raise ValueError("data.val_transform is no transform")
+    except Exception as error:  # whatever a wrong value makes the parts of the model raise
+        raise _unusable(source, error) from error
     training = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(NETWORK)}
     _fill(module, training | saved.state, source)
     module.trained_steps = saved.step
@@ -187,8 +193,8 @@ def weights_digest(network: nn.Module) -> str:
 
 
 def _unusable(source: str | Path, error: Exception) -> ConfigError:
-    reason = f"{type(error).__name__}: {error}"
-    return ConfigError(f"ckpt={source} has a recipe that cannot be used ({reason}); train again")
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return ConfigError(f"ckpt={source} has a recipe that cannot be used ({reason}); write it again, or train again")
 
 
 def _fill(module: WeakShotModule, state: dict[str, Tensor], source: str | Path) -> None:

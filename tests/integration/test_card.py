@@ -244,6 +244,41 @@ def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
         assert str(tmp_path / name) in line
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (["novel"], [200], "novel class ids must be distinct and in 0..15, got [200]"),
+        (["novel"], [0.5], "novel one of their ids"),
+        (["novel"], None, "was not written by weakshot_seg.card, or changed since ("),
+        (["class_names"], [1, 2], "class_names must be a list of names"),
+        (["step"], "abc", "step is 'abc', which is no whole number"),
+        (["format"], "9", "format is '9', which is no whole number"),
+        (["recipe"], None, "has a recipe that cannot be used"),
+        (["recipe", "data", "val_transform"], None, "has a recipe that cannot be used"),
+        (["recipe", "data", "val_transform", "short_edge"], "wide", "has a recipe that cannot be used"),
+        (["recipe", "data", "val_transform"], {"a": 1}, "data.val_transform is no transform"),
+        (["recipe", "model", "num_heads"], "many", "has a recipe that cannot be used"),
+        ([], "nested", "cannot be read"),
+    ],
+)
+def test_spoilt_settings_of_a_folder(
+    path: list[str], value: object, expected: str, folder: Path, refusal: Refusal, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(folder, tmp_path / "model"))
+    config = json.loads((model / "config.json").read_text())
+    if path:
+        node = config
+        for key in path[:-1]:
+            node = node[key]
+        assert path[-1] in node
+        node[path[-1]] = value
+    (model / "config.json").write_text(json.dumps(config) if path else "[" * 100_000)
+    (tmp_path / "photo.png").write_bytes(b"")
+    line = refusal(predict.main, f"ckpt={model}", f"source={tmp_path}/photo.png")
+    assert expected in line
+    assert str(model) in line
+
+
 @pytest.mark.parametrize("target", ["os.system", "weakshot_seg.config.os.system", "hydra.utils.get_object"])
 def test_a_model_of_the_hub_calls_nothing_of_its_own(
     target: str, hub: list[str], folder: Path, refusal: Refusal, tmp_path: Path

@@ -105,15 +105,36 @@ def read_folder(folder: Path) -> SavedModel:
         state = load_file(folder / WEIGHTS)
     except OSError as error:
         raise ConfigError(f"{folder} is no model folder: {error}; weakshot_seg.card writes one") from error
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ConfigError(f"{folder} cannot be read ({error}): download or write it again") from error
     try:
-        if config["format"] > FORMAT:
+        version, step = _whole(config, "format"), _whole(config, "step")
+        if version > FORMAT:
             raise ConfigError(f"{folder} was written by weakshot_seg {config['weakshot_seg']}: install a newer version")
-        split = ClassSplit(tuple(config["class_names"]), tuple(config["novel"]))
-        return SavedModel(config["recipe"], split, state, int(config["step"]))
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"{folder / CONFIG} was not written by weakshot_seg.card ({error!r} is missing)") from error
+        names, novel = config["class_names"], config["novel"]
+        if not all(isinstance(name, str) for name in names) or any(type(number) is not int for number in novel):
+            raise ValueError("class_names must be a list of names, novel one of their ids")
+        return SavedModel(config["recipe"], ClassSplit(tuple(names), tuple(novel)), state, step)
+    except ConfigError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ConfigError(
+            f"{folder / CONFIG} was not written by weakshot_seg.card, or changed since ({reason}): "
+            "download or write it again"
+        ) from error
+
+
+def _whole(config: dict[str, Any], key: str) -> int:
+    """A whole number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = config[key]
+    if type(value) is not int:
+        raise ValueError(f"{key} is {value!r}, which is no whole number")
+    return value
 
 
 def public_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
