@@ -208,7 +208,7 @@ def test_bad_class_names(make_folder: MakeFolder, content: str, message: str) ->
 def test_missing_folders(make_folder: MakeFolder, tmp_path: Path) -> None:
     assert failure(tmp_path / "nowhere").endswith("nowhere does not exist: set data.root")
     root = make_folder()
-    with pytest.raises(DataError, match=r"the folder .*images/train does not exist"):
+    with pytest.raises(DataError, match=r"the folder .*images/train does not exist: .*data\.train_annotations"):
         FolderImages(root, "images/train", "annotations/training")
     (root / "empty").mkdir()
     with pytest.raises(DataError, match=r"there are no images in .*empty"):

@@ -147,6 +147,17 @@ def test_batches_know_which_images_have_masks(tagged: Path) -> None:
             assert tags[SKY] == (name == "photo2")
 
 
+@pytest.mark.parametrize("kind", ["broken link", "folder"])
+def test_tags_that_cannot_be_read_are_not_ignored(kind: str, tagged: Path) -> None:
+    (tagged / "tags.csv").unlink()
+    if kind == "folder":
+        (tagged / "tags.csv").mkdir()
+    else:
+        (tagged / "tags.csv").symlink_to(tagged / "nowhere.csv")
+    with pytest.raises(DataError, match=r"cannot read the tags .*tags\.csv .*save it as CSV"):
+        data_of(tagged).setup()
+
+
 def test_the_split_does_not_depend_on_what_is_read_first(tagged: Path) -> None:
     for split in (1, 2, 3):
         data = data_of(tagged, split=split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -58,7 +59,7 @@ class FromDisk:
             verify=verify,
         )
         root = Path(root).expanduser()
-        if tags is None and (root / TAGS).is_file():
+        if tags is None and os.path.lexists(root / TAGS):  # a broken link or a folder is an error when it is read
             tags = TAGS
         train = partial(folder, images=train_images, annotations=train_annotations, tags=tags)
         val_masks = val_annotations if (root / val_annotations).is_dir() else None

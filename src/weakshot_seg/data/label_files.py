@@ -198,7 +198,8 @@ def _by_name(folder: Path, suffixes: Iterable[str], what: str) -> tuple[dict[str
     """The files of a folder by path without suffix, and those whose name is taken."""
     if not folder.is_dir():
         raise DataError(
-            f"the folder {folder.absolute()} does not exist: create it, or set the paths in data.train and data.val"
+            f"the folder {folder.absolute()} does not exist: create it, or name another one "
+            "(data.train_images, data.train_annotations, data.val_images, data.val_annotations)"
         )
     files: dict[str, Path] = {}
     problems = []
