@@ -48,12 +48,13 @@ def report(folders: Sequence[Path], out: Path, pictures: int = 1) -> None:
     labels = pseudo_label_table(runs)
     tables = [*short, score_table(summary.groups), *([labels] if labels else [])]
     with replacing(out.with_name(f"{out.name}.html")) as page:
-        page.write_text(report_page(summary, runs, pictures), encoding="utf-8")
+        page.write_text(report_page(summary, runs, pictures), "utf-8", "backslashreplace")
     with replacing(out.with_name(f"{out.name}.md")) as text:
-        text.write_text("\n\n".join(["# Runs", *map(markdown, tables)]) + "\n", encoding="utf-8")
+        text.write_text("\n\n".join(["# Runs", *map(markdown, tables)]) + "\n", "utf-8", "backslashreplace")
     with replacing(out.with_name(f"{out.name}.csv")) as table:
         write_csv(table, summary)
-    print("\n\n".join(map(markdown, short)))
+    # file names in errors need not be valid UTF-8
+    print("\n\n".join(map(markdown, short)).encode("utf-8", "backslashreplace").decode())
     print(f"\nreport: {out.absolute()}.html, .md, .csv")
 
 

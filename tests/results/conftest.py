@@ -52,7 +52,7 @@ def write_run(tmp_path: Path) -> Write:
         (folder / "metrics.json").write_text(json.dumps({**content, **facts}))
         if overrides is not None:
             (folder / ".hydra").mkdir()
-            (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {text}\n" for text in overrides))
+            (folder / ".hydra" / "overrides.yaml").write_text("".join(f"- {text}\n" for text in overrides) or "[]")
             (folder / ".hydra" / "config.yaml").write_text(
                 f"name: ${{x}}\ntrainer:\n  max_steps: {max_steps}\nloss:\n  without: {list(without)}\n"
             )

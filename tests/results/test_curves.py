@@ -31,6 +31,14 @@ def test_a_resumed_session_replaces_what_it_did_again(tmp_path: Path) -> None:
     assert [a.tolist() for a in curves["val/miou"]] == [[19], [7.5]]
 
 
+def test_what_is_no_number_is_skipped(tmp_path: Path) -> None:
+    write_log(tmp_path, 0, "step,train/loss\n9,5.0\ninf,4.0\n19,1e300\n29,3.0\n")
+    (tmp_path / "csv" / "version_0").rename(tmp_path / "csv" / "version_1")
+    write_log(tmp_path, 0, "step,train/loss\n1,7.0\n")
+    (tmp_path / "csv" / "version_0").rename(tmp_path / "csv" / "version_x")  # a copy of the user's
+    assert [a.tolist() for a in read_curves(tmp_path)["train/loss"]] == [[9, 29], [5, 3]]
+
+
 def test_a_run_without_logs_has_no_curves(tmp_path: Path) -> None:
     assert read_curves(tmp_path) == {}
 

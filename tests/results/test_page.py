@@ -1,6 +1,10 @@
 """The files of a report: markup in names stays text, and what is shown is what was measured."""
 
 import csv
+import json
+import os
+import struct
+import zlib
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,8 +17,22 @@ from weakshot_seg import report
 from weakshot_seg.results.page import BASE, NOVEL, class_bars
 from weakshot_seg.results.runs import find_runs
 from weakshot_seg.results.summary import summarise
+from weakshot_seg.utils.run_status import recorded
 
 Write = Callable[..., Path]
+TOY = {"name": "toy", "split": 1, "seed": 0, "stage": "first", "supervision": "weakshot"}
+MANIFEST = dict.fromkeys(("checkpoint", "weights", "class_names", "novel_classes", "inference", "val_transform"), "")
+MANIFEST |= dict.fromkeys(("step", "split", "num_images"), 1)
+LABELS = "manifest.json cannot be read"
+HUGE = b"\x89PNG\r\n\x1a\n" + b"".join(
+    struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)),
+        (b"IDAT", b""),
+        (b"IEND", b""),
+    )
+)
+"""A PNG file that says it has 3.6 gigapixels."""
 EVIL = "<script>alert('x')</script>&\"|`"
 
 
@@ -129,6 +147,43 @@ def test_panels_of_runs_without_ranks_and_broken_pictures(write_run: Write, tmp_
     page = (tmp_path / "out.html").read_text()
     assert page.count("<img") == 1
     assert "01_y.png cannot be read" in page
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("image_scores.csv", b"image,miou,panel\nx,xx,ranked/best_1.png\n", "run: image_scores.csv cannot be read"),
+        ("image_scores.csv", b"image,panel\nx,ranked/best_1.png\n", "run: image_scores.csv cannot be read"),
+        ("ranked/best_1.png", HUGE, "best_1.png cannot be read"),
+        ("csv/version_0/metrics.csv", b"step,train/loss\n1,2\n\xff\xfe\x00", "run: csv cannot be read"),
+        ("csv/version_0/metrics.csv", b"step\n1," + b"9" * 200_000, "run: csv cannot be read"),
+        ("pseudo_labels/manifest.json", json.dumps(MANIFEST | {"quality": {"novel_iou": "x"}}).encode(), LABELS),
+        ("pseudo_labels/manifest.json", json.dumps(MANIFEST | {"agreement": [1]}).encode(), LABELS),
+        ("pseudo_labels/manifest.json", b"[" * 100_000, LABELS),
+    ],
+)
+def test_a_damaged_extra_is_left_out_with_a_remark(
+    file: str, content: bytes, told: str, write_run: Write, tmp_path: Path
+) -> None:
+    folder = write_run("run", {"a": 50.0, "b": 20.0}, ("b",))
+    scores = b"image,miou,panel\nx,50,ranked/best_1.png\n"
+    log = b"step,train/loss\n1,2\n"
+    for name, whole in {"image_scores.csv": scores, "csv/version_0/metrics.csv": log, file: content}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(whole)
+    report.main([str(folder), "--out", str(tmp_path / "out")])
+    page = "".join(Elements((tmp_path / "out.html").read_text()).text)
+    assert told in page
+    assert "1 of 1 runs are finished" in page
+
+
+def test_names_that_are_no_unicode_are_shown(write_run: Write, tmp_path: Path) -> None:
+    with pytest.raises(OSError), recorded(tmp_path / "run", **TOY):
+        write_run("run", {"a": 50.0}, ())
+        raise OSError(os.fsdecode(b"caf\xe9.jpg"))
+    report.main([str(tmp_path / "run"), "--out", str(tmp_path / "out")])
+    for ending in ("html", "md", "csv"):
+        assert "udce9.jpg" in (tmp_path / f"out.{ending}").read_text()
 
 
 def test_the_method_is_open_and_its_bounds_are_folded(write_run: Write, tmp_path: Path) -> None:

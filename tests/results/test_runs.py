@@ -1,6 +1,7 @@
 """Runs are found and read in whatever state they were left."""
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,7 +87,10 @@ def test_runs_without_a_status_are_judged_by_their_steps(write_run: Write, tmp_p
     assert only(tmp_path).state == "finished"
 
 
-@pytest.mark.parametrize("content", ["", '{"name": "toy", "cla', "[1, 2]", '{"name": "toy"}', '{"classes": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", '{"name": "toy", "cla', "[1, 2]", '{"name": "toy"}', '{"classes": 3}', "[" * 100_000 + "]" * 100_000],
+)
 def test_unreadable_metrics(content: str, tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text(content)
     run = only(tmp_path)
@@ -128,8 +132,59 @@ def test_folders_without_runs_are_refused(tmp_path: Path) -> None:
         find_runs([tmp_path / "nothing"])
 
 
-def test_metrics_of_numbers_that_are_words(write_run: Write, tmp_path: Path) -> None:
-    folder = write_run("run", IOU, ("b",))
-    content = json.loads((folder / "metrics.json").read_text())
-    (folder / "metrics.json").write_text(json.dumps({**content, "miou": "high"}))
-    assert "could not convert string to float: 'high'" in (only(tmp_path).reason or "")
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"miou": "high"}, "could not convert string to float: 'high'"),
+        ({"miou": float("inf")}, "inf is no percentage"),
+        ({"step": float("inf")}, "OverflowError"),
+        ({"classes": []}, "no classes"),
+    ],
+)
+def test_metrics_of_numbers_that_are_none(
+    wrong: dict[str, object], told: str, write_run: Write, tmp_path: Path
+) -> None:
+    write_run("run", IOU, ("b",), **wrong)
+    assert told in (only(tmp_path).reason or "")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ({"state": "running", "pid": "abc"}, "TypeError: pid is str"),
+        ({"state": "running", "pid": 10**30}, "ValueError: no process has the number"),
+        ({"state": ["x"]}, "TypeError: state is list"),
+        ({"state": "lost"}, "ValueError: state lost is unknown"),
+        ({"error": 5}, "TypeError: error is int"),
+        ({"state": None}, "TypeError: state is NoneType"),
+        ("[" * 100_000, "RecursionError"),
+        ("", "JSONDecodeError"),
+    ],
+)
+def test_a_run_with_a_damaged_status_is_not_finished(
+    content: dict[str, object] | str, told: str, write_run: Write, tmp_path: Path
+) -> None:
+    whole = {"state": "finished", **TOY, "host": socket.gethostname()}
+    file = write_run("run", IOU, ("b",)) / "status.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(whole | content))
+    run = only(tmp_path)
+    assert (run.state, run.result, run.name) == ("unfinished", None, "toy")
+    assert (run.reason or "").startswith(f"status.json cannot be read ({told}")
+    with pytest.raises(KeyError), recorded(run.folder, **TOY):
+        file.write_text("{")  # the error is told all the same
+        raise KeyError
+    assert only(tmp_path).state == "failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("config", b"trainer: 3"), ("config", b"\xff\xfe"), ("config", b"- 1"), ("overrides", b"a: [")],
+)
+def test_a_run_with_damaged_settings_is_not_finished(
+    name: str, content: bytes, write_run: Write, tmp_path: Path
+) -> None:
+    folder = write_run("run", IOU, ("b",), ())
+    (folder / ".hydra" / f"{name}.yaml").write_bytes(content)
+    run = only(tmp_path)
+    assert (run.state, run.result) == ("unfinished", None)
+    assert f"{name}.yaml cannot be read" in (run.reason or "")

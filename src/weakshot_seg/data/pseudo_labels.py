@@ -21,6 +21,7 @@ from weakshot_seg.data.source import TaggedImages
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.damage import DAMAGE
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.tables import first_few
 
@@ -77,7 +78,7 @@ class Manifest:
         path = folder / "manifest.json"
         try:
             return cls(**json.loads(path.read_text("utf8")))
-        except (OSError, ValueError, TypeError) as error:
+        except DAMAGE as error:
             raise DataError(
                 f"{folder} holds no pseudo-labels ({path.name}: {type(error).__name__}): make them with "
                 f"python -m weakshot_seg.pseudo_label ckpt=... out={folder}"

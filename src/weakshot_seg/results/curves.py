@@ -17,15 +17,22 @@ Curve = tuple[FloatArray, FloatArray]
 """Steps and values, each float ``[n]``."""
 BINS = 150
 """Points of a line at most: what was logged more often is averaged."""
+LARGEST = float(np.finfo(np.float32).max)
+"""What a training can log at most, so that sums and axes are finite too."""
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
     """All columns of the logs of a run by name; a resumed session replaces what was logged from its first step on.
 
     Cells that are no finite numbers are left out.
+
+    Raises:
+        Exception: a log is damaged; one of :data:`~weakshot_seg.utils.damage.DAMAGE`.
     """
     values: dict[str, dict[int, float]] = defaultdict(dict)
-    for path in sorted(folder.glob("csv/version_*/metrics.csv"), key=lambda p: int(p.parent.name.split("_")[1])):
+    sessions = {path.parent.name.removeprefix("version_"): path for path in folder.glob("csv/version_*/metrics.csv")}
+    for number in sorted(filter(str.isdecimal, sessions), key=int):  # others are copies of the user's
+        path = sessions[number]
         session = _read(path)
         start = min((step for cells in session.values() for step in cells), default=0)
         for known in values.values():
@@ -46,14 +53,14 @@ def _read(path: Path) -> dict[str, dict[int, float]]:
         for row in csv.DictReader(file):
             try:
                 step = int(float(row["step"] or ""))
-            except (KeyError, ValueError):
+            except (KeyError, ValueError, OverflowError):
                 continue  # the last line of a killed run
             for name, cell in row.items():
                 try:
                     number = float(cell)
                 except (TypeError, ValueError):
                     continue
-                if name not in ("step", "epoch") and np.isfinite(number):
+                if name not in ("step", "epoch") and abs(number) < LARGEST:
                     values[name][step] = number
     return values
 

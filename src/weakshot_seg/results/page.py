@@ -9,6 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from weakshot_seg.data.images import read_image
+from weakshot_seg.errors import DataError
 from weakshot_seg.results.curves import Curve, mean_line, names_of, read_curves
 from weakshot_seg.results.runs import Run
 from weakshot_seg.results.summary import Group, Score, Spread, Summary
@@ -22,6 +24,7 @@ from weakshot_seg.results.tables import (
 )
 from weakshot_seg.utils import html
 from weakshot_seg.utils.charts import COLOURS, Bar, bar_chart, line_chart
+from weakshot_seg.utils.damage import noting_damage
 
 BASE, NOVEL = "#7aa6d6", "#d6336c"
 PICTURE_WIDTH = 1000
@@ -121,7 +124,8 @@ def class_bars(scores: Sequence[Score]) -> Iterator[Bar]:
 
 
 def _curves(groups: Sequence[Group]) -> Iterator[str]:
-    read = [[read_curves(run.folder) for run in group.runs if not run.evaluated] for group in groups]
+    remarks: list[str] = []
+    read = [[_read_curves(run, remarks) for run in group.runs if not run.evaluated] for group in groups]
     everything = [curves for group in read for curves in group]
     others = ("train/pairs/", "train/weighted/", "train/grad_norm", "train/skipped_steps")
     losses = names_of(everything, "train/", others)
@@ -140,6 +144,17 @@ def _curves(groups: Sequence[Group]) -> Iterator[str]:
             yield f'<h2>{escape(title)}</h2>{key}<div class="charts">{"".join(charts)}</div>'
     if everything:
         yield html.note("Over optimiser steps: the mean over the runs of a group, and the range they span.")
+    yield from map(html.note, remarks)
+
+
+def _read_curves(run: Run, remarks: list[str]) -> dict[str, Curve]:
+    """The curves of a run, none if a log is damaged."""
+    curves: dict[str, Curve] = {}
+    damage: list[str] = []
+    with noting_damage(run.folder / "csv", damage):
+        curves = read_curves(run.folder)
+    remarks += [f"{run.title}: {remark}" for remark in damage]
+    return curves
 
 
 def _chart(
@@ -167,27 +182,34 @@ def _pictures(groups: Sequence[Group], count: int) -> Iterator[str]:
 
 def _figures(run: Run, count: int) -> Iterator[str]:
     """Ranked panels of a run; the first panels if it has no ranks."""
-    for path, caption in _panels(run.folder, count):
+    remarks: list[str] = []
+    panels: list[tuple[Path, str]] = []
+    with noting_damage(scores := run.folder / "image_scores.csv", remarks):
+        panels = _ranked(scores, count)
+    yield from (html.note(f"{run.title}: {remark}") for remark in remarks)
+    pictures = sorted(run.folder.glob("pictures/*.png"))[:count]
+    for path, caption in panels or [(path, f"validation image {path.stem}") for path in pictures]:
         try:
-            with Image.open(path) as file:
-                picture = file.convert("RGB")
-        except (OSError, ValueError):
+            picture = Image.fromarray(read_image(path))
+        except DataError:
             yield html.note(f"{path} cannot be read")
             continue
         picture.thumbnail((PICTURE_WIDTH, 4 * PICTURE_WIDTH))
         yield html.figure(picture, f"{run.title}: {caption}")
 
 
-def _panels(folder: Path, count: int) -> list[tuple[Path, str]]:
-    try:
-        with (folder / "image_scores.csv").open(encoding="utf-8", newline="") as file:
-            shown = {Path(row["panel"]).name: row for row in csv.DictReader(file) if row.get("panel")}
-    except (OSError, ValueError):
-        shown = {}
-    wanted = [f"{rank}_{number}.png" for rank in ("best", "median", "worst") for number in range(1, count + 1)]
-    ranked = [(folder / "ranked" / name, shown[name]) for name in wanted if name in shown]
-    if ranked:
-        return [
-            (path, f"{path.stem.split('_')[0]}, mIoU {float(row['miou']):.1f}: {row['image']}") for path, row in ranked
-        ]
-    return [(path, f"validation image {path.stem}") for path in sorted(folder.glob("pictures/*.png"))[:count]]
+def _ranked(scores: Path, count: int) -> list[tuple[Path, str]]:
+    """Files and captions of the ranked panels; none without ``scores``. Raises what :func:`noting_damage` notes."""
+    if not scores.exists():
+        return []
+    with scores.open(encoding="utf-8", newline="") as file:
+        shown = {Path(row["panel"]).name: row for row in csv.DictReader(file) if row.get("panel")}
+    wanted = [f"{rank}_{number}" for rank in ("best", "median", "worst") for number in range(1, count + 1)]
+    ranked = [(name, shown[f"{name}.png"]) for name in wanted if f"{name}.png" in shown]
+    return [
+        (
+            scores.parent / "ranked" / f"{name}.png",
+            f"{name.split('_')[0]}, mIoU {float(row['miou']):.1f}: {row['image']}",
+        )
+        for name, row in ranked
+    ]

@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from weakshot_seg.errors import DataError
+from weakshot_seg.utils.damage import noting_damage
 from weakshot_seg.utils.run_status import RunStatus
 
 MARKS = ("metrics.json", "status.json", ".hydra", "checkpoints", "console.txt")
@@ -21,6 +22,7 @@ INNER = {".hydra", "checkpoints", "csv", "pictures", "ranked", "pseudo_labels", 
 FACTS = ("name", "split", "seed", "stage", "supervision")
 """Which run it is, in ``status.json`` and ``metrics.json``."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+T = TypeVar("T", dict[str, Any], list[Any])
 
 
 @dataclass(frozen=True)
@@ -120,41 +122,43 @@ def _run_folders(top: Path) -> Iterator[Path]:
 
 
 def read_run(folder: Path, title: str) -> Run:
-    """A run and how it ended: as ``status.json`` says, else by the number of steps."""
-    status = RunStatus.read(folder)
+    """A run and how it ended: as ``status.json`` and the number of steps say; damaged files are among the reasons."""
+    problems: list[str] = []
+    status, config, overrides, steps, result = None, dict[str, Any](), list[Any](), None, None
+    with noting_damage(folder / "status.json", problems):
+        status = RunStatus.read(folder)
     home = folder if (folder / ".hydra").is_dir() or folder.name != "retrain" else folder.parent  # of its settings
-    config, overrides = _yaml(home / ".hydra" / "config.yaml"), _yaml(home / ".hydra" / "overrides.yaml")
-    config = config if isinstance(config, dict) else {}
-    settings = dict(_setting(str(text)) for text in overrides) if isinstance(overrides, list) else {}
+    with noting_damage(path := home / ".hydra" / "config.yaml", problems):
+        config = _yaml(path, dict)
+        steps = (config.get("trainer") or {}).get("max_steps")
+    with noting_damage(path := home / ".hydra" / "overrides.yaml", problems):
+        overrides = _yaml(path, list)
+    settings = dict(_setting(str(text)) for text in overrides)
     evaluated = "ckpt" in config
     facts: dict[str, Any] = {key: getattr(status, key, None) for key in FACTS}
     if status is None and "trainer" in config:  # stopped before it could tell; interpolated names are unknown
         facts = {key: config.get(key) for key in facts}
-    result = None
-    try:
-        content = json.loads((folder / "metrics.json").read_text("utf-8"))
-        result = _result(content)
-        facts = {key: content.get(key) for key in facts}
-        problem = None
-    except FileNotFoundError:
-        problem = "no metrics.json"
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        problem = f"metrics.json cannot be read ({type(error).__name__}: {' '.join(str(error).split())})"
-    steps = (config.get("trainer") or {}).get("max_steps")
+    if (path := folder / "metrics.json").exists():
+        with noting_damage(path, problems):
+            content = json.loads(path.read_text("utf-8"))
+            result = _result(content)
+            facts = {key: content.get(key) for key in facts}
+    else:
+        problems.append("no metrics.json")
     if result and not evaluated and status is None and isinstance(steps, int) and result.step < steps:
-        problem = f"stopped after step {result.step} of {steps}"
-    state, reason = _state(status, problem, folder)
-    name = facts["name"]
+        problems.append(f"stopped after step {result.step} of {steps}")
+    state, reason = _state(status, "; ".join(problems) or None, folder)
+    name = _text(facts["name"])
     return Run(
         folder=folder,
         title=title,
         state=state,
         reason=reason,
-        name=name if isinstance(name, str) and "${" not in name else None,
+        name=name if name and "${" not in name else None,
         split=_integer(facts["split"]),
         seed=_integer(facts["seed"]),
-        stage=facts["stage"],
-        supervision=facts["supervision"],
+        stage=_text(facts["stage"]),
+        supervision=_text(facts["supervision"]),
         evaluated=evaluated,
         settings=settings,
         without=_left_out(config, settings),
@@ -178,11 +182,13 @@ def _state(status: RunStatus | None, problem: str | None, folder: Path) -> tuple
 
 
 def _result(content: dict[str, Any]) -> Result:
-    """Checks and types ``metrics.json``."""
+    """Checks and types ``metrics.json``; raises what :func:`noting_damage` notes."""
     novel = set(content["novel_classes"])
     classes = tuple(ClassScore(str(c["name"]), c["name"] in novel, _number(c["iou"])) for c in content["classes"])
+    if not classes:
+        raise ValueError("no classes")
     means = {key: _number(content[key]) for key in ("base_iou", "novel_iou", "miou", "harmonic_iou")}
-    scope = content.get("label_scope")
+    scope = _text(content.get("label_scope"))
     return Result(scope, int(content["step"]), float(content["seconds"]), classes=classes, **means)
 
 
@@ -201,11 +207,14 @@ def _last_line(folder: Path) -> str | None:
     return None
 
 
-def _yaml(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text("utf-8"), LOADER)
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
+def _yaml(path: Path, kind: type[T]) -> T:
+    """The content of a file, empty without one; raises what :func:`noting_damage` notes."""
+    if not path.exists():
+        return kind()
+    content = yaml.load(path.read_text("utf-8"), LOADER)
+    if not isinstance(content, kind):
+        raise TypeError(f"{type(content).__name__} instead of {kind.__name__}")
+    return content
 
 
 def _setting(override: str) -> tuple[str, str]:
@@ -223,7 +232,14 @@ def _left_out(config: dict[str, Any], settings: dict[str, str]) -> frozenset[str
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    number = None if value is None else float(value)
+    if number is not None and not 0 <= number <= 101:  # rounding may exceed 100
+        raise ValueError(f"{number} is no percentage")
+    return number
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _integer(value: Any) -> int | None:

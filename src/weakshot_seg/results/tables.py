@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weakshot_seg.data.pseudo_labels import Manifest
-from weakshot_seg.errors import DataError
 from weakshot_seg.results.gains import find_gains
 from weakshot_seg.results.runs import Run
 from weakshot_seg.results.summary import Group, Spread, Summary
+from weakshot_seg.utils.damage import DAMAGE
 from weakshot_seg.utils.tables import Table
 
 IOUS = ("base IoU", "novel IoU", "all IoU", "harmonic IoU", "novel / full %")
@@ -65,22 +65,24 @@ def pseudo_label_table(runs: Sequence[Run]) -> Table | None:
         if not (folder / "manifest.json").exists():
             continue
         try:
-            manifest = Manifest.read(folder)
-        except DataError:
-            rows.append((run.title, "cannot be read", *["-"] * 6))
-            continue
-        known, quality = manifest.agreement or {}, manifest.quality or {}
-        numbers = (known.get(key) for key in ("base_accuracy", "tag_precision", "tags_found", "labelled"))
-        state = "complete" if manifest.complete else "unfinished"
-        count = str(manifest.num_images)
-        rows.append((run.title, state, count, number_text(quality.get("novel_iou")), *map(number_text, numbers)))
+            rows.append((run.title, *_label_cells(Manifest.read(folder))))
+        except DAMAGE:
+            rows.append((run.title, "manifest.json cannot be read", *["-"] * 6))
     head = ("", "", "images", "novel IoU", "base accuracy", "tag precision", "tags found", "pixels labelled")
     return Table("Pseudo-labels", (head, *rows), "<<" + ">" * 6) if rows else None
 
 
+def _label_cells(manifest: Manifest) -> tuple[str, ...]:
+    """State, number of images and quality; raises one of :data:`DAMAGE` for what are no numbers."""
+    known, quality = manifest.agreement or {}, manifest.quality or {}
+    numbers = (known.get(key) for key in ("base_accuracy", "tag_precision", "tags_found", "labelled"))
+    state = "complete" if manifest.complete else "unfinished"
+    return state, str(manifest.num_images), number_text(quality.get("novel_iou")), *map(number_text, numbers)
+
+
 def write_csv(path: Path, summary: Summary) -> None:
     """One row for each score, full precision, and one for each problem."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.writer(file)
         head = ("group", "run", "state", "reason", "split", "seed", "base_iou", "novel_iou", "miou", "harmonic_iou")
         table.writerow((*head, "novel_share", "reference", "step", "seconds"))

@@ -8,13 +8,14 @@ import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pytorch_lightning.utilities import rank_zero_only
 
+from weakshot_seg.utils.damage import noting_damage
 from weakshot_seg.utils.files import replacing
 
 State = Literal["running", "finished", "failed", "interrupted"]
@@ -54,11 +55,27 @@ class RunStatus:
 
     @classmethod
     def read(cls, folder: Path) -> RunStatus | None:
-        """The status of a run; None if the folder has none, or one that cannot be read."""
+        """The status of a run; None if the folder has none.
+
+        Raises:
+            Exception: the file is damaged; one of :data:`~weakshot_seg.utils.damage.DAMAGE`.
+        """
         try:
-            return cls(**json.loads((folder / "status.json").read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
+            status = cls(**json.loads((folder / "status.json").read_text("utf-8")))
+        except FileNotFoundError:
             return None
+        status._check()
+        return status
+
+    def _check(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int if field.type == "int" else str) and value is not field.default:
+                raise TypeError(f"{field.name} is {type(value).__name__}")
+        if self.state not in get_args(State):
+            raise ValueError(f"state {self.state} is unknown")
+        if not 0 <= self.pid < 2**31:  # the system takes no others
+            raise ValueError(f"no process has the number {self.pid}")
 
     def write(self, folder: Path) -> None:
         """Writes ``status.json``, whole or not at all."""
@@ -93,7 +110,9 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
     try:
         yield
     except Exception as error:
-        before = RunStatus.read(folder)
+        before = None
+        with noting_damage(folder / "status.json", []):  # then it is replaced
+            before = RunStatus.read(folder)
         if before is None or before.state != "failed":
             text = " ".join(str(error).split())
             line = f"{type(error).__name__}: {text}" if text else type(error).__name__
