@@ -188,3 +188,10 @@ def test_a_run_with_damaged_settings_is_not_finished(
     run = only(tmp_path)
     assert (run.state, run.result) == ("unfinished", None)
     assert f"{name}.yaml cannot be read" in (run.reason or "")
+
+
+def test_a_training_that_lightning_cut_short_is_not_finished(write_run: Write, tmp_path: Path) -> None:
+    with recorded(tmp_path / "run", **TOY):
+        write_run("run", IOU, ("b",), ("+trainer.max_time=00:00:01:00",), max_steps=250)
+    run = only(tmp_path)
+    assert (run.state, run.result, run.reason) == ("unfinished", None, "stopped after step 100 of 250")

@@ -145,7 +145,7 @@ def read_run(folder: Path, title: str) -> Run:
             facts = {key: content.get(key) for key in facts}
     else:
         problems.append("no metrics.json")
-    if result and not evaluated and status is None and isinstance(steps, int) and result.step < steps:
+    if result and not evaluated and isinstance(steps, int) and result.step < steps:  # Lightning calls it finished
         problems.append(f"stopped after step {result.step} of {steps}")
     state, reason = _state(status, "; ".join(problems) or None, folder)
     name = _text(facts["name"])
