@@ -53,7 +53,7 @@ KNOWN_TO = {
     "h5py": {"data/matlab.py"},
     "onnx": {"exporting/formats.py"},
     "onnxruntime": {"exporting/formats.py"},
-    "yaml": {"results/runs.py"},
+    "yaml": {"results/runs.py", "utils/damage.py"},
     "filelock": {"data/label_cache.py", "utils/run_lock.py"},
     "hydra": {"entry", "config.py", "config_check.py", "config_door.py"},
     "omegaconf": {"entry", "config.py", "config_check.py", "config_door.py"},

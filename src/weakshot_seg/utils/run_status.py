@@ -16,7 +16,7 @@ from typing import Literal, get_args
 from pytorch_lightning.utilities import rank_zero_only
 
 from weakshot_seg.utils.damage import noting_damage
-from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.files import lives, replacing
 
 State = Literal["running", "finished", "failed", "interrupted"]
 
@@ -85,15 +85,7 @@ class RunStatus:
     @property
     def was_killed(self) -> bool:
         """It says "running", but was started on this machine and its process is gone."""
-        if self.state != "running" or self.host != socket.gethostname():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except PermissionError:
-            pass
-        return False
+        return self.state == "running" and self.host == socket.gethostname() and not lives(self.pid)
 
 
 @contextmanager
