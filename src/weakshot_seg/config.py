@@ -155,7 +155,8 @@ def mendable(error: BaseException) -> str | None:
             return _one_line(cause)
         if isinstance(cause, OSError) and cause.errno in NO_SPACE:
             return (
-                f"{_one_line(cause)}: make room; files written before are complete, and resume=true goes on from them"
+                f"{_one_line(cause)}: make room; files written before are complete, and with resume=true a training "
+                "goes on from them"
             )
         if isinstance(cause, OSError) and cause.errno in NO_PLACE and cause.filename is not None:
             return f"{cause.filename}: {cause.strerror}: choose another place, or give access to this one"
@@ -164,9 +165,9 @@ def mendable(error: BaseException) -> str | None:
                 f"{_one_line(cause)} Most often the memory is full: lower data.num_workers or data.batch_size, or set "
                 "data.num_workers=0; resume=true goes on from the last checkpoint"
             )
-    # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value: give one with {error.full_key}=..."
+    # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
     if isinstance(error, OmegaConfBaseException):
         return _one_line(error)
     if isinstance(error, HydraException) and all(

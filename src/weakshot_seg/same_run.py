@@ -42,14 +42,10 @@ def check_same_run(saved: Mapping[str, Any], recipe: Mapping[str, Any], split: C
     fixed += [("class names", trained.names, split.names), ("novel classes", trained.novel_names, split.novel_names)]
     for what, old, new in fixed:
         if old != new:
-            told = [
-                first_few([name for name in mine if name not in others], 5) if isinstance(mine, tuple) else mine
-                for mine, others in ((old, new), (new, old))
-            ]
             raise ConfigError(
-                f"resume=true, but {path} was trained with other {what}: {told[0]} instead of {told[1]}; resume with "
-                f"the settings of that run, give this one a name of its own (name=...), or start from its weights with "
-                f"weights={path}"
+                f"resume=true, but {path} was trained with other {what}: {_apart(old, new)} instead of "
+                f"{_apart(new, old)}; resume with the settings of that run, give this one a name of its own "
+                f"(name=...), or start from its weights with weights={path}"
             )
     other = [
         f"{key}={now.get(key)} (was {before.get(key)})"
@@ -63,6 +59,11 @@ def check_same_run(saved: Mapping[str, Any], recipe: Mapping[str, Any], split: C
             "resume=true with other settings than the run began with: %s; the optimiser keeps those it had",
             first_few(other, 5),
         )
+
+
+def _apart(value: Any, other: Any) -> Any:
+    """A value for a message; of names those that the other has not."""
+    return first_few([name for name in value if name not in other], 5) if isinstance(value, tuple) else value
 
 
 def _flat(node: Mapping[str, Any], key: str = "") -> dict[str, Any]:

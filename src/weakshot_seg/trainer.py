@@ -14,6 +14,7 @@ from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.errors import ConfigError, UserError
 
 PRECISIONS = ("32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
+"""Those of Lightning that leave the batch as it is: the others would convert label maps, too."""
 
 
 def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
@@ -24,11 +25,12 @@ def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
         **options: more arguments.
 
     Raises:
-        ConfigError: this machine has not the devices, or Lightning refuses the settings.
+        ConfigError: this machine has not the devices, the precision is none of :data:`PRECISIONS`, or Lightning refuses
+            the settings.
     """
     check_devices(settings.get("accelerator", "auto"), settings.get("devices", 1))
     precision = str(settings.get("precision") or "32")
-    if precision not in PRECISIONS:  # others convert the batch: label maps are no numbers
+    if precision not in PRECISIONS:
         raise ConfigError(f"trainer.precision={precision}: choose one of {', '.join(PRECISIONS)}")
     try:
         trainer: pl.Trainer = instantiate(settings, **options)

@@ -70,13 +70,13 @@ def test_attention(masked: bool) -> None:
     if mask is not None:
         mask[..., 0] = False
 
-    def run(forward: type[nn.MultiheadAttention], **options: bool) -> tuple[Tensor, ...]:
+    def run(forward: type[nn.MultiheadAttention]) -> tuple[Tensor, ...]:
         inputs = [x.clone().requires_grad_() for x in (query, key, value)]
-        y, weights = forward.forward(layer, *inputs, attn_mask=mask, **options)
+        y, weights = forward.forward(layer, *inputs, need_weights=False, attn_mask=mask)
         assert weights is None
         return y, *torch.autograd.grad(y.square().sum(), (*inputs, *layer.parameters()))
 
-    for ours, theirs in zip(run(MultiheadAttention), run(nn.MultiheadAttention, need_weights=False), strict=True):
+    for ours, theirs in zip(run(MultiheadAttention), run(nn.MultiheadAttention), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -89,7 +89,7 @@ def test_attention_drops_its_weights() -> None:
             parameter.zero_()
         layer.in_proj_bias[8:] = 1  # of the values
         layer.out_proj.weight.copy_(torch.eye(4))
-    attended = layer(torch.randn(50, 20, 4), torch.randn(50, 40, 4), torch.randn(50, 40, 4))[0]
+    attended = layer(torch.randn(50, 20, 4), torch.randn(50, 40, 4), torch.randn(50, 40, 4), need_weights=False)[0]
     assert attended.mean().item() == pytest.approx(1, abs=0.01)
     expected = math.sqrt(0.3 / 0.7 / 40)
     assert attended.std().item() == pytest.approx(expected, rel=0.05)

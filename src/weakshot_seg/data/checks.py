@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from weakshot_seg.data.images import image_size, verify_image
 from weakshot_seg.data.label_files import BadFiles, LabelFormat, LabelledFile, Problem
 from weakshot_seg.data.parallel import in_parallel
-from weakshot_seg.data.source import LabelledImages
+from weakshot_seg.data.source import LabelledImages, of_other_size
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
@@ -75,10 +75,7 @@ class Inspection:
     ) -> list[Problem]:
         problems: list[str] = []
         if size not in ((0, 0), shape):
-            problems.append(
-                f"mask {path} is {shape[1]}x{shape[0]} but its image is {size[1]}x{size[0]}: resize the mask (nearest "
-                "neighbour) or replace it"
-            )
+            problems.append(of_other_size(f"mask {path}", shape, size))
         ids = self.labels.ids
         unknown = np.flatnonzero((pixels > 0) & ~ids.known)
         if len(unknown):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from weakshot_seg.data.source import LabelledImages, load_pair
+from weakshot_seg.data.source import LabelledImages, load_labelled
 from weakshot_seg.structures import IGNORE, EvalBatch
 from weakshot_seg.utils.padding import pad_batch
 
@@ -57,7 +57,7 @@ class EvalDataset(Dataset[EvalSample]):
 
     def __getitem__(self, index: int) -> EvalSample:
         original = index % len(self._source)
-        image, truth = load_pair(self._source, original)
+        image, truth = load_labelled(self._source, original)
         if truth is None or index != original:
             truth = np.full(image.shape[:2], IGNORE, dtype=np.uint8)
         pixels = np.ascontiguousarray(self._transform(image).transpose(2, 0, 1))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
-from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -31,31 +29,6 @@ UNREADABLE = (
 )
 """What Pillow raises for broken files."""
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
-
-
-def is_file_or_link(path: Path) -> bool:
-    """A file, or a link to what is not there: that must be said, not skipped."""
-    return path.is_file() or (path.is_symlink() and not path.exists())
-
-
-def files_below(folder: Path) -> list[Path]:
-    """All files below a folder, sorted, and links to what is not there; hidden folders (``.name``) are left out.
-
-    Links to folders are followed, after all that is no link: every folder counts once, so that loops end.
-    """
-    found: list[Path] = []
-    seen: set[str] = set()
-    waiting = deque([folder])
-    while waiting:
-        for here, folders, files in os.walk(waiting.popleft()):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            if (real := os.path.realpath(here)) in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            found += [path for name in files if is_file_or_link(path := Path(here, name))]
-            waiting += [path for name in folders if (path := Path(here, name)).is_symlink()]
-    return sorted(found)
 
 
 def read_image(path: Path, remedy: str = "replace or remove it and its mask") -> NDArray[np.uint8]:

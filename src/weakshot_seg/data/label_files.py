@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.images import IMAGE_SUFFIXES, files_below
+from weakshot_seg.data.find_files import files_below
+from weakshot_seg.data.images import IMAGE_SUFFIXES
 from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE

@@ -53,7 +53,7 @@ class TaggedImages(LabelledImages, Protocol):
         ...
 
 
-def load_pair(source: LabelledImages, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def load_labelled(source: LabelledImages, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """What ``source.load(index)`` gives.
 
     Raises:
@@ -61,12 +61,16 @@ def load_pair(source: LabelledImages, index: int) -> tuple[NDArray[np.uint8], ND
     """
     image, label_map = source.load(index)
     if label_map is not None and label_map.shape != image.shape[:2]:
-        (height, width), (rows, columns) = image.shape[:2], label_map.shape
-        raise DataError(
-            f"the mask of {source.name(index)} is {columns}x{rows} but its image is {width}x{height}: resize the mask "
-            "(nearest neighbour) or replace it"
-        )
+        raise DataError(of_other_size(f"the mask of {source.name(index)}", label_map.shape, image.shape[:2]))
     return image, label_map
+
+
+def of_other_size(mask: str, shape: Sequence[int], image: Sequence[int]) -> str:
+    """What is wrong with a mask whose height and width (``shape``) are not those of its ``image``, and the remedy."""
+    return (
+        f"{mask} is {shape[1]}x{shape[0]} but its image is {image[1]}x{image[0]}: resize the mask (nearest neighbour) "
+        "or replace it"
+    )
 
 
 def tag_only_classes(source: LabelledImages) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from weakshot_seg.data.label_files import present_classes
-from weakshot_seg.data.source import LabelledImages, TaggedImages, load_pair
+from weakshot_seg.data.source import LabelledImages, TaggedImages, load_labelled
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import IGNORE, ClassSplit, Draw, WeakSample
 
@@ -102,7 +102,7 @@ class WeakShotDataset(Dataset[WeakSample]):
 
         Without a label map all pixels are.
         """
-        image, label_map = load_pair(self._source, index)
+        image, label_map = load_labelled(self._source, index)
         return image, np.full(image.shape[:2], IGNORE, np.uint8) if label_map is None else self._visible[label_map]
 
     def __getitem__(self, draw: Draw) -> WeakSample:
@@ -111,7 +111,7 @@ class WeakShotDataset(Dataset[WeakSample]):
         Args:
             draw: The image and the seed of its augmentation; the sample is a pure function of both.
         """
-        image, label_map = load_pair(self._source, draw.index)
+        image, label_map = load_labelled(self._source, draw.index)
         has_masks = label_map is not None
         if label_map is None:
             label_map = np.full(image.shape[:2], IGNORE, dtype=np.uint8)

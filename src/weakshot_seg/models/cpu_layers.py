@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,25 +28,39 @@ class Dropout(nn.Dropout):
 
 
 class MultiheadAttention(nn.MultiheadAttention):
-    """``nn.MultiheadAttention`` with ``batch_first=True``; on CPUs made of the layers above."""
+    """``nn.MultiheadAttention``; on CPUs made of the layers above if ``batch_first`` and no weights are wanted."""
 
-    def forward(  # type: ignore[override]
-        self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Attention without its weights.
+        """See PyTorch's own.
 
         Args:
             query: ``[B, Q, C]``.
             key: ``[B, P, C]``.
             value: ``[B, P, C]``.
+            key_padding_mask: for PyTorch's own.
+            need_weights: False, or it is done by PyTorch's own.
             attn_mask: bool ``[B * heads, Q, P]``, True where a query must not look; never everywhere.
-            options: of PyTorch's own.
+            average_attn_weights: for PyTorch's own.
+            is_causal: likewise.
 
         Returns:
-            ``[B, Q, C]``, None.
+            ``[B, Q, C]``, and None for the weights.
         """
-        if not self.training or query.device.type != "cpu":
-            return super().forward(query, key, value, attn_mask=attn_mask, need_weights=False, **options)
+        own = need_weights or key_padding_mask is not None or is_causal or not self.batch_first
+        if own or not self.training or query.device.type != "cpu":
+            return super().forward(
+                query, key, value, key_padding_mask, need_weights, attn_mask, average_attn_weights, is_causal
+            )
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         q, k, v = (
             _linear(x, weight, bias).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # [B, heads, ., C / heads]

@@ -89,10 +89,10 @@ class DecoderLayer(nn.Module):
         Where ``outside`` (bool ``[B * heads, Q, hw]``) is True a proposal does not attend to the memory.
         """
         query = target + query_position
-        attended = self.self_attention(query, query, target)[0]
+        attended = self.self_attention(query, query, target, need_weights=False)[0]
         target = self.norm1(target + self.dropout(attended))
         query = target + query_position
-        attended = self.cross_attention(query, keys, values, attn_mask=outside)[0]
+        attended = self.cross_attention(query, keys, values, need_weights=False, attn_mask=outside)[0]
         target = self.norm2(target + self.dropout(attended))
         hidden = self.linear2(self.dropout(F.relu(self.linear1(target))))
         return self.norm3(target + self.dropout(hidden))

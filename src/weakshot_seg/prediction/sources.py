@@ -11,7 +11,8 @@ from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from weakshot_seg.data.images import IMAGE_SUFFIXES, files_below, is_file_or_link
+from weakshot_seg.data.find_files import files_below, is_file_or_link
+from weakshot_seg.data.images import IMAGE_SUFFIXES
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.layout import is_result
 

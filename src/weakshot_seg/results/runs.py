@@ -124,7 +124,9 @@ def _run_folders(top: Path) -> Iterator[Path]:
 def read_run(folder: Path, title: str) -> Run:
     """A run and how it ended: as ``status.json`` and the number of steps say; damaged files are among the reasons."""
     problems: list[str] = []
-    status, config, overrides, steps, result = None, dict[str, Any](), list[Any](), None, None
+    config: dict[str, Any] = {}
+    overrides: list[Any] = []
+    status, steps, result = None, None, None
     with noting_damage(folder / "status.json", problems):
         status = RunStatus.read(folder)
     home = folder if (folder / ".hydra").is_dir() or folder.name != "retrain" else folder.parent  # of its settings
