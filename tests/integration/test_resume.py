@@ -28,7 +28,7 @@ def resumed(small: tuple[str, ...], few_scenes: tuple[str, ...], run: Path) -> t
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    kept = ("checkpoints/", "metrics.json")
+    kept = ("checkpoints/", "metrics.json", "status.json")
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     return {name: path.read_bytes() for name, path in files.items() if name.startswith(kept)}
 

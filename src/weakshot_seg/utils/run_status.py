@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 from pytorch_lightning.utilities import rank_zero_only
 
+from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.damage import noting_damage
 from weakshot_seg.utils.files import lives, replacing
 
@@ -92,8 +93,10 @@ class RunStatus:
 def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supervision: str) -> Iterator[None]:
     """Keeps ``status.json`` of the run in ``folder`` while the block runs; errors pass through.
 
-    Of several processes the first one writes, and whichever fails first.
+    Of several processes the first one writes, and whichever fails first. A command that is refused leaves the status of
+    the run that is there: nothing has been done to it.
     """
+    former = _readable(folder)
     status = RunStatus("running", name, split, seed, stage, supervision, _now(), host=socket.gethostname())
     status = replace(status, pid=os.getpid())
     is_first = getattr(rank_zero_only, "rank", 0) == 0  # Lightning sets it without declaring it
@@ -102,10 +105,10 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
     try:
         yield
     except Exception as error:
-        before = None
-        with noting_damage(folder / "status.json", []):  # then it is replaced
-            before = RunStatus.read(folder)
-        if before is None or before.state != "failed":
+        before = _readable(folder)
+        if former is not None and (isinstance(error, ConfigError) or isinstance(error.__cause__, ConfigError)):
+            former.write(folder)
+        elif before is None or before.state != "failed":
             text = " ".join(str(error).split())
             line = f"{type(error).__name__}: {text}" if text else type(error).__name__
             trace = traceback.format_exc()
@@ -117,6 +120,14 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
         raise
     if is_first:
         replace(status, state="finished", ended=_now()).write(folder)
+
+
+def _readable(folder: Path) -> RunStatus | None:
+    """The status of a run; None without one, and for a damaged one: it will be replaced."""
+    status = None
+    with noting_damage(folder / "status.json", []):
+        status = RunStatus.read(folder)
+    return status
 
 
 def _now() -> str:
