@@ -29,12 +29,12 @@ def softplus(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class MaskLosses:
-    """Losses of ``M`` masks and their derivatives.
+    """Losses of masks and their derivatives.
 
     Attributes:
-        focal: float ``[M]``, mean over pixels, at least 0.
-        dice: float ``[M]``, 1 - (2 pq + 1) / (p + q + 1), in [0, 1).
-        gradients: float ``[2, M, H, W]``, of focal and of dice by the logits.
+        focal: float ``[...]``, mean over pixels, at least 0.
+        dice: float ``[...]``, 1 - (2 pq + 1) / (p + q + 1), in [0, 1).
+        gradients: float ``[2, ..., H, W]``, of focal and of dice by the logits.
     """
 
     focal: Tensor
@@ -52,8 +52,8 @@ def mask_losses(logits: Tensor, masks: Tensor) -> MaskLosses:
     happens in place: reading and writing memory is what takes the time.
 
     Args:
-        logits: float ``[M, H, W]``.
-        masks: bool or 0/1 ``[M, H, W]``.
+        logits: float ``[..., H, W]``.
+        masks: bool or 0/1 ``[..., H, W]``, broadcastable in the leading dimensions.
     """
     y = masks.to(logits.dtype)
     sign = 2 * y - 1
@@ -62,19 +62,19 @@ def mask_losses(logits: Tensor, masks: Tensor) -> MaskLosses:
     # log2(right), and where that would be minus infinity its asymptote
     log_right = torch.minimum(right.log2(), log_odds.mul_(1 / LN2))
     error = torch.sub(1, right, out=log_odds)
-    pixels = y.shape[1] * y.shape[2]
+    pixels = y.shape[-2] * y.shape[-1]
     minus_alpha = ((1 - 2 * ALPHA) / pixels * y).add_((ALPHA - 1) / pixels)
     weight = error.square().mul_(minus_alpha)
     entropy = log_right.mul_(weight)
-    focal = LN2 * entropy.sum((1, 2))
+    focal = LN2 * entropy.sum((-2, -1))
     gradients = weight.new_empty(2, *weight.shape)
     torch.mul(weight.mul_(error).addcmul_(entropy, right, value=-2 * LN2), sign, out=gradients[0])
 
-    area = y.sum((1, 2))
-    error_inside = (error * y).sum((1, 2))
+    area = y.sum((-2, -1))
+    error_inside = (error * y).sum((-2, -1))
     overlap = 2 * (area - error_inside) + 1
-    total = error.sum((1, 2)) + 2 * (area - error_inside) + 1  # p + q + 1
-    inside, everywhere = (v[:, None, None] for v in (-2 / total, overlap / total.square()))
+    total = error.sum((-2, -1)) + 2 * (area - error_inside) + 1  # p + q + 1
+    inside, everywhere = (v[..., None, None] for v in (-2 / total, overlap / total.square()))
     torch.mul(error.mul_(right), (y * inside).add_(everywhere), out=gradients[1])
     return MaskLosses(focal, 1 - overlap / total, gradients)
 

@@ -65,17 +65,18 @@ class HungarianMatcher(nn.Module):
     def cost(self, output: SegOutput, targets: WeakTargets) -> Tensor:
         """Cost ``[L, B, Q, N]`` of every proposal for every target slot; arbitrary in padding slots."""
         layers, _, queries, height, width = output.mask_logits.shape
+        proposals = output.mask_logits.transpose(0, 1).flatten(3).flatten(1, 2)  # [B, LQ, hw]
         classes = targets.classes.clamp(min=0)  # [B, N]
         probability = output.class_logits.softmax(-1)
         index = classes[None, :, None].expand(layers, -1, queries, -1)
         cost = -self.class_weight * probability.gather(-1, index)  # [L, B, Q, N]
         masks = self._masks(targets, height, width)  # [B, hw, N]
-        mask_cost = torch.stack([self._mask_cost(layer.flatten(2), masks) for layer in output.mask_logits])
+        mask_cost = self._mask_cost(proposals, masks).unflatten(1, (layers, queries)).transpose(0, 1)
         has_mask = masks.any(dim=1)[:, None]  # [B, 1, N]
         return cost + mask_cost * has_mask
 
     def _mask_cost(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """``[B, Q, hw]`` and ``[B, hw, N]`` -> ``[B, Q, N]``, a few proposals at a time for the cache's sake."""
+        """``[B, LQ, hw]`` and ``[B, hw, N]`` -> ``[B, LQ, N]``, of as many proposals at a time as memory is good for."""
         proposals = max(1, at_once(logits.device) // (logits.shape[0] * logits.shape[2]))
         parts = logits.split(proposals, dim=1)
         return torch.cat([pairwise_mask_cost(part, masks, self.focal_weight, self.dice_weight) for part in parts], 1)

@@ -120,7 +120,8 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W]`` -> the same."""
-        if x.dtype != self.weight.dtype:  # half precision: there BatchNorm itself works in float32
+        # in half precision BatchNorm itself works in float32
+        if x.dtype != self.weight.dtype or not torch.is_grad_enabled():
             return super().forward(x)
         assert self.running_mean is not None
         assert self.running_var is not None
