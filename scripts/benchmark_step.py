@@ -119,7 +119,8 @@ def make_contestants(args: argparse.Namespace, work: Workload) -> list[Contestan
         if full:
             terms |= {"complement": ComplementLoss(weight=0.15), "similarity": PixelSimilarityLoss(SimNet())}
         targets = work.full if name == PLAIN else work.weak
-        return Ours(name, model, Criterion(HungarianMatcher(), terms), targets, work, args.precision, args.clock)
+        criterion = Criterion(HungarianMatcher(), terms, compile=backend)
+        return Ours(name, model, criterion, targets, work, args.precision, args.clock)
 
     return [
         HuggingFace(work, args.classes, args.precision, args.clock, args.compile),

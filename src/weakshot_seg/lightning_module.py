@@ -75,15 +75,19 @@ class WeakShotModule(pl.LightningModule):
         torch.manual_seed(random.Random(f"{self.seed} {batch_idx} {self.global_rank}").getrandbits(63))
 
     def training_step(self, batch: WeakBatch, batch_idx: int) -> Tensor:
-        """One step; logs every part unweighted as ``train/<term>/<part>`` and the weighted sum as ``train/loss``.
+        """One step.
 
-        At the steps that loggers write: also ``train/weighted/<term>/<part>`` and the diagnostics of the terms.
+        At the steps that loggers write, logs every part unweighted as ``train/<term>/<part>``, the weighted sum as
+        ``train/loss``, and ``train/weighted/<term>/<part>`` and the diagnostics of the terms.
         """
         losses = self.criterion(self.model(batch.images), batch.targets)
-        self.log("train/loss", losses.total.detach(), prog_bar=True, batch_size=len(batch.images))
-        for name, value in losses.parts.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=True, batch_size=len(batch.images))
         if self.logs_this_step:
+            shown = {"loss": losses.total, **losses.parts}
+            # Lightning reads what the progress bar may show after every step, also what it has shown before: on a GPU
+            # each of these would wait for all work so far
+            on_host = torch.stack(list(shown.values())).detach().cpu()
+            values = {f"train/{name}": value for name, value in zip(shown, on_host, strict=True)}
+            self.log_dict(values, prog_bar=True, batch_size=len(batch.images))
             weighted = {f"train/weighted/{name}": value.detach() for name, value in losses.weighted.items()}
             told = {f"train/{name}": value for name, value in self.criterion.diagnostics().items()}
             self.log_dict(weighted | told, batch_size=len(batch.images))
@@ -97,11 +101,12 @@ class WeakShotModule(pl.LightningModule):
     @property
     def logs_this_step(self) -> bool:
         """Whether the loggers write after this step (Lightning's rule, before the step is counted)."""
-        return self._log_interval > 0 and (self.global_step + 1) % self._log_interval == 0
+        return (self.global_step + 1) % self._log_interval == 0
 
     @property
     def _log_interval(self) -> int:
-        return getattr(self.trainer, "log_every_n_steps", 1)  # Lightning sets it without declaring it; 0 = never
+        # Lightning sets it without declaring it; where loggers never write (0), the bar and the guard need some
+        return getattr(self.trainer, "log_every_n_steps", 1) or 50
 
     def configure_gradient_clipping(
         self,
@@ -125,7 +130,7 @@ class WeakShotModule(pl.LightningModule):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Looks at the guard where the loggers wait for the device anyway."""
-        if self.global_step % (self._log_interval or 50) == 0:
+        if self.global_step % self._log_interval == 0:
             self.guard.report()
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:

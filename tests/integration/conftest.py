@@ -67,18 +67,19 @@ def command() -> Command:
     """Calls an entry point as the shell would: ``command(main, "split=2", folder=working_directory)``."""
 
     def call(main: Callable[[], object], *arguments: str, folder: Path) -> None:
-        root = logging.getLogger()
-        handlers, level = root.handlers[:], root.level
+        loggers = {logger: logger.handlers[:] for logger in (logging.getLogger(), logging.getLogger("wandb"))}
+        level = logging.getLogger().level
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)
             patch.setattr(sys, "argv", ["weakshot_seg", *arguments])
             try:
                 main()
-            finally:  # Hydra takes over the root logger
-                for handler in set(root.handlers) - set(handlers):
-                    handler.close()
-                root.handlers[:] = handlers
-                root.setLevel(level)
+            finally:  # Hydra takes over the root logger, and W&B's goes on writing to the folder of the run
+                for logger, handlers in loggers.items():
+                    for handler in set(logger.handlers) - set(handlers):
+                        handler.close()
+                    logger.handlers[:] = handlers
+                logging.getLogger().setLevel(level)
 
     return call
 

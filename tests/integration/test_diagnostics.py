@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
+from torch.overrides import TorchFunctionMode
 
 from weakshot_seg.lightning_module import WeakShotModule
 
@@ -83,3 +85,39 @@ def test_the_progress_bar_shows_the_raw_terms_alone(
     train(tmp_path, "trainer.max_steps=1", "trainer.val_check_interval=1", "logger=none")
     assert "train/similarity/base" in shown
     assert not [name for name in shown if "weighted" in name or "pairs" in name or "norm" in name]
+
+
+class Host(torch.Tensor):
+    """A tensor that was copied to the host."""
+
+    def __deepcopy__(self, memo: Any) -> torch.Tensor:
+        return self.clone()
+
+
+def test_between_logged_steps_nothing_is_read_from_the_device(
+    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU every number that is read waits for all work so far; the copy for the matcher must be the only one."""
+    reads: list[int] = []
+    module: WeakShotModule | None = None
+
+    class Watch(TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if function is torch.Tensor.cpu:
+                return result.as_subclass(Host)
+            if module is not None and function is torch.Tensor.item and not isinstance(args[0], Host):
+                reads.append(module.global_step)  # counted up by the optimiser
+            return result
+
+    start = WeakShotModule.on_train_start
+
+    def watched(self: WeakShotModule) -> None:
+        nonlocal module
+        module = self
+        start(self)
+
+    monkeypatch.setattr(WeakShotModule, "on_train_start", watched)
+    with Watch():
+        train(tmp_path, "trainer.max_steps=8", "trainer.log_every_n_steps=4", "trainer.val_check_interval=8")
+    assert set(reads) <= {0, 4, 8}

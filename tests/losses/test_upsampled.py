@@ -4,6 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from weakshot_seg.losses import functional
+from weakshot_seg.losses.functional import mask_losses
 from weakshot_seg.losses.resize import LinearResize
 from weakshot_seg.losses.upsampled import upsampled_mask_losses
 
@@ -25,14 +27,18 @@ def composed(logits: torch.Tensor, masks: torch.Tensor) -> tuple[torch.Tensor, t
     return focal, 1 - (2 * (p * y).sum((2, 3)) + 1) / (p.sum((2, 3)) + y.sum((2, 3)) + 1)
 
 
+@pytest.mark.parametrize("at_once", [1, 2 * 7 * 9, 7 * 7 * 9, 2**20])  # a mask; two; three of two layers; all
 @pytest.mark.parametrize("slots", [1, 3])
 @pytest.mark.parametrize("masks_count", [0, 1, 3])
-def test_values_and_gradients_are_those_of_the_composition(masks_count: int, slots: int) -> None:
+def test_values_and_gradients_are_those_of_the_composition(
+    masks_count: int, slots: int, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(functional.AT_ONCE, "cpu", at_once)
     logits, masks, resize = make(masks_count, slots)
     weights = torch.randn(2, 2, masks_count, dtype=torch.float64)
     plain = logits.detach().clone().requires_grad_()
     expected = composed(resize(plain).amax(2), masks)
-    got = upsampled_mask_losses(logits, masks, resize)
+    got = upsampled_mask_losses(logits, masks, resize, mask_losses)
     for losses in (expected, got):
         sum((w * loss).sum() for w, loss in zip(weights, losses, strict=True)).backward()
     for ours, theirs in zip(got, expected, strict=True):
@@ -43,13 +49,13 @@ def test_values_and_gradients_are_those_of_the_composition(masks_count: int, slo
 @pytest.mark.parametrize("slots", [1, 3])
 def test_gradcheck(slots: int) -> None:
     logits, *fixed = make(2, slots)
-    assert torch.autograd.gradcheck(lambda x: upsampled_mask_losses(x, *fixed), logits)
+    assert torch.autograd.gradcheck(lambda x: upsampled_mask_losses(x, *fixed, mask_losses), logits)
 
 
 def test_far_off_logits_have_finite_gradients() -> None:
     logits, masks, resize = make(2, 2, torch.float32)
     far = (100 * logits).detach().requires_grad_()
-    focal, dice = upsampled_mask_losses(far, masks, resize)
+    focal, dice = upsampled_mask_losses(far, masks, resize, mask_losses)
     (focal.sum() + dice.sum()).backward()
     assert far.grad is not None
     assert far.grad.isfinite().all()
@@ -60,6 +66,6 @@ def test_nothing_large_is_kept() -> None:
     matrix = F.interpolate(torch.eye(8)[None], 64, mode="linear")[0].T
     kept: list[torch.Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        focal, _ = upsampled_mask_losses(logits, masks, LinearResize.of(matrix, matrix))
+        focal, _ = upsampled_mask_losses(logits, masks, LinearResize.of(matrix, matrix), mask_losses)
     assert focal.requires_grad
     assert 0 < sum(t.numel() for t in kept) < 5 * 64 * 64

@@ -7,11 +7,13 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from weakshot_seg.losses.functional import mask_losses
 from weakshot_seg.losses.lattice import PixelLattice
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.losses.upsampled import upsampled_mask_losses
 from weakshot_seg.outputs import Assignment, SegOutput
 from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.utils.compiling import Compilable
 from weakshot_seg.utils.distributed import mean_over_ranks
 
 IGNORE_LOGIT = -2.9444
@@ -39,6 +41,7 @@ class ComplementLoss(LossTerm):
     ) -> None:
         super().__init__(weight, layers, {"focal": focal_weight, "dice": dice_weight})
         self.stride = stride
+        self.mask_losses = Compilable(mask_losses)
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """Mean over the images with masks that have classes known by tag only; 0 when there are none.
@@ -52,7 +55,7 @@ class ComplementLoss(LossTerm):
         logits = F.pad(logits, (0, 0, 0, 0, 0, 1), value=IGNORE_LOGIT)  # the plane is one more mask
         lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
         complement = lattice.pick((targets.label_map == IGNORE) & ~targets.padding)
-        focal, dice = upsampled_mask_losses(logits, complement, lattice.resize(logits))
+        focal, dice = upsampled_mask_losses(logits, complement, lattice.resize(logits), self.mask_losses)
         counted = (targets.tagged.any(1) & targets.has_masks).float()
         count = mean_over_ranks(counted.sum()) + 1e-5
         return {"focal": (focal * counted).sum() / count, "dice": (dice * counted).sum() / count}

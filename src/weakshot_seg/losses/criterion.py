@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.outputs import SegOutput
 from weakshot_seg.structures import WeakTargets
+from weakshot_seg.utils.compiling import Backend, Compilable, check_backend
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,27 @@ class Criterion(nn.Module):
         assignment: module (output, targets) -> :class:`Assignment`.
         terms: loss terms by name.
         without: names of terms to leave out; a configuration file can add to the terms but not remove one.
+        compile: backend of ``torch.compile`` ("inductor") for the work on every pixel; None = as written.
+
+    Raises:
+        ConfigError: no such compiler.
     """
 
-    def __init__(self, assignment: nn.Module, terms: Mapping[str, LossTerm], without: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        assignment: nn.Module,
+        terms: Mapping[str, LossTerm],
+        without: Sequence[str] = (),
+        compile: Backend | None = None,
+    ) -> None:
         super().__init__()
         self.assignment = assignment
         self.terms = nn.ModuleDict({name: term for name, term in terms.items() if name not in without})
+        if compile is not None:
+            check_backend(compile, "loss.compile")
+            for module in self.modules():
+                if isinstance(module, Compilable):
+                    module.compile(backend=compile, dynamic=True)  # the number of masks differs from step to step
 
     def forward(self, output: SegOutput, targets: WeakTargets) -> Losses:
         """Sum over terms of weight * sum over parts of part weight * part, in float32."""

@@ -6,11 +6,13 @@ from typing import Literal
 
 from torch import Tensor
 
+from weakshot_seg.losses.functional import mask_losses
 from weakshot_seg.losses.lattice import PixelLattice
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.losses.upsampled import upsampled_mask_losses
 from weakshot_seg.outputs import Assignment, SegOutput
 from weakshot_seg.structures import WeakTargets
+from weakshot_seg.utils.compiling import Compilable
 from weakshot_seg.utils.distributed import mean_over_ranks
 
 
@@ -35,6 +37,7 @@ class MaskLoss(LossTerm):
     ) -> None:
         super().__init__(weight, layers, {"focal": focal_weight, "dice": dice_weight})
         self.stride = stride
+        self.mask_losses = Compilable(mask_losses)
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """Sum over targets with a mask, divided by their number (mean over ranks, at least 1)."""
@@ -42,6 +45,6 @@ class MaskLoss(LossTerm):
         lattice = PixelLattice.draw(targets.label_map.shape[-2:], self.stride)
         logits = output.masks_of(assignment.queries)[:, image, slot]  # [L, M, h, w]
         masks = lattice.pick(targets.label_map)[image] == targets.classes[image, slot][:, None, None]
-        focal, dice = upsampled_mask_losses(logits[:, :, None], masks, lattice.resize(logits))
+        focal, dice = upsampled_mask_losses(logits[:, :, None], masks, lattice.resize(logits), self.mask_losses)
         count = mean_over_ranks(logits.new_full((), len(image))).clamp(min=1)
         return {"focal": focal.sum() / count, "dice": dice.sum() / count}

@@ -13,6 +13,7 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.functional import at_once, pairwise_mask_cost
 from weakshot_seg.outputs import Assignment, SegOutput
 from weakshot_seg.structures import WeakTargets
+from weakshot_seg.utils.compiling import Compilable
 
 WORST = 1e6
 """Cost that stands for NaN and infinity: the solvers take neither. (The step will be skipped, see ``StepGuard``.)"""
@@ -35,6 +36,7 @@ class HungarianMatcher(nn.Module):
         self.class_weight = class_weight
         self.focal_weight = focal_weight
         self.dice_weight = dice_weight
+        self.pairwise_mask_cost = Compilable(pairwise_mask_cost)
 
     @torch.no_grad()
     def forward(self, output: SegOutput, targets: WeakTargets) -> Assignment:
@@ -76,10 +78,11 @@ class HungarianMatcher(nn.Module):
         return cost + mask_cost * has_mask
 
     def _mask_cost(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """``[B, LQ, hw]`` and ``[B, hw, N]`` -> ``[B, LQ, N]``, of as many proposals at a time as memory is good for."""
+        """``[B, LQ, hw]`` and ``[B, hw, N]`` -> ``[B, LQ, N]``, as many proposals at a time as are good for speed."""
         proposals = max(1, at_once(logits.device) // (logits.shape[0] * logits.shape[2]))
         parts = logits.split(proposals, dim=1)
-        return torch.cat([pairwise_mask_cost(part, masks, self.focal_weight, self.dice_weight) for part in parts], 1)
+        weights = self.focal_weight, self.dice_weight
+        return torch.cat([self.pairwise_mask_cost(part, masks, *weights) for part in parts], 1)
 
     def _masks(self, targets: WeakTargets, height: int, width: int) -> Tensor:
         """Float 0/1 ``[B, hw, N]``: nearest-downsampled masks; empty for tags and padding slots."""

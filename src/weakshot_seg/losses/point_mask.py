@@ -13,6 +13,7 @@ from weakshot_seg.losses.functional import mask_losses, with_gradient
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.outputs import Assignment, SegOutput
 from weakshot_seg.structures import WeakTargets
+from weakshot_seg.utils.compiling import Compilable
 from weakshot_seg.utils.distributed import mean_over_ranks
 
 
@@ -51,6 +52,7 @@ class PointMaskLoss(LossTerm):
         self.num_points = num_points
         self.oversample = oversample
         self.importance = importance
+        self.mask_losses = Compilable(mask_losses)
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """Sum over targets with a mask, divided by their number (mean over ranks, at least 1)."""
@@ -61,7 +63,7 @@ class PointMaskLoss(LossTerm):
         classes = targets.classes[targets.mask_index[0], slot].repeat(len(assignment.queries))
         masks = labels_at(targets.label_map, image, points) == classes[:, None]
         values = logits_at(logits, points)  # [LM, P]
-        losses = mask_losses(values.detach()[:, None], masks[:, None])
+        losses = self.mask_losses(values.detach()[:, None], masks[:, None])
         count = mean_over_ranks(logits.new_full((), targets.mask_index.shape[1])).clamp(min=1)
         return {
             "focal": with_gradient(losses.focal, values, losses.gradients[0, :, 0]).sum() / count,

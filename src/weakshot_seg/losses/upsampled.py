@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from weakshot_seg.losses.functional import at_once, mask_losses, with_gradient
+from weakshot_seg.losses.functional import MaskLosses, at_once, with_gradient
 from weakshot_seg.losses.resize import LinearResize
 
 
-def upsampled_mask_losses(logits: Tensor, masks: Tensor, resize: LinearResize) -> tuple[Tensor, Tensor]:
+def upsampled_mask_losses(
+    logits: Tensor, masks: Tensor, resize: LinearResize, mask_losses: Callable[[Tensor, Tensor], MaskLosses]
+) -> tuple[Tensor, Tensor]:
     """Focal and dice loss of the union (maximum) of the ``S`` upsampled proposals that share a target.
 
     Works on a few masks, or on those of a few decoder layers, at a time and keeps the gradients at the resolution of
@@ -19,9 +23,10 @@ def upsampled_mask_losses(logits: Tensor, masks: Tensor, resize: LinearResize) -
         logits: float ``[L, M, S, h, w]``, S at least 1.
         masks: bool ``[M, H, W]``, the target of each union.
         resize: from ``[h, w]`` to ``[H, W]``.
+        mask_losses: :func:`~weakshot_seg.losses.functional.mask_losses`, or it compiled.
 
     Returns:
-        (focal, dice), each float ``[L, M]``; see :func:`~weakshot_seg.losses.functional.mask_losses`.
+        (focal, dice), each float ``[L, M]``.
     """
     values = logits.new_empty(2, *logits.shape[:2])
     gradients = logits.new_empty(2, *logits.shape)

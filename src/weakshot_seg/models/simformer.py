@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from weakshot_seg.models.masked_decoder import MaskedQueryDecoder
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
 from weakshot_seg.models.query_decoder import QueryDecoder
 from weakshot_seg.outputs import SegOutput
+from weakshot_seg.utils.compiling import Backend, check_backend
 
 
 class SimFormer(nn.Module):
@@ -62,7 +62,7 @@ class SimFormer(nn.Module):
         memory: Literal["backbone", "pixel_decoder"] = "backbone",
         masked_attention: bool = False,
         activation_checkpointing: bool = False,
-        compile: str | Callable[..., Any] | None = None,
+        compile: Backend | None = None,
     ) -> None:
         super().__init__()
         if memory_stride not in STRIDES:
@@ -93,7 +93,12 @@ class SimFormer(nn.Module):
             for part in parts:
                 checkpoint_blocks(part)
         if compile is not None:
-            _check_compiler(compile, activation_checkpointing)
+            check_backend(compile, "model.compile")
+            if activation_checkpointing:
+                raise ConfigError(
+                    "model.compile and model.activation_checkpointing exclude each other: the compiler decides itself "
+                    "what to compute again"
+                )
             for part in parts:
                 part.compile(backend=compile)
 
@@ -115,14 +120,3 @@ class SimFormer(nn.Module):
         masks = flat @ pixel_embeddings.flatten(2)
         mask_logits = masks.view(batch, layers, queries, height, width).transpose(0, 1)
         return SegOutput(class_logits, mask_logits, pixel_embeddings, mask_embeddings)
-
-
-def _check_compiler(backend: str | Callable[..., Any], activation_checkpointing: bool) -> None:
-    names = torch.compiler.list_backends(exclude_tags=None)
-    if isinstance(backend, str) and backend not in names:
-        raise ConfigError(f"model.compile={backend!r}: choose one of {names} or null")
-    if activation_checkpointing:
-        raise ConfigError(
-            "model.compile and model.activation_checkpointing exclude each other: the compiler decides itself what to "
-            "compute again"
-        )

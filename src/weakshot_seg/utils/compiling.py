@@ -1,0 +1,36 @@
+"""torch.compile as a setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from weakshot_seg.errors import ConfigError
+
+Backend = str | Callable[..., Any]
+
+
+class Compilable(nn.Module):
+    """A module without parameters around a function of tensors, so that it can be compiled in place."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args: Any) -> Any:
+        """What the function returns."""
+        return self.function(*args)
+
+
+def check_backend(backend: Backend, setting: str) -> None:
+    """Refuses the name of a backend that ``torch.compile`` does not have.
+
+    Raises:
+        ConfigError: naming the setting and the choices.
+    """
+    names = torch.compiler.list_backends(exclude_tags=None)
+    if isinstance(backend, str) and backend not in names:
+        raise ConfigError(f"{setting}={backend!r}: choose one of {names} or null")
