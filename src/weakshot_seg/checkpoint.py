@@ -150,8 +150,9 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
         recipe = deepcopy(saved.recipe)
         recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights are those of the model
         recipe["model"]["backbone"].pop("checkpoint_path", None)  # timm's own option to read a file
-        if "compile" in recipe["model"]:
-            recipe["model"]["compile"] = None  # a few images are predicted before they would be compiled for
+        for part in (recipe["model"], recipe["loss"]):
+            if "compile" in part:
+                part["compile"] = None  # a few images are predicted before they would be compiled for
     except (KeyError, TypeError, AttributeError) as error:
         raise _unusable(source, error) from error
     check_recipe(recipe, source, allow_targets)
