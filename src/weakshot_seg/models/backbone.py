@@ -120,7 +120,7 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, C, H, W]`` -> the same."""
-        # in half precision BatchNorm itself works in float32
+        # in half precision BatchNorm itself works in float32, and without gradients it keeps nothing either
         if x.dtype != self.weight.dtype or not torch.is_grad_enabled():
             return super().forward(x)
         assert self.running_mean is not None
