@@ -62,6 +62,12 @@ def test_every_work_on_pixels_is_one_graph(
     assert first == len(graphs) == 4  # the matching cost and three terms, once
 
 
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-compiler")
+    with pytest.raises(ConfigError, match=r"^loss.compile=inductor needs a C\+\+ compiler.*no no-compiler on the PATH"):
+        Criterion(HungarianMatcher(), {}, compile="inductor")
+
+
 def test_unknown_backend() -> None:
     with pytest.raises(ConfigError, match=r"loss.compile='inductr': choose one of .*inductor"):
         Criterion(HungarianMatcher(), {}, compile="inductr")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -26,11 +28,17 @@ class Compilable(nn.Module):
 
 
 def check_backend(backend: Backend, setting: str) -> None:
-    """Refuses the name of a backend that ``torch.compile`` does not have.
+    """Refuses a backend that ``torch.compile`` does not have, and "inductor" without a C++ compiler.
 
     Raises:
-        ConfigError: naming the setting and the choices.
+        ConfigError: naming the setting and the remedy.
     """
     names = torch.compiler.list_backends(exclude_tags=None)
     if isinstance(backend, str) and backend not in names:
         raise ConfigError(f"{setting}={backend!r}: choose one of {names} or null")
+    compilers = [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "clang++", "cl"]
+    if backend == "inductor" and not any(map(shutil.which, compilers)):
+        raise ConfigError(
+            f"{setting}=inductor needs a C++ compiler, but there is no {' or '.join(compilers)} on the PATH: install "
+            f"one (Debian: apt install g++), name it in the environment variable CXX, or set {setting}=null"
+        )
