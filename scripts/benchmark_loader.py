@@ -30,11 +30,11 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from benchmarks.timing import Spread, alternate, ratio
-from weakshot_seg.data.official import OfficialImages
+from weakshot_seg.data.readers.official import OfficialImages
+from weakshot_seg.data.readers.voc import VOC2012
 from weakshot_seg.data.splits import published_class_names
-from weakshot_seg.data.synthetic import draw_scene
+from weakshot_seg.data.synthetic.scenes import draw_scene
 from weakshot_seg.data.transforms import TrainTransform
-from weakshot_seg.data.voc import VOC2012
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.structures import ClassSplit, Draw
 

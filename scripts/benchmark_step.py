@@ -34,8 +34,8 @@ from weakshot_seg.losses.similarity import PixelSimilarityLoss
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.utils.memory import keep_freed_memory
+from weakshot_seg.structures import SegOutput
+from weakshot_seg.training.memory import keep_freed_memory
 
 OTHER, PLAIN, FULL, PLAIN_WEAK = "Hugging Face", "ours plain", "ours full", "ours plain, weak targets"
 

@@ -14,11 +14,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from weakshot_seg.config import entry_point
-from weakshot_seg.data.ade20k import ADE20K
-from weakshot_seg.data.coco_stuff import COCO_STUFF_10K
+from weakshot_seg.config.compose import entry_point
 from weakshot_seg.data.prepare import prepare
-from weakshot_seg.data.voc import VOC2012
+from weakshot_seg.data.readers.ade20k import ADE20K
+from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K
+from weakshot_seg.data.readers.voc import VOC2012
 
 DATASETS = {dataset.name: dataset for dataset in (ADE20K, COCO_STUFF_10K, VOC2012)}
 

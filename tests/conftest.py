@@ -12,8 +12,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from torch import Tensor
 
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
 
 torch.set_num_threads(1)
 

@@ -23,7 +23,7 @@ import torch
 Fault = Callable[[], None]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["weakshot_seg.train", "weakshot_seg.data.transforms", "weakshot_seg.callbacks.results", "processes"]
+    ["weakshot_seg.train", "weakshot_seg.data.transforms", "weakshot_seg.training.callbacks.results", "processes"]
 )
 
 
@@ -146,7 +146,7 @@ class Distributed:
     def __call__(self) -> None:
         from pytorch_lightning.utilities import rank_zero_only
 
-        from weakshot_seg.lightning_module import WeakShotModule
+        from weakshot_seg.training.module import WeakShotModule
 
         with closing(socket.socket()) as listener:
             listener.bind(("127.0.0.1", 0))

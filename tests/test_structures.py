@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, WeakBatch, WeakSample, WeakTargets
+from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, SegOutput, WeakBatch, WeakSample, WeakTargets
 
 CLASSES = 6
 NOVEL = torch.tensor([False, False, True, False, True, True])

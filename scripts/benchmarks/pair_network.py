@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
 from weakshot_seg.models.simnet import SimBlock, SimNet
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 
 
 class ConcatenatedSimNet(SimNet):

@@ -6,7 +6,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from weakshot_seg.segmenter import Segmentation, Segmenter, load
+    from weakshot_seg.prediction.segmenter import Segmentation, Segmenter, load
 
 __version__ = "0.1.0"
 __all__ = ["Segmentation", "Segmenter", "__version__", "load"]
@@ -14,7 +14,7 @@ __all__ = ["Segmentation", "Segmenter", "__version__", "load"]
 
 def __getattr__(name: str) -> object:
     if name in ("Segmentation", "Segmenter", "load"):  # imported at first use: they bring PyTorch
-        from weakshot_seg import segmenter
+        from weakshot_seg.prediction import segmenter
 
         return getattr(segmenter, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

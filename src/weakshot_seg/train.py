@@ -17,19 +17,19 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.strategies import ParallelStrategy
 
-from weakshot_seg.callbacks.wandb_logger import ResilientWandbLogger
-from weakshot_seg.checkpoint import build_module, load_last, start_from
-from weakshot_seg.config import conf_dir, entry_point, plain
+from weakshot_seg.checkpoints.loading import build_module, load_last, start_from
+from weakshot_seg.checkpoints.trusted_targets import named_targets
+from weakshot_seg.cli.pseudo_label import make_pseudo_labels
+from weakshot_seg.config.compose import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.lightning_module import WeakShotModule
-from weakshot_seg.pseudo_label import make_pseudo_labels
-from weakshot_seg.recipe import named_targets
-from weakshot_seg.trainer import make_trainer
-from weakshot_seg.utils.memory import keep_freed_memory
+from weakshot_seg.training.callbacks.wandb_logger import ResilientWandbLogger
+from weakshot_seg.training.memory import keep_freed_memory
+from weakshot_seg.training.module import WeakShotModule
+from weakshot_seg.training.step_guard import StepGuard
+from weakshot_seg.training.trainer import make_trainer
 from weakshot_seg.utils.run_lock import run_lock
 from weakshot_seg.utils.run_status import recorded
-from weakshot_seg.utils.step_guard import StepGuard
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def check_stage(cfg: DictConfig) -> None:
     """
     if (cfg.stage == "retrain") != bool(cfg.pseudo_labels):
         raise ConfigError(
-            "stage=retrain and pseudo_labels=DIR (of weakshot_seg.pseudo_label) belong together; retrain=true does "
+            "stage=retrain and pseudo_labels=DIR (of weakshot pseudo-label) belong together; retrain=true does "
             "both stages in one go"
         )
     if cfg.retrain and cfg.stage == "retrain":

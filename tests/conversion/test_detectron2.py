@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weakshot_seg import predict
-from weakshot_seg.checkpoint import load_module, start_from
+from weakshot_seg.checkpoints.loading import load_module, start_from
+from weakshot_seg.cli import predict
+from weakshot_seg.cli.convert import main
 from weakshot_seg.conversion.detectron2 import TABLE, from_detectron2
 from weakshot_seg.conversion.renaming import to_theirs
 from weakshot_seg.conversion.report import match
 from weakshot_seg.conversion.sizes import read_sizes
-from weakshot_seg.convert import main
 from weakshot_seg.data.splits import make_split, published_class_names
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer

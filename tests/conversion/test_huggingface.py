@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import MaskFormerForInstanceSegmentation, MaskFormerImageProcessor
 
-from weakshot_seg.checkpoint import load_module
-from weakshot_seg.convert import main
+from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.cli.convert import main
 
 Foreign = tuple[MaskFormerForInstanceSegmentation, Path]
 

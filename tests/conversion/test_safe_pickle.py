@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from weakshot_seg.cli.convert import main
 from weakshot_seg.conversion.detectron2 import load_torch
 from weakshot_seg.conversion.safe_pickle import load_pickle
-from weakshot_seg.convert import main
 from weakshot_seg.errors import ConfigError
 
 ARRAYS = {

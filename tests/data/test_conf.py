@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from official_layouts import LAYOUTS, NUM_CLASSES, random_maps, write_coco, write_photo, write_png
-from weakshot_seg.config import conf_dir
+from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.splits import make_split, published_class_names
 

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE, EvalBatch, WeakBatch

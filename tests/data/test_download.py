@@ -17,10 +17,10 @@ import pytest
 
 import prepare_data
 from official_layouts import random_maps, write_coco, write_voc
-from weakshot_seg.data.coco_stuff import COCO_STUFF_10K
 from weakshot_seg.data.download import download, unpack
 from weakshot_seg.data.prepare import prepare
-from weakshot_seg.data.voc import VOC2012
+from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K
+from weakshot_seg.data.readers.voc import VOC2012
 from weakshot_seg.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)

@@ -268,7 +268,7 @@ def test_what_is_refused(dataset: WeakShotDataset, folder: Path, make_images: Ma
 def test_a_folder_without_a_manifest_of_ours(text: str | None, dataset: WeakShotDataset, tmp_path: Path) -> None:
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(DataError, match=r"weakshot_seg\.pseudo_label ckpt=\.\.\. out=") as caught:
+    with pytest.raises(DataError, match=r"weakshot pseudo-label ckpt=\.\.\. out=") as caught:
         PseudoLabels(dataset, tmp_path)
     assert str(tmp_path) in str(caught.value)
 

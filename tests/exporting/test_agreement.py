@@ -12,7 +12,7 @@ from torch import Tensor
 
 from weakshot_seg.exporting.agreement import Agreement, Model, batches_of, compare
 from weakshot_seg.exporting.report import Report, Tolerance
-from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import SegOutput
 
 REPORT = Report(
     file="model.onnx",

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.exporting.graph import SegmentationGraph, trace
-from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import SegOutput
 
 
 class LooksAtValues(nn.Module):

@@ -17,7 +17,7 @@ from weakshot_seg.inference.semantic import (
     scores_of,
     semantic_scores,
 )
-from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import SegOutput
 
 MakeOutput = Callable[..., SegOutput]
 ALL = slice(None)

@@ -13,7 +13,7 @@ from weakshot_seg.inference import tta
 from weakshot_seg.inference.semantic import Inference, label_map
 from weakshot_seg.inference.sliding import SlidingWindow
 from weakshot_seg.inference.whole import WholeImage
-from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import SegOutput
 
 ALL = slice(None)
 CLASSES, QUERIES = 5, 4

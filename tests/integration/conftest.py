@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from weakshot_seg import train as training
-from weakshot_seg.checkpoint import load_module
+from weakshot_seg.checkpoints.loading import load_module
 from weakshot_seg.data.splits import make_split
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 
 Command = Callable[..., None]
 

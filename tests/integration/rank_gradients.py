@@ -19,8 +19,7 @@ from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import SegOutput, WeakTargets
 
 
 def terms(channels: int) -> dict[str, LossTerm]:

@@ -23,13 +23,13 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 import weakshot_seg
-from weakshot_seg import app
-from weakshot_seg.checkpoint import load_module
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.cli import app
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.demo import view as demo
 from weakshot_seg.demo.page import build_page, serve
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.segmentation import Segmentation
+from weakshot_seg.prediction.segmentation import Segmentation
 from weakshot_seg.structures import ClassSplit
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -1,4 +1,4 @@
-"""``python -m weakshot_seg.card``: the folder predicts the same and tells no secrets, and its card tells the truth."""
+"""``weakshot card``: the folder predicts the same and tells no secrets, and its card tells the truth."""
 
 import json
 import shutil
@@ -17,12 +17,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import weakshot_seg
-from weakshot_seg import card, evaluate, predict
-from weakshot_seg.checkpoint import load_module, read_model
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.checkpoints.loading import load_module, read_model
+from weakshot_seg.checkpoints.model_folder import public_recipe
+from weakshot_seg.cli import card, evaluate, predict
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.hub.card import escaped
-from weakshot_seg.hub.folder import public_recipe
+from weakshot_seg.reporting.model_card import escaped
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Command = Callable[..., None]
@@ -235,7 +235,7 @@ def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
         "no_config": "is no model folder",
         "cut": "download or write it again",
         "json": "download or write it again",
-        "foreign": "was not written by weakshot_seg.card",
+        "foreign": "was not written by weakshot_seg.cli.card",
         "newer": "install a newer version",
         "less": "does not fit this model",
     }.items():
@@ -249,7 +249,7 @@ def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
     [
         (["novel"], [200], "novel class ids must be distinct and in 0..15, got [200]"),
         (["novel"], [0.5], "novel one of their ids"),
-        (["novel"], None, "was not written by weakshot_seg.card, or changed since ("),
+        (["novel"], None, "was not written by weakshot_seg.cli.card, or changed since ("),
         (["class_names"], [1, 2], "class_names must be a list of names"),
         (["step"], "abc", "step is 'abc', which is no whole number"),
         (["format"], "9", "format is '9', which is no whole number"),
@@ -279,7 +279,7 @@ def test_spoilt_settings_of_a_folder(
     assert str(model) in line
 
 
-@pytest.mark.parametrize("target", ["os.system", "weakshot_seg.config.os.system", "hydra.utils.get_object"])
+@pytest.mark.parametrize("target", ["os.system", "weakshot_seg.config.compose.os.system", "hydra.utils.get_object"])
 def test_a_model_of_the_hub_calls_nothing_of_its_own(
     target: str, hub: list[str], folder: Path, refusal: Refusal, tmp_path: Path
 ) -> None:

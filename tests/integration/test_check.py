@@ -1,4 +1,4 @@
-"""``python -m weakshot_seg.check``: all that is wrong in one run, exit codes, and the page."""
+"""``python -m weakshot_seg.cli.check``: all that is wrong in one run, exit codes, and the page."""
 
 import re
 from collections.abc import Callable
@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from no_images import NO_IMAGES, spoil
-from weakshot_seg import check
+from weakshot_seg.cli import check
 from weakshot_seg.data.splits import make_split
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 
 Run = Callable[..., tuple[int, str]]
 

@@ -13,9 +13,9 @@ from hydra.utils import get_object
 from omegaconf import OmegaConf
 from pytorch_lightning.loggers import WandbLogger
 
-from weakshot_seg.callbacks.wandb_logger import ResilientWandbLogger
-from weakshot_seg.config import conf_dir
+from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.data.datamodule import WeakShotDataModule
+from weakshot_seg.training.callbacks.wandb_logger import ResilientWandbLogger
 
 ENTRIES = sorted(path.stem for path in conf_dir().glob("*.yaml"))
 OPTIONS = sorted(path.relative_to(conf_dir()).with_suffix("").as_posix() for path in conf_dir().rglob("*/*.yaml"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from weakshot_seg import evaluate
+from weakshot_seg.cli import evaluate
 from weakshot_seg.structures import IGNORE
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -11,7 +11,7 @@ import torch
 import yaml
 from torch.overrides import TorchFunctionMode
 
-from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.training.module import WeakShotModule
 
 
 def rows(folder: Path) -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""``python -m weakshot_seg.evaluate``, and what may be given as a checkpoint."""
+"""``python -m weakshot_seg.cli.evaluate``, and what may be given as a checkpoint."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from weakshot_seg import evaluate, predict
+from weakshot_seg.cli import evaluate, predict
 
 Command = Callable[..., None]
 Metrics = Callable[[Path], dict[str, Any]]

@@ -16,10 +16,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from official_layouts import LAYOUTS
-from weakshot_seg import report, train
-from weakshot_seg.config import conf_dir
+from weakshot_seg import train
+from weakshot_seg.cli import report
+from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.data.splits import make_split, published_class_names
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.structures import IGNORE
 
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))

@@ -17,13 +17,13 @@ import pytest
 import torch
 
 from processes import Environment, Signal, start
-from weakshot_seg import evaluate
 from weakshot_seg import train as training
-from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.cli import evaluate
+from weakshot_seg.training.module import WeakShotModule
 
 Train = Callable[..., Path]
 Metrics = Callable[[Path], dict[str, Any]]
-MODULE = "weakshot_seg.lightning_module.WeakShotModule"
+MODULE = "weakshot_seg.training.module.WeakShotModule"
 EIGHT_STEPS = (
     "trainer.max_steps=8",
     "trainer.val_check_interval=4",

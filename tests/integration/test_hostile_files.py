@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from weakshot_seg import convert, evaluate, export, predict, pseudo_label, train
-from weakshot_seg.checkpoint import build_module, load_module
+from weakshot_seg import train
+from weakshot_seg.checkpoints.loading import build_module, load_module
+from weakshot_seg.checkpoints.trusted_targets import PARTS, shipped_targets
+from weakshot_seg.cli import convert, evaluate, export, predict, pseudo_label
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.recipe import PARTS, shipped_targets
 from weakshot_seg.structures import ClassSplit
 
 Train = Callable[..., Path]
@@ -180,7 +181,7 @@ def test_recipes_that_are_none(
 
 def test_shipped_targets_are_read_from_the_configuration() -> None:
     assert "weakshot_seg.losses.gpu_matcher.GpuHungarianMatcher" in shipped_targets("loss")
-    assert "weakshot_seg.data.voc.VOC2012" in shipped_targets("data")
+    assert "weakshot_seg.data.readers.voc.VOC2012" in shipped_targets("data")
     every = {target for part in PARTS for target in shipped_targets(part)}
     assert all(target.startswith("weakshot_seg.") for target in every)
 

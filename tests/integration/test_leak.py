@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from weakshot_seg.data.splits import make_split
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.structures import IGNORE
 
 Train = Callable[..., Path]

@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 
-from weakshot_seg.checkpoint import build_module
-from weakshot_seg.config import conf_dir, plain
+from weakshot_seg.checkpoints.loading import build_module
+from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.structures import IGNORE, EvalBatch
 
 STEPS = 60

@@ -9,7 +9,7 @@ import pytest
 
 from weakshot_seg import train as training
 from weakshot_seg.data.splits import make_split
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 
 
 def test_two_splits_in_one_sweep_with_offline_wandb(

@@ -1,4 +1,4 @@
-"""``python -m weakshot_seg.predict``: sources of every kind, and what is written."""
+"""``python -m weakshot_seg.cli.predict``: sources of every kind, and what is written."""
 
 import errno
 import io
@@ -18,14 +18,14 @@ from PIL import Image, ImageOps
 
 import weakshot_seg
 from no_images import NO_IMAGES, spoil
-from weakshot_seg.checkpoint import load_module
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.cli.predict import main
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.inference import tta
 from weakshot_seg.inference.sliding import SlidingWindow
 from weakshot_seg.inference.whole import WholeImage
 from weakshot_seg.models.simformer import SimFormer
-from weakshot_seg.predict import main
-from weakshot_seg.segmentation import Segmentation
+from weakshot_seg.prediction.segmentation import Segmentation
 
 NUM_CLASSES = len(SyntheticScenes.class_names)
 ORIENTATION = 0x0112

@@ -1,4 +1,4 @@
-"""``python -m weakshot_seg.predict`` of videos: every frame as if it were a photo, and a video of the overlays."""
+"""``python -m weakshot_seg.cli.predict`` of videos: every frame as if it were a photo, and a video of the overlays."""
 
 import json
 import sys
@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 import weakshot_seg
-from weakshot_seg.data.synthetic import SyntheticScenes
-from weakshot_seg.predict import main
+from weakshot_seg.cli.predict import main
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.prediction import results
 from weakshot_seg.prediction.video_files import read_frames
 

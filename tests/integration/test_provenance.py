@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from weakshot_seg import evaluate, pseudo_label
-from weakshot_seg.checkpoint import load_module
+from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.checkpoints.same_classes import check_classes
+from weakshot_seg.cli import evaluate, pseudo_label
 from weakshot_seg.data.splits import make_split
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.same_classes import check_classes
 from weakshot_seg.structures import ClassSplit
-from weakshot_seg.utils.provenance import git_commit, library_versions
+from weakshot_seg.training.provenance import git_commit, library_versions
 
 Refusal = Callable[..., str]
 Command = Callable[..., None]

@@ -13,13 +13,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from official_layouts import random_maps, write_coco
-from weakshot_seg.config import conf_dir
+from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.losses.criterion import Criterion, Losses
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import SegOutput, WeakTargets
 
 COMMON = {
-    "optim._target_": "weakshot_seg.optim.PolyAdamW",
+    "optim._target_": "weakshot_seg.training.optim.PolyAdamW",
     "optim.lr": 1e-4,
     "optim.backbone_factor": 0.1,
     "optim.weight_decay": 1e-4,

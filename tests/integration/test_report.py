@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from weakshot_seg import report
 from weakshot_seg import train as training
-from weakshot_seg.results.runs import find_runs
+from weakshot_seg.cli import report
+from weakshot_seg.reporting.runs import find_runs
 
 Command = Callable[..., None]
 

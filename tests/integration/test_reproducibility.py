@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.training.module import WeakShotModule
 
 Train = Callable[..., Path]
 Metrics = Callable[[Path], dict[str, Any]]

@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from weakshot_seg import pseudo_label
 from weakshot_seg import train as training
+from weakshot_seg.cli import pseudo_label
 from weakshot_seg.data.splits import make_split
-from weakshot_seg.data.synthetic import SyntheticScenes
-from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.training.module import WeakShotModule
 
 Train = Callable[..., Path]
 Command = Callable[..., None]

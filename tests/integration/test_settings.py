@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from weakshot_seg.config import conf_dir
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.config.compose import conf_dir
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 
 Train = Callable[..., Path]
 Metrics = Callable[[Path], dict[str, Any]]

@@ -18,11 +18,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from weakshot_seg import card, check, evaluate, predict, pseudo_label, train
-from weakshot_seg.config import conf_dir, mendable, shipped_settings
-from weakshot_seg.config_check import BUILT, check_settings
-from weakshot_seg.config_door import check_raw, check_resolvable
-from weakshot_seg.trainer import make_trainer
+from weakshot_seg import train
+from weakshot_seg.cli import card, check, evaluate, predict, pseudo_label
+from weakshot_seg.config.compose import conf_dir, mendable, shipped_settings
+from weakshot_seg.config.preflight import check_raw, check_resolvable
+from weakshot_seg.config.schema import BUILT, check_settings
+from weakshot_seg.training.trainer import make_trainer
 
 Refusal = Callable[..., str]
 Place = tuple[str | int, ...]

@@ -12,10 +12,10 @@ import torch
 
 from processes import Distributed, start
 from weakshot_seg import train as training
-from weakshot_seg.lightning_module import WeakShotModule
 from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.models.simformer import SimFormer
-from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import SegOutput
+from weakshot_seg.training.module import WeakShotModule
 
 Train = Callable[..., Path]
 BAD_STEP = 2

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from weakshot_seg import evaluate, predict, train
+from weakshot_seg import train
+from weakshot_seg.cli import evaluate, predict
 
 Command = Callable[..., None]
 Metrics = Callable[[Path], dict[str, Any]]

@@ -15,7 +15,7 @@ from PIL import Image
 from wandb_files import OfflineRun, sessions
 from wandb_server import UploadedRun, wandb_server
 from weakshot_seg.data.splits import make_split
-from weakshot_seg.data.synthetic import SyntheticScenes
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.structures import IGNORE
 
 Train = Callable[..., Path]

@@ -16,7 +16,7 @@ import wandb
 
 from processes import Environment, start
 from wandb_files import OfflineRun, sessions
-from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.training.module import WeakShotModule
 
 Train = Callable[..., Path]
 SECRETS = {

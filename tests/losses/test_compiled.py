@@ -14,8 +14,7 @@ from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.losses.point_mask import PointMaskLoss
 from weakshot_seg.losses.term import LossTerm
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import SegOutput, WeakTargets
 
 TERMS: dict[str, Callable[[], LossTerm]] = {
     "mask": MaskLoss,

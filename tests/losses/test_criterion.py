@@ -20,8 +20,7 @@ from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import IGNORE, ClassSplit, Draw, WeakBatch, WeakTargets
+from weakshot_seg.structures import IGNORE, ClassSplit, Draw, SegOutput, WeakBatch, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]
 MakeTargets = Callable[..., WeakTargets]

@@ -14,8 +14,7 @@ from weakshot_seg.losses import gpu_matcher
 from weakshot_seg.losses.class_queries import ClassQueries
 from weakshot_seg.losses.gpu_matcher import GpuHungarianMatcher
 from weakshot_seg.losses.matcher import HungarianMatcher
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]
 MakeTargets = Callable[..., WeakTargets]

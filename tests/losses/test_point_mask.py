@@ -11,8 +11,7 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.losses.point_mask import PointMaskLoss, labels_at, logits_at
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import SegOutput, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]
 MakeTargets = Callable[..., WeakTargets]

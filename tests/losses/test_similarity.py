@@ -14,8 +14,7 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses import similarity
 from weakshot_seg.losses.similarity import DISTILLATION, BalanceWeights, PixelSimilarityLoss, cosine, pair_loss
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]
 MakeTargets = Callable[..., WeakTargets]

@@ -15,8 +15,7 @@ from weakshot_seg.losses.classification import ClassificationLoss
 from weakshot_seg.losses.complement import IGNORE_LOGIT, ComplementLoss
 from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.losses.matcher import HungarianMatcher
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]
 MakeTargets = Callable[..., WeakTargets]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from weakshot_seg.config import conf_dir
+from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.models.backbone import TimmBackbone
 
 

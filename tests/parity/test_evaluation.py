@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from weakshot_seg.data.splits import make_split, published_class_names
-from weakshot_seg.metrics import SegmentationMetrics
 from weakshot_seg.structures import ClassSplit
+from weakshot_seg.training.metrics import SegmentationMetrics
 
 Compare = Callable[..., None]
 

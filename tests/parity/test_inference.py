@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from weakshot_seg.inference.semantic import predict_maps, scores_of, semantic_scores
-from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import SegOutput
 
 Compare = Callable[..., None]
 

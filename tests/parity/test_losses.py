@@ -14,8 +14,7 @@ from weakshot_seg.losses.complement import ComplementLoss
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.losses.matcher import HungarianMatcher
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 
 Compare = Callable[..., None]
 ReadTargets = Callable[..., WeakTargets]

@@ -11,7 +11,7 @@ from torch import nn
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.optim import PolyAdamW
+from weakshot_seg.training.optim import PolyAdamW
 
 Rename = Callable[[str], str]
 

@@ -9,8 +9,7 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
 
 SEEDS = st.integers(0, 2**32 - 1)
 KINDS = ("nothing", "one pixel", "few pixels", "full", "no masks")

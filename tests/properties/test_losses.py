@@ -25,8 +25,7 @@ from weakshot_seg.losses.point_mask import PointMaskLoss
 from weakshot_seg.losses.similarity import DISTILLATION, PixelSimilarityLoss
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
 
 SCALES = st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4])
 KINDS = ("hungarian", "points", "gpu solver", "class queries")

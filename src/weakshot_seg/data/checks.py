@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakshot_seg.data.images import image_size, verify_image
-from weakshot_seg.data.label_files import BadFiles, LabelFormat, LabelledFile, Problem
 from weakshot_seg.data.parallel import in_parallel
+from weakshot_seg.data.readers.label_files import BadFiles, LabelFormat, LabelledFile, Problem
 from weakshot_seg.data.source import LabelledImages, of_other_size
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from weakshot_seg.data.constructors import FromDisk
 from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
-from weakshot_seg.data.from_disk import FromDisk
 from weakshot_seg.data.pairing import PairSampler
 from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.data.pseudo_labels import Candidates, HiddenImages, PseudoLabels, candidate_classes

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from weakshot_seg.data.download import download, unpack, verify_checksum
-from weakshot_seg.data.layouts import KnownDataset, Part
-from weakshot_seg.data.official import OfficialImages
+from weakshot_seg.data.readers.layouts import KnownDataset, Part
+from weakshot_seg.data.readers.official import OfficialImages
 from weakshot_seg.data.splits import published_class_names
 from weakshot_seg.errors import DataError
 
@@ -25,7 +25,7 @@ def prepare(
         root: Folder of the data set.
         archive: Unpack this file first.
         url: Fetch the archive from here first, into ``root``; an archive that is there is not fetched again.
-        cache_dir: See :class:`~weakshot_seg.data.official.OfficialImages`.
+        cache_dir: See :class:`~weakshot_seg.data.readers.official.OfficialImages`.
 
     Returns:
         The training and the validation images.

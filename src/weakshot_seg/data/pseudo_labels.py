@@ -81,7 +81,7 @@ class Manifest:
         except DAMAGE as error:
             raise DataError(
                 f"{folder} holds no pseudo-labels ({path.name}: {type(error).__name__}): make them with "
-                f"python -m weakshot_seg.pseudo_label ckpt=... out={folder}"
+                f"weakshot pseudo-label ckpt=... out={folder}"
             ) from error
 
     def write(self, folder: Path) -> None:
@@ -97,7 +97,7 @@ class Manifest:
         """
         if not self.complete:
             raise DataError(
-                f"the pseudo-labels in {folder} are unfinished: run weakshot_seg.pseudo_label again with the same "
+                f"the pseudo-labels in {folder} are unfinished: run weakshot pseudo-label again with the same "
                 f"ckpt and out={folder}"
             )
         for what, theirs, ours in (

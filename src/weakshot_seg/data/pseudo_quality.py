@@ -71,7 +71,7 @@ class Votes:
                 return cls(**json.loads(file.info[KEY]))
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(
-                    f"{path} was not written by weakshot_seg.pseudo_label: remove it, and call that again"
+                    f"{path} was not written by weakshot pseudo-label: remove it, and call that again"
                 ) from error
 
     def png_text(self) -> PngInfo:

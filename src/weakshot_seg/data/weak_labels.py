@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from weakshot_seg.data.label_files import present_classes
+from weakshot_seg.data.readers.label_files import present_classes
 from weakshot_seg.data.source import LabelledImages, TaggedImages, load_labelled
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import IGNORE, ClassSplit, Draw, WeakSample

@@ -11,7 +11,7 @@ import gradio as gr
 
 from weakshot_seg.demo.view import View, about, class_choices, class_table, draw, look, message
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.segmenter import Segmenter
+from weakshot_seg.prediction.segmenter import Segmenter
 
 SYSTEM = ("system-ui", "sans-serif")
 """Fonts that are there: gradio's own come from Google."""

@@ -13,10 +13,10 @@ from PIL import Image, ImageFilter
 
 from weakshot_seg.data.images import UNREADABLE, read_image
 from weakshot_seg.errors import DataError
-from weakshot_seg.segmentation import ClassArea, Proposal, Segmentation
-from weakshot_seg.segmenter import Segmenter
+from weakshot_seg.prediction.segmentation import ClassArea, Proposal, Segmentation
+from weakshot_seg.prediction.segmenter import Segmenter
+from weakshot_seg.reporting.html import figure
 from weakshot_seg.structures import IGNORE
-from weakshot_seg.utils.html import figure
 from weakshot_seg.utils.visualize import overlay, palette, resized
 
 Bytes = NDArray[np.uint8]

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import SegOutput
 from weakshot_seg.utils.padding import MULTIPLE, PADDING_VALUE
 
 INPUT = "images"
@@ -25,7 +25,7 @@ class SegmentationGraph(nn.Module):
     No branch and no slice depends on the size, so that a trace holds for all sizes.
 
     Args:
-        network: images ``[B, 3, H, W]``, RGB 0..255 -> :class:`~weakshot_seg.outputs.SegOutput`, in evaluation mode.
+        network: images ``[B, 3, H, W]``, RGB 0..255 -> :class:`~weakshot_seg.structures.SegOutput`, in evaluation mode.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from weakshot_seg import __version__
-from weakshot_seg.lightning_module import WeakShotModule
+from weakshot_seg.training.module import WeakShotModule
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import SegOutput
 
 Size = tuple[int, int]
 Classes = slice | list[int]

@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 
 
 class ClassQueries(nn.Module):

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weakshot_seg.losses.term import LossTerm
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.distributed import mean_over_ranks
 
 

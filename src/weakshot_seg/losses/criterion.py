@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weakshot_seg.losses.term import LossTerm
-from weakshot_seg.outputs import SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import SegOutput, WeakTargets
 from weakshot_seg.utils.compiling import Backend, Compilable, check_backend
 
 

@@ -10,8 +10,7 @@ from weakshot_seg.losses.functional import mask_losses
 from weakshot_seg.losses.lattice import PixelLattice
 from weakshot_seg.losses.term import LossTerm
 from weakshot_seg.losses.upsampled import upsampled_mask_losses
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.compiling import Compilable
 from weakshot_seg.utils.distributed import mean_over_ranks
 

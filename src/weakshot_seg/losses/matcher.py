@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.functional import at_once, pairwise_mask_cost
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.compiling import Compilable
 
 WORST = 1e6

@@ -11,8 +11,7 @@ from torch import Tensor
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.functional import mask_losses, with_gradient
 from weakshot_seg.losses.term import LossTerm
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.compiling import Compilable
 from weakshot_seg.utils.distributed import mean_over_ranks
 

@@ -12,8 +12,7 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.pair_quality import pair_quality
 from weakshot_seg.losses.sampling import choose_class, sample_points
 from weakshot_seg.losses.term import LossTerm
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.distributed import mean_over_ranks
 from weakshot_seg.utils.points import take_points
 

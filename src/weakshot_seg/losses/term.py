@@ -8,8 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.outputs import Assignment, SegOutput
-from weakshot_seg.structures import WeakTargets
+from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 
 
 class LossTerm(nn.Module, ABC):

@@ -14,7 +14,7 @@ from weakshot_seg.models.heads import ProposalHead
 from weakshot_seg.models.masked_decoder import MaskedQueryDecoder
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
 from weakshot_seg.models.query_decoder import QueryDecoder
-from weakshot_seg.outputs import SegOutput
+from weakshot_seg.structures import SegOutput
 from weakshot_seg.utils.compiling import Backend, check_backend
 
 

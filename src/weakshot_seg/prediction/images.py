@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from weakshot_seg.errors import DataError
 from weakshot_seg.prediction.results import Results
+from weakshot_seg.prediction.segmentation import Segmentation
+from weakshot_seg.prediction.segmenter import Pixels, Segmenter, as_pixels
 from weakshot_seg.prediction.sources import Item
 from weakshot_seg.prediction.threads import in_threads
-from weakshot_seg.segmentation import Segmentation
-from weakshot_seg.segmenter import Pixels, Segmenter, as_pixels
 
 
 def predict_images(

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from weakshot_seg.segmentation import ClassArea
+from weakshot_seg.prediction.segmentation import ClassArea
 from weakshot_seg.utils.files import replacing
 
 

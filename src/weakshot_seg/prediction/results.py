@@ -16,8 +16,8 @@ import numpy as np
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.prediction.layout import ABOUT, KINDS, frame_name
 from weakshot_seg.prediction.record import Origin, Record, VideoRecord, write_json
+from weakshot_seg.prediction.segmentation import Segmentation
 from weakshot_seg.prediction.sources import Item
-from weakshot_seg.segmentation import Segmentation
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.visualize import palette

@@ -15,10 +15,10 @@ from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.layout import frame_name
 from weakshot_seg.prediction.record import Record, VideoRecord, write_json
 from weakshot_seg.prediction.results import Results, older
+from weakshot_seg.prediction.segmentation import Segmentation
+from weakshot_seg.prediction.segmenter import Pixels, Segmenter
 from weakshot_seg.prediction.sources import Item
 from weakshot_seg.prediction.threads import in_threads
-from weakshot_seg.segmentation import Segmentation
-from weakshot_seg.segmenter import Pixels, Segmenter
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.visualize import labelled_overlay
 

@@ -1,0 +1,1 @@
+"""Reading checkpoints and model folders, and building modules of them."""

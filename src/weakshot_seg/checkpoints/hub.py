@@ -1,0 +1,59 @@
+"""Models of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from weakshot_seg.checkpoints.model_folder import CONFIG, WEIGHTS
+from weakshot_seg.errors import ConfigError
+
+HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", re.ASCII)
+"""``user/name``, or ``user/name@revision`` with a branch, a tag or a commit."""
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a text can name a model of the hub; a relative path of two parts looks the same."""
+    return HUB_ID.fullmatch(source) is not None and not source.endswith(".ckpt")
+
+
+def download(hub_id: str) -> Path:
+    """The folder of a model of the hub, downloaded once and kept in the hub's cache.
+
+    Without a network a model that is in the cache already is used.
+
+    Raises:
+        ConfigError: there is no such model, it is none of ours or may not be read, or the hub cannot be reached.
+    """
+    name, _, revision = hub_id.partition("@")
+    absent = f"ckpt={hub_id}: no such file or folder, and"
+    try:
+        config = Path(hf_hub_download(name, CONFIG, revision=revision or None))
+        hf_hub_download(name, WEIGHTS, revision=config.parent.name)  # of the same commit
+        return config.parent
+    except GatedRepoError as error:
+        raise ConfigError(
+            f"{absent} the model of the hub must be asked for on its page; then `hf auth login`"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ConfigError(f"{absent} the hub has no revision {revision} of {name}") from error
+    except RepositoryNotFoundError as error:
+        raise ConfigError(f"{absent} no such model at the hub (a private one needs `hf auth login`)") from error
+    except LocalEntryNotFoundError as error:
+        raise ConfigError(
+            f"{absent} the hub cannot be reached: download the model where there is a network, and give its folder"
+        ) from error
+    except EntryNotFoundError as error:
+        raise ConfigError(f"{absent} the model of the hub has no {CONFIG} or {WEIGHTS}: it is none of ours") from error
+    except Exception as error:  # the hub's HTTP library, and thus its errors, changes from version to version
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{absent} the hub answers: {reason}") from error

@@ -1,0 +1,87 @@
+"""What a checkpoint may have built: its recipe is data from a file, and building it calls whatever it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from weakshot_seg.config.compose import conf_dir
+from weakshot_seg.errors import ConfigError
+
+PARTS = ("model", "loss", "optim", "data")
+"""Groups of settings that are built from a checkpoint's recipe; all others are those of the command."""
+LOOK_UP = "hydra.utils.get_object"
+"""Calls nothing itself, but gives whatever its ``path`` names."""
+
+
+def check_recipe(recipe: Mapping[str, Any], origin: str | Path, allow_targets: Sequence[str] = ()) -> None:
+    """Refuses a recipe that would call anything but what the files of ``conf/`` name for the same group.
+
+    Args:
+        recipe: plain settings, as :func:`~weakshot_seg.checkpoints.loading.read_checkpoint` reads them.
+        origin: the checkpoint, for the message.
+        allow_targets: full names, or packages and modules, that the user trusts besides.
+
+    Raises:
+        ConfigError: naming the first target that is not allowed. Nothing has been imported or called then.
+    """
+    for part in PARTS:
+        for key, value in _leaves(recipe.get(part), part):
+            if isinstance(value, str) and "${" in value:  # recipes are resolved; an interpolation would read settings
+                raise ConfigError(f"ckpt={origin} is refused: {key} of its recipe is an interpolation, {value!r}")
+        for key, node in _targets(recipe.get(part), part):
+            name = _called(node)
+            trusted = any(name == target or name.startswith(f"{target}.") for target in allow_targets)
+            if name not in shipped_targets(part) and not trusted:
+                raise ConfigError(
+                    f"ckpt={origin} is refused: {key} of its recipe would call {name!r}, which does not come with "
+                    f"weakshot_seg and could do anything; only if you know the file, add allow_targets=[{name}] "
+                    f"(convert: --allow-targets {name})"
+                )
+
+
+@cache
+def shipped_targets(part: str) -> frozenset[str]:
+    """Full names of all that the files of one group in ``conf/`` may build."""
+    files = (conf_dir() / part).rglob("*.yaml")
+    contents = (OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files)
+    return frozenset(_called(node) for content in contents for _, node in _targets(content, part))
+
+
+def named_targets(settings: Any) -> tuple[str, ...]:
+    """Full names of all that plain settings may build: for a checkpoint made with them."""
+    return tuple(_called(node) for _, node in _targets(settings, ""))
+
+
+def _called(node: Mapping[Any, Any]) -> str:
+    """Full name of what a node with a ``_target_`` calls, or hands on to be called."""
+    if node["_target_"] == LOOK_UP and node.keys() <= {"_target_", "_convert_", "path"}:
+        return str(node.get("path"))
+    return str(node["_target_"])
+
+
+def _targets(node: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """All nodes with a ``_target_``, at any depth, with their keys."""
+    if isinstance(node, Mapping) and "_target_" in node:
+        yield key, node
+    for name, child in _children(node):
+        yield from _targets(child, f"{key}.{name}")
+
+
+def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+    children = list(_children(node))
+    for name, child in children:
+        yield from _leaves(child, f"{key}.{name}")
+    if not children:
+        yield key, node
+
+
+def _children(node: Any) -> Iterator[tuple[Any, Any]]:
+    if isinstance(node, Mapping):
+        yield from node.items()
+    elif isinstance(node, list | tuple):
+        yield from enumerate(node)

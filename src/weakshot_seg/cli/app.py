@@ -1,0 +1,80 @@
+"""A page to try a model in the browser: ``weakshot app ckpt=FILE``."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import hydra
+import numpy as np
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from PIL import Image
+
+from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.config.compose import conf_dir, entry_point
+from weakshot_seg.data.datamodule import WeakShotDataModule
+from weakshot_seg.errors import ConfigError, UserError
+from weakshot_seg.prediction.segmenter import Segmenter
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="app")
+@entry_point
+def main(cfg: DictConfig) -> None:
+    """Serves the page until it is interrupted."""
+    try:
+        from weakshot_seg.demo.page import build_page, serve
+    except ImportError as error:
+        raise ConfigError(f"the page needs gradio ({error}): pip install 'weakshot-seg[app]'") from error
+    module = load_module(cfg.ckpt, cfg.allow_targets)
+    with tempfile.TemporaryDirectory() as folder:
+        examples = write_examples(module.recipe.get("data", {}), cfg.examples, Path(folder))
+        page = build_page(Segmenter(module, cfg.device), title(cfg.ckpt), examples, cfg.proposals, cfg.max_megapixels)
+        serve(page, cfg.host, cfg.port, cfg.share)
+
+
+def title(ckpt: str) -> str:
+    """A name of the model: of its run and file, or of its folder."""
+    path = Path(ckpt).expanduser()
+    if path.suffix != ".ckpt":
+        return path.resolve().name if path.exists() else ckpt
+    parts = [part for part in path.resolve().with_suffix("").parts if part not in ("checkpoints", "last")]
+    return " / ".join(parts[-2:])
+
+
+def write_examples(data: dict[str, Any], most: int, folder: Path) -> list[Path]:
+    """Writes validation images of a training into a folder, those with novel classes first; none if they are not there.
+
+    Args:
+        data: settings of the training's data module.
+        most: how many.
+        folder: for the files.
+    """
+    if "_target_" not in data or most < 1:
+        return []
+    try:
+        # a look at a few images needs no reading of all
+        made: WeakShotDataModule = instantiate(data | ({"verify": False} if "verify" in data else {}))
+        if made.make_val is None:
+            return []
+        source = made.make_val()
+        novel = list(made.split_classes(source).novel)
+        ranked = np.argsort(-source.presence()[:, novel].sum(1), kind="stable")[:most]
+        files = []
+        for index in ranked.tolist():
+            image, _ = source.load(index)
+            files.append(folder / f"{source.name(index).replace('/', '_')}.png")
+            Image.fromarray(image).save(files[-1])
+        return files
+    except (UserError, HydraException) as error:
+        log.info("no examples: %s", " ".join(str(error).split()))
+        return []
+
+
+if __name__ == "__main__":
+    main()

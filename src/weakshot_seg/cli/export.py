@@ -1,0 +1,145 @@
+"""A model as one file for other runtimes: ``weakshot export ckpt=FILE format=onnx out=FILE``.
+
+The file takes images of any size and number and gives labels and scores. It is compared with the model on real images,
+which ``OUT.json`` is about; if they disagree, the exit code is 1 and the file is called ``OUT.rejected``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import hydra
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from weakshot_seg import __version__
+from weakshot_seg.checkpoints.loading import load_module, own_data
+from weakshot_seg.config.compose import conf_dir, entry_point
+from weakshot_seg.data.datamodule import WeakShotDataModule
+from weakshot_seg.data.images import read_image
+from weakshot_seg.data.source import LabelledImages
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
+from weakshot_seg.errors import ConfigError, DataError, UserError
+from weakshot_seg.exporting.agreement import Model, Pixels, batches_of, compare
+from weakshot_seg.exporting.formats import find_format
+from weakshot_seg.exporting.graph import SegmentationGraph, trace
+from weakshot_seg.exporting.metadata import Metadata
+from weakshot_seg.exporting.report import Report, Tolerance
+from weakshot_seg.exporting.speed import measure
+from weakshot_seg.prediction.sources import find_items
+from weakshot_seg.training.module import WeakShotModule
+from weakshot_seg.utils.files import replacing
+
+log = logging.getLogger(__name__)
+
+INPUT_TYPES = {"uint8": torch.uint8, "float32": torch.float32}
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="export")
+@entry_point
+def main(cfg: DictConfig) -> None:
+    """Writes the file and the JSON, prints the figures."""
+    form = find_format(cfg.format)
+    if cfg.input_type not in INPUT_TYPES:
+        raise ConfigError(f"input_type={cfg.input_type}: choose one of {', '.join(INPUT_TYPES)}")
+    out = Path(cfg.out or f"model{form.suffix}").expanduser()
+    if out.is_dir():
+        raise ConfigError(f"out={out} is a folder: name a file")
+    module = load_module(cfg.ckpt, cfg.allow_targets)
+    origin, photos = photos_of(cfg, module)
+    batches = batches_of(photos, cfg.input_type)
+    model = Model(partial(module.model, last_only=True))
+    log.info("exporting: about half a minute")
+    program = trace(SegmentationGraph(module.model).eval(), INPUT_TYPES[cfg.input_type])
+    with replacing(out) as temporary:
+        form.write(program, Metadata.of(module, cfg.input_type), temporary)
+        run = form.load(temporary)
+        report = Report(
+            file=out.name,
+            format=cfg.format,
+            ckpt=str(cfg.ckpt),
+            step=module.trained_steps,
+            compared_on=origin,
+            batches=list(tqdm(compare(run, model, batches), "comparing", len(batches), unit="batch")),
+            tolerance=Tolerance(float(cfg.max_difference), float(cfg.min_agreement)),
+            versions={"weakshot_seg": __version__, **{name: version(name) for name in ("torch", *form.packages)}},
+            speed=measure(run, model, batches[0]) if cfg.benchmark else None,
+        )
+        print(report.as_text())
+        kept = out if report.passed else out.with_name(f"{out.name}.rejected")
+        with replacing(f"{kept}.json") as text:
+            text.write_text(report.as_json(), encoding="utf-8")
+        if not report.passed:
+            os.replace(temporary, kept)
+            print(f"they disagree: {out} was not written; the file is {kept}, the figures are in {kept}.json")
+            raise SystemExit(1)
+    print(f"{out} ({out.stat().st_size / 1e6:.1f} MB), {out}.json")
+
+
+def photos_of(cfg: DictConfig, module: WeakShotModule) -> tuple[str, list[Pixels]]:
+    """Photos to compare on, resized as in evaluation, and in words what they are.
+
+    They are ``cfg.check_images``, else the validation images of the model, or generated scenes if these cannot be read.
+
+    Raises:
+        ConfigError: ``cfg.num_images`` is not positive.
+        DataError: there are no such images, or one cannot be read.
+    """
+    if cfg.num_images < 1:
+        raise ConfigError(f"num_images={cfg.num_images} must be positive")
+    transform = instantiate(module.recipe["data"]["val_transform"])
+    if cfg.check_images is not None:
+        files = find_images([cfg.check_images] if isinstance(cfg.check_images, str) else cfg.check_images)
+        chosen = spread(len(files), cfg.num_images)
+        return f"{len(chosen)} of {len(files)} given images", [transform(read_image(files[i])) for i in chosen]
+    origin, source = "validation images", validation_images(module, cfg.ckpt)
+    if source is None:
+        origin, source = "generated scenes", SyntheticScenes("validation", cfg.num_images)
+    chosen = spread(len(source), cfg.num_images)
+    return f"{len(chosen)} of {len(source)} {origin}", [transform(source.load(i)[0]) for i in chosen]
+
+
+def find_images(sources: Sequence[str]) -> list[Path]:
+    """Image files named by paths, folders (searched recursively) and glob patterns, sorted.
+
+    Raises:
+        DataError: one of them names none.
+    """
+    items = find_items(sources, sys.stdin.buffer, "check_images")
+    files = sorted(item.path for item in items if not item.is_video)
+    if not files:
+        raise DataError(f"check_images={', '.join(sources)}: there are no images, only videos")
+    return files
+
+
+def validation_images(module: WeakShotModule, ckpt: str) -> LabelledImages | None:
+    """The validation images that a model was measured on, or None if they are not there."""
+    try:
+        recipe = own_data(module, ckpt)
+        data: WeakShotDataModule = instantiate({**recipe, **({"verify": False} if "verify" in recipe else {})})
+        source = data.make_val() if data.make_val else None
+        if source is not None and len(source):
+            return source
+        reason = "there are none"
+    except UserError as error:
+        reason = str(error)
+    log.warning("no validation images (%s): compared on generated scenes; better: check_images=DIR", reason)
+    return None
+
+
+def spread(length: int, count: int) -> list[int]:
+    """At most ``count`` of the numbers below ``length``, evenly spread."""
+    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
+
+
+if __name__ == "__main__":
+    main()

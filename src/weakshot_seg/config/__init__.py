@@ -1,0 +1,1 @@
+"""Composing settings and checking them before anything is written."""

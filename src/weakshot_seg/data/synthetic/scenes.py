@@ -1,0 +1,244 @@
+"""The embedded data set: generated scenes of 4 stuff and 12 thing classes; no file is read.
+
+Stuff regions with wavy borders tile the image, 1 to 4 things lie on them and partly hide each other, and about half of
+the scenes hold unlabelled clutter. Shape and texture tell the classes apart; colours hardly do.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import math
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from weakshot_seg.data.synthetic import shapes, textures
+from weakshot_seg.data.synthetic.shapes import Field, Shape
+from weakshot_seg.data.synthetic.textures import TAU, StuffTexture, ThingTexture, grid, value_noise
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.structures import IGNORE
+
+Part = Literal["training", "validation"]
+Bytes = NDArray[np.uint8]
+
+
+class Stuff(NamedTuple):
+    """A background class: its texture and the range of its hues (in turns of the colour wheel)."""
+
+    texture: StuffTexture
+    hues: tuple[float, float]
+
+
+class Thing(NamedTuple):
+    """A foreground class: its outline, its texture and the middle of its hues (in turns of the colour wheel)."""
+
+    shape: Shape
+    texture: ThingTexture
+    hue: float
+
+
+# The hues of neighbours overlap, so that the texture must decide.
+STUFF = {
+    "sky": Stuff(textures.sky, (0.45, 0.75)),
+    "grass": Stuff(textures.grass, (0.10, 0.40)),
+    "water": Stuff(textures.water, (0.35, 0.70)),
+    "brick": Stuff(textures.brick, (-0.10, 0.25)),
+}
+# Some share the shape, some the texture and some the hue, and hues overlap (HUE_JITTER): no cue alone decides.
+HUE_JITTER = 0.12
+THINGS = {
+    "striped disc": Thing(shapes.disc, textures.striped, 0 / 6),
+    "checkered disc": Thing(shapes.disc, textures.checkered, 3 / 6),
+    "striped square": Thing(shapes.square, textures.striped, 1 / 6),
+    "dotted square": Thing(shapes.square, textures.dotted, 4 / 6),
+    "checkered triangle": Thing(shapes.polygon(3), textures.checkered, 2 / 6),
+    "dotted flower": Thing(shapes.flower, textures.dotted, 0 / 6),
+    "nautical star": Thing(shapes.star(5, 0.55), textures.faceted, 5 / 6),
+    "lifebuoy": Thing(shapes.ring, textures.banded, 1 / 6),
+    "heart": Thing(shapes.heart, textures.plain, 3 / 6),
+    "crescent": Thing(shapes.crescent, textures.plain, 2 / 6),
+    "cross": Thing(shapes.cross, textures.outlined, 4 / 6),
+    "arrow": Thing(shapes.arrow, textures.outlined, 5 / 6),
+}
+CLUTTER_TEXTURES = (textures.plain, textures.striped, textures.checkered, textures.dotted, textures.outlined)
+
+
+class _Item(NamedTuple):
+    """One object of a scene; lengths in units of the image side."""
+
+    label: int
+    thing: Thing
+    centre: tuple[float, float]
+    radius: float
+
+
+class SyntheticScenes:
+    """Generated scenes with full label maps, held in memory; implements ``LabelledImages``.
+
+    Scene ``index`` depends on (seed, part, index) and the size only, not on ``num_images``; the parts share no scene.
+
+    Args:
+        part: "training" or "validation".
+        num_images: Number of scenes, at least 1.
+        size: Side of the square images in pixels, a multiple of 32. Everything in a scene scales with it.
+        seed: Not negative.
+
+    Attributes:
+        class_names: The 16 class names; the position is the class id.
+
+    Raises:
+        ConfigError: an argument is out of its range.
+    """
+
+    class_names: tuple[str, ...] = (*STUFF, *THINGS)
+
+    def __init__(self, part: Part, num_images: int, size: int = 96, seed: int = 0) -> None:
+        if part not in get_args(Part):
+            raise ConfigError(f"unknown part '{part}' of the synthetic scenes: use one of {', '.join(get_args(Part))}")
+        if num_images < 1:
+            raise ConfigError(f"num_images is {num_images}: the synthetic scenes need at least 1")
+        if size < 32 or size % 32:
+            raise ConfigError(f"size is {size}: the synthetic scenes need a positive multiple of 32, such as 96 or 128")
+        if seed < 0:
+            raise ConfigError(f"seed is {seed}: the synthetic scenes need 0 or more")
+        self.part = part
+        # RGB and label of every pixel in one array, which worker processes share.
+        self._scenes = np.empty((num_images, size, size, 4), dtype=np.uint8)
+        self._presence = np.empty((num_images, len(self.class_names)), dtype=bool)
+        for index in tqdm(range(num_images), f"drawing {part} scenes", delay=3, leave=False, disable=None):
+            rng = np.random.default_rng(np.random.SeedSequence([seed, get_args(Part).index(part), index]))
+            image, labels = draw_scene(rng, size)
+            self._scenes[index, ..., :3], self._scenes[index, ..., 3] = image, labels
+            self._presence[index] = np.bincount(labels.ravel(), minlength=IGNORE)[: len(self.class_names)] > 0
+
+    def __len__(self) -> int:
+        """Number of scenes."""
+        return len(self._scenes)
+
+    def name(self, index: int) -> str:
+        """A name for messages and file names, such as "training_00042"."""
+        return f"{self.part}_{index:05d}"
+
+    def load(self, index: int) -> tuple[Bytes, Bytes]:
+        """A scene as copies: RGB image uint8 ``[size, size, 3]``, label map uint8 ``[size, size]`` (ids and IGNORE)."""
+        scene = self._scenes[index]
+        return scene[..., :3].copy(), scene[..., 3].copy()
+
+    def presence(self) -> NDArray[np.bool_]:
+        """Which classes each scene shows: bool ``[len, K]``, a copy."""
+        return self._presence.copy()
+
+
+def draw_scene(rng: np.random.Generator, size: int) -> tuple[Bytes, Bytes]:
+    """Draws a scene: RGB uint8 ``[size, size, 3]`` with soft edges, label map uint8 ``[size, size]`` with hard ones."""
+    image, labels = _draw_stuff(rng, size)
+    items = _place_items(rng)
+    for i in rng.permutation(len(items)):
+        _draw_item(rng, items[i], image, labels)
+    return _develop(rng, image), labels
+
+
+def _draw_stuff(rng: np.random.Generator, size: int) -> tuple[Field, Bytes]:
+    """Tiles the image with 2 or 3 stuff classes.
+
+    The regions are the Voronoi cells of as many sites around the centre, with borders bent by noise. Returns the image
+    float32 ``[3, size, size]`` and the label map uint8 ``[size, size]``.
+    """
+    kinds = rng.permutation(len(STUFF))[: rng.integers(2, 4)]
+    start = rng.random()
+    x, y = grid(size)
+    bent_x, bent_y = (axis + 0.3 * (value_noise(rng, size, 5, 5) - 0.5) for axis in (x, y))
+    nearness = np.empty((len(kinds), size, size), dtype=np.float32)
+    for i in range(len(kinds)):
+        angle, distance = TAU * (start + (i + rng.uniform(-0.15, 0.15)) / len(kinds)), rng.uniform(0.2, 0.4)
+        site_x, site_y = 0.5 + distance * math.cos(angle), 0.5 + distance * math.sin(angle)
+        nearness[i] = -np.hypot(bent_x - site_x, bent_y - site_y)
+    # a softmax whose temperature is about a pixel gives the borders soft edges
+    weights = np.exp((nearness - nearness.max(0)) * (1.5 * size))
+    weights /= weights.sum(0)
+    image = np.zeros((3, size, size), dtype=np.float32)
+    for kind, weight in zip(kinds, weights, strict=True):
+        texture, hues = tuple(STUFF.values())[kind]
+        image += weight * _tint(texture(rng, size), *_stuff_colours(rng, hues))
+    return image, kinds[nearness.argmax(0)].astype(np.uint8)
+
+
+def _place_items(rng: np.random.Generator) -> list[_Item]:
+    """Chooses the things and the clutter of a scene; they may overlap, but never so far that one vanishes."""
+    items: list[_Item] = []
+    kinds = tuple(THINGS.values())
+    for _ in range(rng.integers(1, 5)):
+        kind = int(rng.integers(len(kinds)))
+        _place(rng, items, len(STUFF) + kind, kinds[kind], rng.uniform(0.17, 0.30))
+    for _ in range(rng.integers(1, 4) if rng.random() < 0.5 else 0):
+        texture = CLUTTER_TEXTURES[rng.integers(len(CLUTTER_TEXTURES))]
+        _place(rng, items, IGNORE, Thing(shapes.blob(rng), texture, rng.random()), rng.uniform(0.05, 0.1))
+    return items
+
+
+def _place(rng: np.random.Generator, items: list[_Item], label: int, thing: Thing, radius: float) -> None:
+    """Adds an item at the first of 16 random places that leaves all others mostly visible, or leaves it out."""
+    for _ in range(16):
+        centre = rng.uniform(0.1, 0.9), rng.uniform(0.1, 0.9)
+        if all(math.dist(centre, other.centre) > 0.65 * (radius + other.radius) for other in items):
+            items.append(_Item(label, thing, centre, radius))
+            return
+
+
+def _draw_item(rng: np.random.Generator, item: _Item, image: Field, labels: Bytes) -> None:
+    """Draws an item with a soft shadow over the image (float ``[3, size, size]``) and the labels, in place."""
+    size = len(labels)
+    left, top = (max(int((c - 1.6 * item.radius) * size), 0) for c in item.centre)
+    right, bottom = (int((c + 1.6 * item.radius) * size) + 1 for c in item.centre)
+    window = slice(top, bottom), slice(left, right)
+    x, y = grid(size)
+    x, y = (x[window] - item.centre[0]) / item.radius, (item.centre[1] - y[window]) / item.radius
+    angle, stretch = rng.uniform(0, TAU), math.exp(rng.uniform(-0.15, 0.15))
+    cos, sin = math.cos(angle), math.sin(angle)
+    x, y = (cos * x + sin * y) * stretch, (cos * y - sin * x) / stretch
+
+    depth = item.thing.shape(x, y)
+    cover = np.clip(0.5 - depth * (item.radius * size), 0, 1)
+    tone = item.thing.texture(x, y, depth, rng.uniform(0.065, 0.095) / item.radius)
+    shade = 1 - 0.35 * np.clip(1 - depth / 0.15, 0, 1)
+    image[:, *window] = (1 - cover) * shade * image[:, *window] + cover * _tint(
+        tone, *_thing_colours(rng, item.thing.hue)
+    )
+    labels[window][depth < 0] = item.label
+
+
+def _colour(hue: float, saturation: float, value: float) -> Field:
+    """RGB in 0..1 of a colour; ``hue`` in turns."""
+    return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value), dtype=np.float32)
+
+
+def _stuff_colours(rng: np.random.Generator, hues: tuple[float, float]) -> tuple[Field, Field]:
+    """The colours of tones 0 and 1 of a stuff texture: nearly one hue, dark and light."""
+    hue, saturation, value = rng.uniform(*hues), rng.uniform(0.2, 0.7), rng.uniform(0.55, 0.95)
+    dark = _colour(hue + rng.uniform(-0.05, 0.05), saturation, value * rng.uniform(0.4, 0.65))
+    return dark, _colour(hue, saturation * rng.uniform(0.4, 1), value)
+
+
+def _thing_colours(rng: np.random.Generator, hue: float) -> tuple[Field, Field]:
+    """The colours of tones 0 and 1 of a thing: one dark and one light, in either order, around one hue."""
+    hue += rng.uniform(-HUE_JITTER, HUE_JITTER)
+    dark = _colour(hue + rng.uniform(-0.05, 0.05), rng.uniform(0.4, 0.9), rng.uniform(0.15, 0.45))
+    light = _colour(hue, rng.uniform(0.2, 0.8), rng.uniform(0.7, 1))
+    return (dark, light) if rng.random() < 0.5 else (light, dark)
+
+
+def _tint(tone: Field, low: Field, high: Field) -> Field:
+    """Blends two colours by tone: float32 ``[3, h, w]``."""
+    low, high = low[:, None, None], high[:, None, None]
+    return low + tone * (high - low)
+
+
+def _develop(rng: np.random.Generator, image: Field) -> Bytes:
+    """Slanting light, brightness, contrast and sensor noise; float ``[3, size, size]`` to uint8 ``[size, size, 3]``."""
+    x, y = grid(image.shape[-1])
+    light = rng.uniform(0.85, 1.1) + rng.uniform(-0.35, 0.35) * (x - 0.5) + rng.uniform(-0.35, 0.35) * (y - 0.5)
+    image = (image * light - 0.5) * rng.uniform(0.8, 1.1) + 0.5
+    image += rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0.01, 0.03)
+    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)

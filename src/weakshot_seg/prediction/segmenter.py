@@ -1,0 +1,194 @@
+"""The Python interface: images in, segmentations out.
+
+>>> import weakshot_seg
+>>> segmenter = weakshot_seg.load("last.ckpt")
+>>> result = segmenter.predict("photo.jpg")  # or a PIL image, an RGB array, a list of any of them
+>>> result.labels.shape, result.labels.dtype  # the class of every pixel, at the size of the photo
+((40, 70), dtype('uint8'))
+>>> sum(area.pixels for area in result.classes) == 40 * 70
+True
+>>> largest = result.classes[0]  # name, novel, pixels, share, confidence
+>>> bool((result.labels == largest.class_id).sum() == largest.pixels)
+True
+>>> result.scores(largest.name).shape  # the scores of one class
+(40, 70)
+>>> best, second = result.proposals(most=2)  # class, probability and mask of the best proposals
+>>> best.probability >= second.probability, best.mask.shape
+(True, (40, 70))
+>>> result.overlay().save("overlay.png")
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar, overload
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from PIL import Image
+
+from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.data.images import read_image, upright_rgb
+from weakshot_seg.errors import ConfigError, DataError
+from weakshot_seg.inference.semantic import Inference, best_class
+from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.prediction.segmentation import Segmentation
+from weakshot_seg.training.module import WeakShotModule
+from weakshot_seg.utils.padding import pad_batch, padded_size
+
+Pixels = NDArray[np.uint8]
+ImageLike = str | os.PathLike[str] | Image.Image | Pixels
+"""A file, a PIL image, or an array uint8 ``[h, w, 3]`` (RGB) or ``[h, w]`` (grey)."""
+AnyImage = TypeVar("AnyImage", bound=ImageLike)
+Key = TypeVar("Key")
+
+
+def load(
+    ckpt: str | Path,
+    device: str = "auto",
+    inference: Inference | None = None,
+    allow_targets: Sequence[str] = (),
+) -> Segmenter:
+    """A segmenter from a checkpoint.
+
+    Args:
+        ckpt: a checkpoint, a model folder, or a model of the Hugging Face hub; see
+            :func:`~weakshot_seg.checkpoints.loading.read_model`.
+        device: "cpu", "cuda", "cuda:1", ...; "auto": a GPU if there is one.
+        inference: see :class:`Segmenter`.
+        allow_targets: packages of your own that the model was made of, see
+            :func:`~weakshot_seg.checkpoints.loading.load_module`.
+
+    Raises:
+        ConfigError: the file is missing, broken or not one of ours, or there is no such device.
+    """
+    return Segmenter(load_module(ckpt, allow_targets), device, inference)
+
+
+class Segmenter:
+    """A trained model ready for images.
+
+    Args:
+        module: see :func:`~weakshot_seg.checkpoints.loading.load_module`.
+        device: see :func:`load`.
+        inference: how each image is seen: :class:`~weakshot_seg.inference.whole.WholeImage` (None),
+            :class:`~weakshot_seg.inference.sliding.SlidingWindow` or
+            :class:`~weakshot_seg.inference.tta.TestTimeAugmentation`.
+
+    Attributes:
+        split: names of the ``K`` classes, and which are novel.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+
+    def __init__(self, module: WeakShotModule, device: str = "auto", inference: Inference | None = None) -> None:
+        try:
+            self._device = torch.device(
+                ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+            )
+            self._module = module.eval().to(self._device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"device={device} cannot be used: {str(error).splitlines()[0]}") from error
+        self._inference = inference or WholeImage()
+        self._transform = instantiate(module.recipe["data"]["val_transform"])
+        self.split = module.class_split
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """``K`` names, by class id."""
+        return self.split.names
+
+    @overload
+    def predict(self, images: ImageLike, batch_size: int = ...) -> Segmentation: ...
+    @overload
+    def predict(self, images: list[AnyImage] | tuple[AnyImage, ...], batch_size: int = ...) -> list[Segmentation]: ...
+    def predict(
+        self, images: ImageLike | list[AnyImage] | tuple[AnyImage, ...], batch_size: int = 8
+    ) -> Segmentation | list[Segmentation]:
+        """Segments an image, or each of several.
+
+        Args:
+            images: see :data:`ImageLike`. Photos are turned upright as their EXIF data say.
+            batch_size: most images that go through the network together.
+
+        Raises:
+            DataError: an image cannot be read, or an array is no image.
+        """
+        if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
+            return self.predict([images], 1)[0]
+        found = dict(self.stream(enumerate(images), batch_size))
+        return [found[index] for index in range(len(found))]
+
+    def stream(
+        self, images: Iterable[tuple[Key, ImageLike]], batch_size: int = 8
+    ) -> Iterator[tuple[Key, Segmentation]]:
+        """Segments images as they come, in batches of equal size; few are in memory at any time.
+
+        Args:
+            images: pairs of any key and an image.
+            batch_size: most images that go through the network together.
+
+        Yields:
+            Pairs of the key and its segmentation, images of equal size in their order.
+
+        Raises:
+            DataError: an image cannot be read, or an array is no image.
+            ConfigError: ``batch_size`` is not positive.
+        """
+        if batch_size < 1:
+            raise ConfigError(f"batch_size={batch_size} must be positive")
+        waiting: dict[tuple[int, int], list[tuple[Key, Pixels, Pixels]]] = {}
+        for key, image in images:
+            pixels = as_pixels(image)
+            resized = self._transform(pixels)
+            group = self._group((resized.shape[0], resized.shape[1]))
+            waiting.setdefault(group, []).append((key, pixels, resized))
+            if len(waiting[group]) == batch_size:
+                yield from self._batch(waiting.pop(group))
+            elif sum(map(len, waiting.values())) >= 4 * batch_size:
+                yield from self._batch(waiting.pop(next(iter(waiting))))
+        for entries in waiting.values():
+            yield from self._batch(entries)
+
+    def _group(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Images of one group never pad each other, so that no result depends on the other images."""
+        # augmentation pads again after scaling: there only equal sizes stay equal
+        return padded_size([size]) if isinstance(self._inference, WholeImage) else size
+
+    def _batch(self, entries: Sequence[tuple[Key, Pixels, Pixels]]) -> Iterator[tuple[Key, Segmentation]]:
+        with torch.inference_mode():
+            tensors = [torch.from_numpy(resized).permute(2, 0, 1) for _, _, resized in entries]
+            contents = [(tensor.shape[1], tensor.shape[2]) for tensor in tensors]
+            network = partial(self._module.model, last_only=True)
+            scores_of_images = self._inference(network, pad_batch(tensors).to(self._device), contents)
+        for (key, pixels, _), scores in zip(entries, scores_of_images, strict=True):
+            with torch.inference_mode():
+                labels, confidence = best_class(scores, (pixels.shape[0], pixels.shape[1]))
+            maps = labels.cpu().numpy(), confidence.float().cpu().numpy()
+            yield key, Segmentation(pixels, *maps, self.split, scores)
+
+
+def as_pixels(image: ImageLike) -> Pixels:
+    """Any image as RGB uint8 ``[h, w, 3]``.
+
+    Raises:
+        DataError: the file cannot be read, or the array is no image.
+    """
+    if isinstance(image, Image.Image):
+        return upright_rgb(image)
+    if isinstance(image, str | os.PathLike):
+        return read_image(Path(image).expanduser(), "replace or remove it")
+    if image.dtype != np.uint8 or image.size == 0 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
+        raise DataError(
+            f"an image array must be uint8 [h, w, 3] (RGB) or [h, w] (grey), got {image.dtype} {list(image.shape)}"
+        )
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else np.ascontiguousarray(image)
+
+
+__all__ = ["ImageLike", "Segmentation", "Segmenter", "as_pixels", "load"]

@@ -1,0 +1,1 @@
+"""The Lightning module, optimiser, metrics and callbacks."""

@@ -1,0 +1,77 @@
+"""``metrics.json``: the result of a run in a file that needs no logger."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import pytorch_lightning as pl
+
+from weakshot_seg.training.callbacks.module import EvaluatedModule
+from weakshot_seg.utils.files import replacing
+
+
+class MetricsFile(pl.Callback):
+    """Writes ``metrics.json`` after every validation and at the end of training; it holds the latest report.
+
+    Beside the report it says under which rules it was reached: split, stage, seed, supervision, label scope, novel
+    classes. The hook is :class:`EvaluatedModule`.
+
+    Args:
+        directory: Folder of ``metrics.json``, made when needed.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.path = Path(directory) / "metrics.json"
+        self._seconds_before = 0.0
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time since the start of the training or evaluation, with that of the sessions it was resumed from."""
+        return self._seconds_before + time.monotonic() - self._start
+
+    def state_dict(self) -> dict[str, Any]:
+        """The time so far, stored in checkpoints."""
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes over the time from a checkpoint."""
+        self._seconds_before = state_dict["seconds"]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._start = time.monotonic()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the new report."""
+        if not trainer.sanity_checking:
+            self._write(trainer, pl_module)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the final time."""
+        self._write(trainer, pl_module)
+
+    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        module = cast(EvaluatedModule, pl_module)
+        if module.report is None or not trainer.is_global_zero:
+            return
+        recipe = module.recipe
+        data = recipe.get("data", {})
+        content = {
+            "name": recipe.get("name"),
+            "split": recipe.get("split"),
+            "stage": recipe.get("stage"),
+            "seed": recipe.get("seed"),
+            "supervision": data.get("supervision"),
+            "label_scope": data.get("label_scope"),
+            "novel_classes": list(module.class_split.novel_names),
+            "step": module.report_step,
+            "seconds": round(self.seconds, 1),
+            "skipped_steps": module.skipped_steps,
+            **module.report.to_dict(),
+        }
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")

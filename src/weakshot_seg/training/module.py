@@ -1,0 +1,200 @@
+"""Training and validation steps, optimiser, and what a checkpoint says of itself."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+
+from weakshot_seg.inference.semantic import Inference, label_map
+from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.losses.criterion import Criterion
+from weakshot_seg.models.simformer import SimFormer
+from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch
+from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport
+from weakshot_seg.training.optim import PolyAdamW
+from weakshot_seg.training.provenance import git_commit, library_versions
+from weakshot_seg.training.step_guard import StepGuard
+
+
+class WeakShotModule(pl.LightningModule):
+    """Trains a proposal network on weak-shot batches and measures base and novel IoU.
+
+    Args:
+        model: images ``[B, 3, H, W]`` -> :class:`SegOutput`.
+        criterion: (output, targets) -> :class:`Losses`.
+        optimizer: builds optimiser and schedule.
+        class_split: class names and which are novel.
+        recipe: plain configuration to rebuild the module from; stored in checkpoints.
+        seed: of dropout and of the sampling in the losses.
+
+    Attributes:
+        report: the latest validation result.
+        report_step: optimiser steps done when it was measured.
+        inference: how validation and prediction apply the network to images.
+        guard: skips steps that are not finite; :class:`DivergedError` comes from it.
+        trained_steps: optimiser steps of the checkpoint the weights came from, 0 if from none.
+    """
+
+    def __init__(
+        self,
+        model: SimFormer,
+        criterion: Criterion,
+        optimizer: PolyAdamW,
+        class_split: ClassSplit,
+        recipe: dict[str, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.criterion = criterion
+        self.optimizer = optimizer
+        self.class_split = class_split
+        self.recipe = recipe or {}
+        self.seed = seed
+        self.metrics = SegmentationMetrics(class_split)
+        self.report: SegmentationReport | None = None
+        self.report_step = -1
+        self.trained_steps = 0
+        self.inference: Inference = WholeImage()
+        self.guard = StepGuard()
+
+    def on_train_start(self) -> None:
+        """Sets up the guard."""
+        self.guard.start(self.model, self.criterion, device=self.device)
+
+    def on_train_batch_start(self, batch: WeakBatch, batch_idx: int) -> None:
+        """Seeds by the number of the batch and the rank, so that a resumed run draws what it would have drawn."""
+        rate = max(group["lr"] for group in self.trainer.optimizers[0].param_groups)
+        self.guard.begin(self.global_step, rate, batch.names)
+        torch.manual_seed(random.Random(f"{self.seed} {batch_idx} {self.global_rank}").getrandbits(63))
+
+    def training_step(self, batch: WeakBatch, batch_idx: int) -> Tensor:
+        """One step.
+
+        At the steps that loggers write, logs every part unweighted as ``train/<term>/<part>``, the weighted sum as
+        ``train/loss``, and ``train/weighted/<term>/<part>`` and the diagnostics of the terms.
+        """
+        losses = self.criterion(self.model(batch.images), batch.targets)
+        if self.logs_this_step:
+            shown = {"loss": losses.total, **losses.parts}
+            # Lightning reads what the progress bar may show after every step, also what it has shown before: on a GPU
+            # each of these would wait for all work so far
+            on_host = torch.stack(list(shown.values())).detach().cpu()
+            values = {f"train/{name}": value for name, value in zip(shown, on_host, strict=True)}
+            self.log_dict(values, prog_bar=True, batch_size=len(batch.images))
+            weighted = {f"train/weighted/{name}": value.detach() for name, value in losses.weighted.items()}
+            told = {f"train/{name}": value for name, value in self.criterion.diagnostics().items()}
+            self.log_dict(weighted | told, batch_size=len(batch.images))
+        return self.guard.watch(self.global_step, losses.total, losses.parts)
+
+    @property
+    def skipped_steps(self) -> int:
+        """Steps skipped because the loss or gradients were not finite, as of the latest look."""
+        return self.guard.reported
+
+    @property
+    def logs_this_step(self) -> bool:
+        """Whether the loggers write after this step (Lightning's rule, before the step is counted)."""
+        return (self.global_step + 1) % self._log_interval == 0
+
+    @property
+    def _log_interval(self) -> int:
+        # Lightning sets it without declaring it; where loggers never write (0), the bar and the guard need some
+        return getattr(self.trainer, "log_every_n_steps", 1) or 50
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the gradients, and skips the step if they are not finite.
+
+        Logs their norm as ``train/grad_norm`` (before it is clipped) and ``train/skipped_steps``.
+        """
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+        self.guard.decide(self.global_step, norm, optimizer)
+        if self.logs_this_step:
+            self.log_dict({"train/grad_norm": norm, "train/skipped_steps": self.guard.skipped.float()})
+        if gradient_clip_val and gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        elif gradient_clip_val:
+            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Looks at the guard where the loggers wait for the device anyway."""
+        if self.global_step % self._log_interval == 0:
+            self.guard.report()
+
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
+        """Predicts label maps at the original sizes and counts them; callbacks get ``predictions`` and ``batch``."""
+        predictions = self.predict_batch(batch)
+        for prediction, truth in zip(predictions, batch.truths, strict=True):
+            self.metrics.update(prediction, truth.to(prediction.device))
+        return {"predictions": predictions, "batch": batch}
+
+    def predict_step(self, batch: EvalBatch, batch_idx: int) -> list[Tensor]:
+        """See :meth:`predict_batch`."""
+        return self.predict_batch(batch)
+
+    def predict_batch(self, batch: EvalBatch) -> list[Tensor]:
+        """uint8 label maps ``[h_i, w_i]`` at the original sizes, of the candidate classes of each image."""
+        sizes = [(truth.shape[0], truth.shape[1]) for truth in batch.truths]
+        images = self.inference(partial(self.model, last_only=True), batch.images, batch.sizes)
+        candidates = batch.candidates or [None] * len(sizes)
+        return [
+            label_map(scores, size, candidates=allowed)
+            for scores, size, allowed in zip(images, sizes, candidates, strict=True)
+        ]
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs ``val/base_iou``, ``val/novel_iou``, ... in percent.
+
+        ``val/score`` chooses the best checkpoint: novel IoU, or mIoU where no novel class has ground truth.
+        """
+        self.report = self.metrics.report()
+        self.metrics.reset()
+        self.report_step = max(self.global_step, self.trained_steps)
+        score = self.report.miou if self.report.novel_iou is None else self.report.novel_iou
+        self.log("val/score", score or 0.0, rank_zero_only=True)
+        for name, value in self.report.summary().items():
+            if value is not None:
+                self.log(f"val/{name}", value, prog_bar=name in ("base_iou", "novel_iou"), rank_zero_only=True)
+
+    def on_train_end(self) -> None:
+        """Looks at the guard; reports that nothing was measured, if there is nothing to validate on."""
+        self.guard.report()
+        if not self.trainer.enable_validation:
+            self.report = SegmentationReport.from_confusion(self.metrics.confusion, self.class_split)
+            self.report_step = self.global_step
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW and its per-step poly schedule over the whole run."""
+        fused = self.trainer.precision != "16-mixed"  # its GradScaler would have to clip before it unscales
+        optimizer, schedule = self.optimizer.build(self, int(self.trainer.estimated_stepping_batches), fused)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is needed to use the weights elsewhere: recipe, classes, normalisation, and what code made them."""
+        checkpoint["weakshot_seg"] = {
+            "recipe": self.recipe,
+            "class_names": list(self.class_split.names),
+            "novel": list(self.class_split.novel),
+            "label_scope": self.recipe.get("data", {}).get("label_scope"),
+            "mean": self.model.mean.flatten().tolist(),  # of RGB 0..255
+            "std": self.model.std.flatten().tolist(),
+            "versions": library_versions(),
+            "git_commit": git_commit(),
+            "skipped_steps": int(self.guard.skipped),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Goes on counting skipped steps."""
+        self.guard.skipped.fill_(checkpoint["weakshot_seg"].get("skipped_steps", 0))

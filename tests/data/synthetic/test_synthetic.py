@@ -1,0 +1,214 @@
+"""The embedded scenes: repeatable, labelled as drawn, balanced, and no class given away by its colour."""
+
+import numpy as np
+import pytest
+
+from weakshot_seg.data.synthetic import scenes as synthetic
+from weakshot_seg.data.synthetic import shapes, textures
+from weakshot_seg.data.synthetic.scenes import STUFF, THINGS, SyntheticScenes, Thing, _draw_item, _Item
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.structures import IGNORE
+
+SIZE = 64
+K = 16
+
+
+@pytest.fixture(scope="module")
+def training():
+    return SyntheticScenes("training", 300, SIZE)
+
+
+@pytest.fixture(scope="module")
+def validation():
+    return SyntheticScenes("validation", 100, SIZE)
+
+
+def stacked(scenes):
+    images, labels = zip(*(scenes.load(i) for i in range(len(scenes))), strict=True)
+    return np.stack(images), np.stack(labels)
+
+
+def test_layout(training):
+    image, labels = training.load(7)
+    assert image.dtype == labels.dtype == np.uint8
+    assert image.shape == (SIZE, SIZE, 3)
+    assert labels.shape == (SIZE, SIZE)
+    assert len(training) == 300
+    assert len(set(training.class_names)) == len(training.class_names) == K
+    assert training.name(7) == "training_00007"
+
+
+def test_scenes_depend_on_seed_part_and_index_only(training):
+    few = SyntheticScenes("training", 3, SIZE)
+    other = SyntheticScenes("training", 3, SIZE, seed=1)
+    for i in range(3):
+        np.testing.assert_array_equal(few.load(i)[0], training.load(i)[0])
+        np.testing.assert_array_equal(few.load(i)[1], training.load(i)[1])
+        assert (few.load(i)[0] != other.load(i)[0]).any()
+
+
+def test_no_scene_comes_twice(training, validation):
+    everything = [scenes.load(i)[0].tobytes() for scenes in (training, validation) for i in range(len(scenes))]
+    assert len(set(everything)) == len(training) + len(validation)
+
+
+def test_loaded_arrays_are_copies(training):
+    before = training.load(0)
+    for array in training.load(0):
+        array[:] = 0
+    training.presence()[:] = False
+    np.testing.assert_array_equal(training.load(0)[0], before[0])
+    np.testing.assert_array_equal(training.load(0)[1], before[1])
+    assert training.presence().any()
+
+
+def test_presence_is_what_the_maps_show(training):
+    presence = training.presence()
+    assert presence.shape == (300, K)
+    for i in range(len(training)):
+        assert set(np.flatnonzero(presence[i])) == set(np.unique(training.load(i)[1])) - {IGNORE}
+
+
+def test_classes_come_often_and_are_visible(training):
+    _, labels = stacked(training)
+    pixels = np.stack([(labels == k).sum((1, 2)) for k in range(K)], axis=1)
+    rates = (pixels > 0).mean(0)
+    assert (rates[: len(STUFF)] >= 0.3).all()
+    assert (rates[len(STUFF) :] >= 0.1).all()
+    assert pixels[pixels > 0].min() >= 0.005 * SIZE**2
+    assert (pixels[:, len(STUFF) :] > 0).any(1).all(), "every scene has a thing"
+    assert 0.35 < (labels == IGNORE).any((1, 2)).mean() < 0.65
+    assert set(np.unique(labels)) == {*range(K), IGNORE}
+
+
+def test_stuff_tiles_the_whole_image():
+    for i in range(20):
+        _, labels = synthetic._draw_stuff(np.random.default_rng(i), SIZE)
+        assert labels.max() < len(STUFF)
+        assert len(np.unique(labels)) in (2, 3)
+
+
+@pytest.mark.parametrize("name", THINGS)
+def test_a_thing_lies_where_it_is_labelled(name):
+    label = SyntheticScenes.class_names.index(name)
+    image, labels = np.full((3, SIZE, SIZE), 2.0, np.float32), np.zeros((SIZE, SIZE), np.uint8)
+    _draw_item(np.random.default_rng(0), _Item(label, THINGS[name], (0.4, 0.6), 0.25), image, labels)
+    hit = labels == label
+    assert 0.05 < hit.mean() < 0.25
+    # its colours are at most 1, the canvas is 2 and 1.3 in the shadow, so that paint and label can be compared
+    painted = image.max(0) <= 1.001
+    near = np.stack([np.roll(hit, (down, right), (0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)])
+    assert painted[near.all(0)].all()
+    assert near.any(0)[painted].all(), "no paint beyond the soft edge"
+    rows, columns = np.nonzero(hit)
+    assert abs(rows.mean() / SIZE - 0.6) < 0.12
+    assert abs(columns.mean() / SIZE - 0.4) < 0.12
+
+
+def test_the_later_item_hides_the_earlier():
+    rng = np.random.default_rng(0)
+    disc = Thing(shapes.disc, textures.plain, 0.0)
+    image, labels = np.zeros((3, SIZE, SIZE), np.float32), np.zeros((SIZE, SIZE), np.uint8)
+    _draw_item(rng, _Item(5, disc, (0.4, 0.5), 0.2), image, labels)
+    before = (labels == 5).sum()
+    _draw_item(rng, _Item(6, disc, (0.6, 0.5), 0.2), image, labels)
+    _draw_item(rng, _Item(IGNORE, disc, (0.2, 0.5), 0.1), image, labels)
+    assert labels[SIZE // 2, int(0.55 * SIZE)] == 6
+    assert labels[SIZE // 2, int(0.2 * SIZE)] == IGNORE
+    assert 0.5 * before < (labels == 5).sum() < before
+    assert np.isclose((labels == 6).mean(), np.pi * 0.2**2, rtol=0.1), "stretching keeps the area"
+
+
+def test_an_item_may_stick_out_of_the_image():
+    image, labels = np.zeros((3, SIZE, SIZE), np.float32), np.zeros((SIZE, SIZE), np.uint8)
+    for centre in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)):
+        _draw_item(np.random.default_rng(0), _Item(9, THINGS["heart"], centre, 0.25), image, labels)
+    assert all(labels[y, x] == 9 for y in (1, -2) for x in (1, -2))
+    assert labels[SIZE // 2, SIZE // 2] == 0
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [*(thing.shape for thing in THINGS.values()), shapes.blob(np.random.default_rng(0))],
+    ids=[*THINGS, "blob"],
+)
+def test_outlines_are_distances_of_figures_within_the_window(shape):
+    axis = np.linspace(-1.6, 1.6, 401)
+    x, y = np.meshgrid(axis, axis)
+    field = shape(x, y)
+    assert 0.08 < (field < 0).mean() < 0.4
+    assert (field[np.hypot(x, y) > 1.35] > 0).all()
+    slope = np.hypot(*np.gradient(field, axis, axis))[np.abs(field) < 0.02]
+    assert 0.8 < np.median(slope) < 1.3
+
+
+@pytest.mark.parametrize("texture", sorted({thing.texture for thing in THINGS.values()}, key=lambda t: t.__name__))
+def test_thing_textures_keep_to_their_tones_and_show_contrast(texture):
+    x, y = np.meshgrid(np.linspace(-1.4, 1.4, 101), np.linspace(-1.4, 1.4, 101))
+    depth = shapes.disc(x, y)
+    tones = texture(x, y, depth, 0.4)[depth < 0]
+    assert 0 <= tones.min() < tones.max() <= 1
+    assert np.ptp(tones) > (0.3 if texture is textures.plain else 0.99)
+
+
+@pytest.mark.parametrize("stuff", STUFF)
+def test_stuff_textures_keep_to_their_tones_and_show_contrast(stuff):
+    for seed in range(5):
+        tones = STUFF[stuff].texture(np.random.default_rng(seed), SIZE)
+        assert tones.shape == (SIZE, SIZE)
+        assert 0 <= tones.min() < tones.max() <= 1
+        assert tones.std() > 0.1
+
+
+def test_regular_polygons_are_what_they_claim():
+    angles = np.pi / 2 + 2 * np.pi * np.arange(3) / 3
+    corners = shapes.TIP * np.stack([np.cos(angles), np.sin(angles)])
+    triangle = shapes.polygon(3)
+    np.testing.assert_allclose(triangle(*corners), 0, atol=1e-9)
+    middles = (corners + np.roll(corners, 1, axis=1)) / 2
+    np.testing.assert_allclose(triangle(*middles), 0, atol=1e-9)
+    np.testing.assert_allclose(triangle(*(middles * 1.5)), 0.25 * shapes.TIP, atol=1e-9)
+
+
+def mean_iou(truth, guess):
+    confusion = np.bincount(truth.astype(int) * K + guess, minlength=K * K).reshape(K, K)
+    hits = np.diag(confusion)
+    return 100 * (hits / (confusion.sum(0) + confusion.sum(1) - hits)).mean()
+
+
+@pytest.mark.parametrize("balanced", [False, True])
+def test_colour_alone_does_not_solve_it(training, validation, balanced):
+    """The Bayes classifier of a pixel's colour (16 x 16 x 16 bins) stays far below any network."""
+
+    def bins(images):
+        red, green, blue = np.moveaxis(images.astype(int) // 16, -1, 0)
+        return ((red * 16 + green) * 16 + blue).ravel()
+
+    def known(scenes):
+        images, labels = stacked(scenes)
+        labels = labels.ravel()
+        return bins(images)[labels != IGNORE], labels[labels != IGNORE]
+
+    colours, labels = known(training)
+    counts = np.bincount(colours * K + labels, minlength=16**3 * K).reshape(-1, K).astype(float)
+    if balanced:
+        counts /= counts.sum(0)
+    unseen_colours, truth = known(validation)
+    assert mean_iou(truth, counts.argmax(1)[unseen_colours]) < 20
+    assert mean_iou(truth, truth.astype(int)) == 100, "all classes are there, so the mean is over 16"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("test", 5), "unknown part 'test'.*training, validation"),
+        (("training", 0), "num_images is 0.*at least 1"),
+        (("training", 5, 100), "size is 100.*multiple of 32"),
+        (("training", 5, 0), "size is 0.*multiple of 32"),
+        (("training", 5, -64), "size is -64.*multiple of 32"),
+        (("training", 5, 64, -1), "seed is -1.*0 or more"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        SyntheticScenes(*arguments)

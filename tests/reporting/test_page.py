@@ -1,0 +1,196 @@
+"""The files of a report: markup in names stays text, and what is shown is what was measured."""
+
+import csv
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from weakshot_seg.cli import report
+from weakshot_seg.reporting.page import BASE, NOVEL, class_bars
+from weakshot_seg.reporting.runs import find_runs
+from weakshot_seg.reporting.summary import summarise
+from weakshot_seg.utils.run_status import recorded
+
+Write = Callable[..., Path]
+TOY = {"name": "toy", "split": 1, "seed": 0, "stage": "first", "supervision": "weakshot"}
+MANIFEST = dict.fromkeys(("checkpoint", "weights", "class_names", "novel_classes", "inference", "val_transform"), "")
+MANIFEST |= dict.fromkeys(("step", "split", "num_images"), 1)
+LABELS = "manifest.json cannot be read"
+HUGE = b"\x89PNG\r\n\x1a\n" + b"".join(
+    struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    for kind, data in (
+        (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)),
+        (b"IDAT", b""),
+        (b"IEND", b""),
+    )
+)
+"""A PNG file that says it has 3.6 gigapixels."""
+EVIL = "<script>alert('x')</script>&\"|`"
+
+
+class Elements(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert not any(name.startswith("on") for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_markup_in_names_is_text_and_nothing_comes_from_elsewhere(write_run: Write, tmp_path: Path) -> None:
+    folder = write_run("runs/run", {EVIL: 50.0, "b": 20.0}, ("b",), (f"'{EVIL}=1'".replace("'x'", "x"),), name=EVIL)
+    write_run("runs/run2", {EVIL: 50.0, "b": 20.0}, ("b",), name=EVIL, split=2)
+    (tmp_path / "runs" / "<b>failed<!--" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "runs" / "<b>failed<!--" / "console.txt").write_text("<img src=x onerror=alert(1)>")
+    (folder / "csv" / "version_0").mkdir(parents=True)
+    (folder / "csv" / "version_0" / "metrics.csv").write_text("step,train/<i>x</i>\n1,2\n2,3\n")
+    (folder / "ranked").mkdir()
+    Image.new("RGB", (60, 20), (200, 0, 0)).save(folder / "ranked" / "best_1.png")
+    (folder / "image_scores.csv").write_text("image,miou,panel\n<svg onload=x>,50,ranked/best_1.png\n")
+    report.main([str(tmp_path / "runs"), "--out", str(tmp_path / "out")])
+    page = Elements((tmp_path / "out.html").read_text())
+    assert page.tags.isdisjoint({"script", "b", "i", "link", "iframe"})
+    text = "".join(page.text)
+    for told in (EVIL, "<b>failed<!--", "<img src=x onerror=alert(1)>", "<i>x</i>", "<svg onload=x>"):
+        assert told in text
+    assert len(page.links) == 1  # the picture
+    assert all(link.startswith("data:image/jpeg;base64,") for link in page.links)
+    markdown = (tmp_path / "out.md").read_text()
+    assert "<" not in markdown.replace("\\<", "")
+    cells = {
+        line.replace("\\\\", "").replace("\\|", "").count("|") for line in markdown.splitlines() if "failed" in line
+    }
+    assert cells == {4}  # a row of three cells
+
+
+def test_the_files(write_run: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run("x/split1", {"a": 50.123456, "b": 20.0}, ("b",))
+    write_run("x/split2", {"a": 40.0, "b": 30.0}, ("a",), split=2)
+    (tmp_path / "x" / "split3" / ".hydra").mkdir(parents=True)
+    report.main([str(tmp_path / "x"), "--out", str(tmp_path / "new" / "v1.2")])
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["v1.2.csv", "v1.2.html", "v1.2.md"]
+    printed = capsys.readouterr().out
+    assert "| toy | 40.1 ± 14.2 | 30.0 ± 14.1 | 35.0 ± 0.0 |" in printed
+    assert "| x/split3 | unfinished | no metrics.json |" in printed
+    assert printed.split("\nreport: ")[0].strip() in (tmp_path / "new" / "v1.2.md").read_text()
+    with (tmp_path / "new" / "v1.2.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["state"], row["split"], row["base_iou"]) for row in rows] == [
+        ("finished", "1", "50.123456"),
+        ("finished", "2", "30.0"),
+        ("unfinished", "", ""),
+    ]
+
+
+def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        report.main([str(tmp_path / "nothing")])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/nothing: no such folder")
+
+
+def test_bars_of_a_class_that_is_base_in_one_split_and_novel_in_another(write_run: Write, tmp_path: Path) -> None:
+    for split, novel in ((1, "b"), (2, "b"), (3, "a")):
+        write_run(f"s{split}", {"a": 10.0 * split, "b": 5.0 * split, "c": None}, (novel,), split=split)
+    write_run("full", {"a": 90.0, "b": 80.0, "c": None}, (), supervision="full")
+    group = next(g for g in summarise(find_runs([tmp_path])).groups if not g.full)
+    assert [(bar.label, bar.colour, bar.value, bar.mark) for bar in class_bars(group.scores)] == [
+        ("a", BASE, 15, 90),
+        ("a", NOVEL, 30, 90),
+        ("b", BASE, 15, 80),
+        ("b", NOVEL, 7.5, 80),
+        ("c", BASE, None, None),
+    ]
+
+
+def test_curves_are_shown_where_there_are_any(write_run: Write, tmp_path: Path) -> None:
+    log = write_run("run", {"a": 50.0, "b": 20.0}, ("b",)) / "csv" / "version_0" / "metrics.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text("step,train/loss,train/weighted/mask/dice,lr\n1,2,3,4\n")
+    report.main([str(tmp_path / "run"), "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out.html").read_text()
+    assert 'aria-label="loss"' in page
+    assert "SimNet" not in page
+    assert "weighted" not in page
+    log.write_text("step,train/loss,train/pairs/f1_similar\n1,2,.5\n")
+    report.main([str(tmp_path / "run"), "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out.html").read_text()
+    assert "SimNet" in page
+    assert 'aria-label="f1 similar"' in page
+
+
+def test_panels_of_runs_without_ranks_and_broken_pictures(write_run: Write, tmp_path: Path) -> None:
+    folder = write_run("run", {"a": 50.0, "b": 20.0}, ("b",))
+    (folder / "pictures").mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (30, 90, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "pictures" / "00_x.png")
+    (folder / "pictures" / "01_y.png").write_bytes(b"\x89PNG broken")
+    report.main([str(folder), "--out", str(tmp_path / "out"), "--pictures", "2"])
+    page = (tmp_path / "out.html").read_text()
+    assert page.count("<img") == 1
+    assert "01_y.png cannot be read" in page
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        ("image_scores.csv", b"image,miou,panel\nx,xx,ranked/best_1.png\n", "run: image_scores.csv cannot be read"),
+        ("image_scores.csv", b"image,panel\nx,ranked/best_1.png\n", "run: image_scores.csv cannot be read"),
+        ("ranked/best_1.png", HUGE, "best_1.png cannot be read"),
+        ("csv/version_0/metrics.csv", b"step,train/loss\n1,2\n\xff\xfe\x00", "run: csv cannot be read"),
+        ("csv/version_0/metrics.csv", b"step\n1," + b"9" * 200_000, "run: csv cannot be read"),
+        ("pseudo_labels/manifest.json", json.dumps(MANIFEST | {"quality": {"novel_iou": "x"}}).encode(), LABELS),
+        ("pseudo_labels/manifest.json", json.dumps(MANIFEST | {"agreement": [1]}).encode(), LABELS),
+        ("pseudo_labels/manifest.json", b"[" * 100_000, LABELS),
+    ],
+)
+def test_a_damaged_extra_is_left_out_with_a_remark(
+    file: str, content: bytes, told: str, write_run: Write, tmp_path: Path
+) -> None:
+    folder = write_run("run", {"a": 50.0, "b": 20.0}, ("b",))
+    scores = b"image,miou,panel\nx,50,ranked/best_1.png\n"
+    log = b"step,train/loss\n1,2\n"
+    for name, whole in {"image_scores.csv": scores, "csv/version_0/metrics.csv": log, file: content}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(whole)
+    report.main([str(folder), "--out", str(tmp_path / "out")])
+    page = "".join(Elements((tmp_path / "out.html").read_text()).text)
+    assert told in page
+    assert "1 of 1 runs are finished" in page
+
+
+def test_names_that_are_no_unicode_are_shown(write_run: Write, tmp_path: Path) -> None:
+    with pytest.raises(OSError), recorded(tmp_path / "run", **TOY):
+        write_run("run", {"a": 50.0}, ())
+        raise OSError(os.fsdecode(b"caf\xe9.jpg"))
+    report.main([str(tmp_path / "run"), "--out", str(tmp_path / "out")])
+    for ending in ("html", "md", "csv"):
+        assert "udce9.jpg" in (tmp_path / f"out.{ending}").read_text()
+
+
+def test_the_method_is_open_and_its_bounds_are_folded(write_run: Write, tmp_path: Path) -> None:
+    for name, supervision in (("lower", "base_only"), ("method", "weakshot"), ("upper", "full")):
+        novel = () if supervision == "full" else ("b",)
+        write_run(f"x/{name}", {"a": 50.0, "b": 20.0}, novel, supervision=supervision)
+    report.main([str(tmp_path / "x"), "--out", str(tmp_path / "out")])
+    page = (tmp_path / "out.html").read_text()
+    assert page.count("<details") == 3
+    assert page.count("<details open><summary>toy</summary>") == page.count("<details open>") == 1

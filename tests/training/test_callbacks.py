@@ -1,0 +1,285 @@
+"""Callbacks, loggers and checkpoint files, around a toy module that paints every validation image with one class."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.loggers import CSVLogger
+from torch.utils.data import DataLoader, Dataset
+
+from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch
+from weakshot_seg.training.callbacks.checkpoints import LastCheckpoint
+from weakshot_seg.training.callbacks.pictures import PredictionPanels, original_image
+from weakshot_seg.training.callbacks.progress import LearningRates, TrainingProgress
+from weakshot_seg.training.callbacks.ranked import KEPT, RankedImages
+from weakshot_seg.training.callbacks.results import MetricsFile
+from weakshot_seg.training.callbacks.wandb_logger import ResilientWandbLogger
+from weakshot_seg.training.checkpoint_io import AtomicCheckpointIO
+from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport
+from weakshot_seg.utils.files import replacing
+
+SPLIT = ClassSplit(("sky", "grass", "cat"), (2,))
+SIZES = ((20, 30), (40, 24), (16, 16))
+
+
+class Batches(Dataset):
+    """Training batches, and validation images of three sizes, two of them in the first batch."""
+
+    def __init__(self, part: str, length: int) -> None:
+        self.part, self.length = part, length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Any:
+        if self.part == "training":
+            return torch.full((1,), float(index))
+        which = ((0, 1), (2,))[index]
+        rng = np.random.default_rng(index)
+        truths = [torch.from_numpy(rng.choice([0, 1, 2, IGNORE], SIZES[i]).astype(np.uint8)) for i in which]
+        images = torch.full((len(which), 3, 64, 64), 128, dtype=torch.uint8)
+        images[:, :, :32, :48] = 7 + index  # the content, half as large again as the first truth
+        return EvalBatch(images, ((32, 48),) * len(which), tuple(truths), tuple(f"part/im age{i}.jpg" for i in which))
+
+
+class Toy(pl.LightningModule):
+    """Meets the hooks of the callbacks (:class:`EvaluatedModule`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.class_split = SPLIT
+        self.metrics = SegmentationMetrics(SPLIT)
+        self.report: SegmentationReport | None = None
+        self.report_step = -1
+        self.skipped_steps = 2
+        self.recipe = {
+            "name": "toy",
+            "split": 3,
+            "stage": "first",
+            "seed": 0,
+            "data": {"supervision": "weakshot", "label_scope": "image"},
+        }
+        self.seen: list[float] = []
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        self.seen.append(batch.item())
+        loss = self.layer(batch).square().mean()
+        self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
+        predictions = [torch.full_like(truth, 2) for truth in batch.truths]
+        for prediction, truth in zip(predictions, batch.truths, strict=True):
+            self.metrics.update(prediction, truth)
+        return {"predictions": predictions, "batch": batch}
+
+    def on_validation_epoch_end(self) -> None:
+        self.report, self.report_step = self.metrics.report(), self.global_step
+        self.metrics.reset()
+        self.log("val/novel_iou", self.report.novel_iou)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1e-4)
+
+
+def fit(folder: Path, *callbacks: pl.Callback, steps: int = 5, resume: str | None = None, **options: Any) -> Toy:
+    settings: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "num_sanity_val_steps": 0}
+    settings = {"plugins": [AtomicCheckpointIO()], **settings, **options}
+    trainer = pl.Trainer(
+        max_steps=steps,
+        accelerator="cpu",
+        val_check_interval=2,
+        callbacks=list(callbacks),
+        default_root_dir=folder,
+        enable_checkpointing=any(isinstance(callback, LastCheckpoint) for callback in callbacks),
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        **settings,
+    )
+    loaders = (DataLoader(Batches(part, n), batch_size=None) for part, n in (("training", 8), ("validation", 2)))
+    toy = Toy()
+    trainer.fit(toy, *loaders, ckpt_path=resume, weights_only=True)
+    return toy
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*does not have many workers.*")
+
+
+def test_metrics_file_says_what_was_measured(tmp_path: Path) -> None:
+    toy = fit(tmp_path, MetricsFile(str(tmp_path / "new" / "folder")))
+    content = json.loads((tmp_path / "new" / "folder" / "metrics.json").read_text())
+    facts = {"name": "toy", "split": 3, "stage": "first", "seed": 0, "supervision": "weakshot", "label_scope": "image"}
+    assert content.items() >= {**facts, "step": 4, "skipped_steps": 2, "novel_classes": ["cat"]}.items()
+    assert toy.report is not None
+    assert content.items() >= toy.report.to_dict().items()
+    assert content["base_iou"] == 0
+    assert 0 < content["novel_iou"] < 100
+    assert content["seconds"] >= 0
+
+
+def test_metrics_file_adds_up_the_time_of_resumed_sessions(tmp_path: Path) -> None:
+    metrics = MetricsFile(str(tmp_path))
+    metrics.load_state_dict({"seconds": 1000.0})
+    assert 1000 <= metrics.state_dict()["seconds"] < 1100
+
+
+def test_panels_of_the_first_images_are_written(tmp_path: Path) -> None:
+    fit(tmp_path, PredictionPanels(str(tmp_path / "pictures"), num_images=2))
+    files = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert files == ["00_part_im_age0.jpg.png", "01_part_im_age1.jpg.png"]
+    with Image.open(tmp_path / "pictures" / files[0]) as picture:
+        assert picture.width > 3 * 320
+    more = PredictionPanels(str(tmp_path / "more"), num_images=9)
+    fit(tmp_path, more)
+    assert len(list((tmp_path / "more").iterdir())) == 3
+
+
+def test_panels_show_the_image_without_padding() -> None:
+    image = original_image(Batches("validation", 2)[0], 1)
+    assert image.shape == (*SIZES[1], 3)
+    assert (image == 7).all()
+
+
+def rank(folder: Path, scores: list[float], num_images: int) -> RankedImages:
+    """One validation of 100-pixel images of which the given percentages are right."""
+    callback, trainer, toy = RankedImages(str(folder), num_images), pl.Trainer(logger=False, accelerator="cpu"), Toy()
+    callback.on_validation_start(trainer, toy)
+    for number, score in enumerate(scores):
+        truth = torch.zeros(10, 10, dtype=torch.uint8)
+        prediction = (torch.arange(100) >= score).view(10, 10).to(torch.uint8)
+        batch = EvalBatch(torch.zeros(1, 3, 10, 10, dtype=torch.uint8), ((10, 10),), (truth,), (f"image, {number}",))
+        callback.on_validation_batch_end(trainer, toy, {"predictions": [prediction]}, batch, number)
+    callback.on_validation_end(trainer, toy)
+    return callback
+
+
+def ranked(folder: Path) -> dict[str, float]:
+    with (folder / "image_scores.csv").open(newline="") as file:
+        shown = {Path(row["panel"]).stem: float(row["miou"]) for row in csv.DictReader(file) if row["panel"]}
+    assert sorted(shown) == sorted(path.stem for path in (folder / "ranked").iterdir())
+    return shown
+
+
+@pytest.mark.parametrize("order", ["random", "ascending", "descending", "equal"])
+def test_best_and_worst_images_are_found_among_many_while_few_are_kept(order: str, tmp_path: Path) -> None:
+    scores = np.random.default_rng(0).permutation(np.arange(2000) % 101).tolist()
+    scores = {"random": scores, "ascending": sorted(scores), "descending": sorted(scores)[::-1], "equal": [7] * 99}[
+        order
+    ]
+    callback = rank(tmp_path, scores, 2)
+    assert len(callback._kept) == 3 * KEPT * 2
+    shown = ranked(tmp_path)
+    assert [shown[name] for name in ("best_1", "best_2", "worst_1", "worst_2")] == [
+        *[max(scores)] * 2,
+        *[min(scores)] * 2,
+    ]
+    if order == "random":
+        assert shown["median_1"] == pytest.approx(50, abs=2)
+
+
+def test_few_images_are_ranked_exactly_and_old_panels_go(tmp_path: Path) -> None:
+    rank(tmp_path, [50, 10, 90, 30, 70, 60, 20], 2)
+    assert ranked(tmp_path) == {
+        "best_1": 90,
+        "best_2": 70,
+        "median_1": 50,
+        "median_2": 30,  # as near as 60
+        "worst_1": 10,
+        "worst_2": 20,
+    }
+    rank(tmp_path, [50, 10], 2)
+    assert ranked(tmp_path) == {"best_1": 50, "worst_1": 10}
+
+
+def test_the_scores_of_all_images_are_written(tmp_path: Path) -> None:
+    fit(tmp_path, RankedImages(str(tmp_path), num_images=1))
+    rows = (tmp_path / "image_scores.csv").read_text().splitlines()
+    assert rows[0] == "image,miou,panel"
+    assert [row.split(",")[0] for row in rows[1:]] == [f"part/im age{i}.jpg" for i in range(3)]
+    assert sorted(path.name for path in (tmp_path / "ranked").iterdir()) == [
+        "best_1.png",
+        "median_1.png",
+        "worst_1.png",
+    ]
+
+
+def test_last_checkpoint_is_kept_at_the_interval_and_at_the_end(tmp_path: Path) -> None:
+    saved: list[int] = []
+
+    class Spy(AtomicCheckpointIO):
+        def save_checkpoint(self, checkpoint: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+            super().save_checkpoint(checkpoint, *args, **kwargs)
+            saved.append(checkpoint["global_step"])
+
+    fit(tmp_path, LastCheckpoint(str(tmp_path), every_n_steps=3), plugins=[Spy()])
+    # before and after each validation: in the first it may be interrupted, the second knows a new best score
+    assert saved == [2, 2, 3, 4, 4, 5]
+    steps = {path.name: torch.load(path, weights_only=True)["global_step"] for path in tmp_path.iterdir()}
+    assert steps == {"last.ckpt": 5, "previous.ckpt": 4}
+
+
+def test_last_checkpoint_resumes_with_the_next_batch(tmp_path: Path) -> None:
+    whole = fit(tmp_path / "whole", steps=7)
+    assert fit(tmp_path, LastCheckpoint(str(tmp_path), every_n_steps=3), steps=4).seen == [0, 1, 2, 3]
+    bar = TrainingProgress()
+    resumed = fit(tmp_path, bar, steps=7, resume=str(tmp_path / "last.ckpt"), enable_progress_bar=True)
+    assert resumed.seen[0] == 0  # this toy loader starts anew; the project's sampler skips what was seen
+    assert len(resumed.seen) == len(whole.seen) - 4
+    assert bar.train_progress_bar.initial == 4
+
+
+def test_progress_shows_loss_terms_by_short_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(tmp_path, TrainingProgress(refresh_rate=1), logger=CSVLogger(tmp_path), enable_progress_bar=True)
+    shown = capsys.readouterr().out
+    assert "training" in shown
+    assert "loss=" in shown
+    assert "train/loss" not in shown
+    assert "v_num" not in shown
+
+
+def test_learning_rates_are_logged_and_do_without_a_logger(tmp_path: Path) -> None:
+    fit(tmp_path, LearningRates(), logger=CSVLogger(tmp_path, name="csv", version=0))
+    assert "lr-SGD" in (tmp_path / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0]
+    fit(tmp_path, LearningRates())
+
+
+def test_an_interrupted_write_keeps_the_former_file(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "x.txt"
+    with replacing(file) as temporary:
+        temporary.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(file) as temporary:
+        temporary.write_text("half of the n")
+        raise KeyboardInterrupt
+    assert [path.name for path in file.parent.iterdir()] == ["x.txt"]
+    assert file.read_text() == "old"
+
+
+def test_an_interrupted_checkpoint_keeps_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"step": torch.tensor(1)}, path)
+
+    def fail(checkpoint: object, file: BinaryIO) -> None:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(KeyboardInterrupt):
+        AtomicCheckpointIO().save_checkpoint({"step": torch.tensor(2)}, path)
+    assert AtomicCheckpointIO().load_checkpoint(path)["step"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+    with pytest.raises(TypeError, match="storage_options"):
+        AtomicCheckpointIO().save_checkpoint({}, path, storage_options={"a": 1})
+
+
+def test_wandb_run_is_continued_only_when_resumed(tmp_path: Path) -> None:
+    first = ResilientWandbLogger(str(tmp_path), mode="offline").version
+    assert ResilientWandbLogger(str(tmp_path), resume=True, mode="offline").version == first
+    assert ResilientWandbLogger(str(tmp_path), mode="offline").version != first
+    assert ResilientWandbLogger(str(tmp_path / "other"), resume=True, mode="offline").version

@@ -1,0 +1,164 @@
+"""The numbers of a report against plain loops, scikit-learn."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from weakshot_seg.errors import DataError
+from weakshot_seg.structures import IGNORE, ClassSplit
+from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport, image_miou
+
+NAMES = tuple("abcdefg")
+SPLIT = ClassSplit(NAMES, (1, 4, 6))
+
+
+def random_maps(seed: int, absent: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
+    """Prediction and truth [3, 20, 17], about half right; ``absent`` classes have no ground truth."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice([i for i in [*range(len(NAMES)), IGNORE] if i not in absent], (3, 20, 17)).astype(np.uint8)
+    guess = rng.integers(0, len(NAMES), truth.shape).astype(np.uint8)
+    return np.where((rng.random(truth.shape) < 0.5) & (truth != IGNORE), truth, guess).astype(np.uint8), truth
+
+
+def report_of(prediction: np.ndarray, truth: np.ndarray, split: ClassSplit = SPLIT) -> SegmentationReport:
+    metrics = SegmentationMetrics(split)
+    for one_prediction, one_truth in zip(prediction, truth, strict=True):
+        metrics.update(torch.from_numpy(one_prediction), torch.from_numpy(one_truth))
+    return metrics.report()
+
+
+def loop_iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | None:
+    both = either = there = 0
+    for p, t in zip(prediction.ravel(), truth.ravel(), strict=True):
+        if t == IGNORE:
+            continue
+        both += p == index == t
+        either += index in (p, t)
+        there += t == index
+    return 100 * both / either if there else None
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("absent", [(), (0,), (1, 4), (1, 4, 6)])
+def test_iou_equals_loops_and_means_skip_classes_without_ground_truth(seed: int, absent: tuple[int, ...]) -> None:
+    prediction, truth = random_maps(seed, absent)
+    report = report_of(prediction, truth)
+    expected = [loop_iou(prediction, truth, index) for index in range(len(NAMES))]
+    assert report.iou == pytest.approx(expected)
+
+    def mean(ids: tuple[int, ...]) -> float | None:
+        known = [v for v in (expected[i] for i in ids) if v is not None]
+        return sum(known) / len(known) if known else None
+
+    base, novel = mean((0, 2, 3, 5)), mean((1, 4, 6))
+    assert report.base_iou == pytest.approx(base)
+    assert report.novel_iou == pytest.approx(novel)
+    assert report.miou == pytest.approx(mean(tuple(range(7))))
+    if novel is None:
+        assert report.harmonic_iou is None
+    else:
+        assert report.harmonic_iou == pytest.approx(2 / (1 / base + 1 / novel))
+
+
+def test_equals_scikit_learn() -> None:
+    prediction, truth = random_maps(7)
+    report = report_of(prediction, truth)
+    p, t = prediction[truth != IGNORE], truth[truth != IGNORE]
+    assert report.iou == pytest.approx(100 * jaccard_score(t, p, average=None))
+    assert report.frequency_weighted_iou == pytest.approx(100 * jaccard_score(t, p, average="weighted"))
+    assert report.accuracy == pytest.approx(100 * recall_score(t, p, average=None))
+    assert report.mean_accuracy == pytest.approx(100 * recall_score(t, p, average="macro"))
+    assert report.pixel_accuracy == pytest.approx(100 * np.mean(p == t))
+    assert report.pixels == pytest.approx(100 * np.bincount(t) / t.size)
+
+
+def test_confusion_has_true_classes_in_rows() -> None:
+    prediction, truth = random_maps(3)
+    metrics = SegmentationMetrics(SPLIT)
+    metrics.update(torch.from_numpy(prediction), torch.from_numpy(truth))
+    counted = truth != IGNORE
+    np.testing.assert_array_equal(metrics.compute(), confusion_matrix(truth[counted], prediction[counted]))
+    other = MulticlassConfusionMatrix(len(NAMES), ignore_index=IGNORE)
+    assert torch.equal(other(torch.from_numpy(prediction).long(), torch.from_numpy(truth).long()), metrics.compute())
+
+
+def test_hand_values() -> None:
+    split = ClassSplit(("x", "y"), (1,))
+    report = report_of(np.array([[[0, 0, 1, 1]]], np.uint8), np.array([[[0, 1, 1, IGNORE]]], np.uint8), split)
+    assert (report.base_iou, report.novel_iou, report.miou, report.harmonic_iou) == (50, 50, 50, 50)
+    assert report.pixel_accuracy == pytest.approx(200 / 3)
+    assert report.accuracy == (100, 50)
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_nothing_counted_and_no_novel_class_are_none_not_an_error() -> None:
+    empty = SegmentationMetrics(SPLIT).report()
+    assert set(empty.summary().values()) == {None}
+    prediction, truth = random_maps(0)
+    supervised = report_of(prediction, truth, ClassSplit(NAMES, ()))
+    assert supervised.novel_iou is None
+    assert supervised.harmonic_iou is None
+    assert supervised.base_iou == supervised.miou
+    assert "novel *" in supervised.table()
+
+
+def test_all_wrong_is_zero() -> None:
+    report = report_of(np.array([[[1, 0]]], np.uint8), np.array([[[0, 1]]], np.uint8), ClassSplit(("x", "y"), (1,)))
+    assert (report.miou, report.harmonic_iou, report.pixel_accuracy) == (0, 0, 0)
+
+
+def test_parts_sum_up_and_reset_forgets() -> None:
+    prediction, truth = map(torch.from_numpy, random_maps(1))
+    whole, parts = SegmentationMetrics(SPLIT), SegmentationMetrics(SPLIT)
+    whole.update(prediction, truth)
+    for one_prediction, one_truth in zip(prediction, truth, strict=True):
+        parts.update(one_prediction, one_truth)
+    assert whole.report() == parts.report()
+    parts.reset()
+    assert not parts.confusion.any()
+    assert not parts.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("prediction", "truth", "message"),
+    [
+        (torch.zeros(2, 2), torch.zeros(2, 3), "predicted map"),
+        (torch.zeros(2, 2), torch.full((2, 2), 7), "true map holds class id 7"),
+        (torch.full((2, 2), 7), torch.zeros(2, 2), "predicted map holds class id 7"),
+        (torch.full((2, 2), IGNORE), torch.zeros(2, 2), "predicted map holds class id 255"),
+    ],
+)
+def test_bad_maps_are_named(prediction: torch.Tensor, truth: torch.Tensor, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        SegmentationMetrics(SPLIT).update(prediction.byte(), truth.byte())
+
+
+def test_a_matrix_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="does not fit 7 classes"):
+        SegmentationReport.from_confusion(torch.zeros(3, 3, dtype=torch.int64), SPLIT)
+
+
+def test_dict_is_json_and_table_is_aligned() -> None:
+    report = report_of(*random_maps(5, absent=(0, 6)))
+    again = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert again["classes"][0] == {"id": 0, "name": "a", "novel": False, "iou": None, "accuracy": None, "pixels": 0.0}
+    assert [c["novel"] for c in again["classes"]] == SPLIT.is_novel().tolist()
+    assert again["novel_iou"] == report.novel_iou
+    means, classes = (block.splitlines() for block in report.table().split("\n\n"))
+    assert [line.split()[0] for line in means[1:]] == ["base", "novel", "all", "harmonic", "per"]
+    assert len(classes) == 1 + len(NAMES)
+    assert len({len(line) for line in classes}) == 1
+    assert [" * " in line for line in classes[1:]] == SPLIT.is_novel().tolist()
+    assert f"{report.iou[1]:.1f}" in classes[2]
+
+
+def test_miou_of_an_image_is_the_mean_over_its_classes() -> None:
+    for seed in range(3):
+        prediction, truth = (maps[0] for maps in random_maps(seed, absent=(3,)))
+        known = [v for v in (loop_iou(prediction, truth, index) for index in range(len(NAMES))) if v is not None]
+        assert image_miou(prediction, truth) == pytest.approx(sum(known) / len(known))
+    assert image_miou(truth, np.full_like(truth, IGNORE)) is None

@@ -1,0 +1,114 @@
+"""Steps that are not finite: a skipped one is as if it had never been, and nothing asks the device on the way."""
+
+import logging
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from weakshot_seg.errors import DivergedError
+from weakshot_seg.training.step_guard import StepGuard
+
+BAD = (float("nan"), float("inf"), -float("inf"))
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 1))
+
+
+def train(guard: StepGuard, batches: Sequence[Tensor], factors: Sequence[float], accumulate: int = 1) -> nn.Sequential:
+    """Trains on batches whose losses are multiplied by the factors."""
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    guard.start(model, device=torch.device("cpu"))
+    for number, (batch, factor) in enumerate(zip(batches, factors, strict=True)):
+        step = number // accumulate
+        guard.begin(step, 0.1, (f"image {number}",))
+        loss = model(batch).square().mean()
+        parts = {"a/x": loss * factor, "b/y": loss}
+        guard.watch(step, parts["a/x"] + parts["b/y"], parts).backward()
+        if number % accumulate == accumulate - 1:
+            gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+            guard.decide(step, torch.nn.utils.get_total_norm(gradients), optimizer)
+            optimizer.step()
+            optimizer.zero_grad()
+    model.moments = optimizer.state_dict()["state"]
+    return model
+
+
+def assert_same(first: nn.Sequential, second: nn.Sequential) -> None:
+    torch.testing.assert_close(first.state_dict(), second.state_dict(), rtol=0, atol=0)
+    torch.testing.assert_close(first.moments, second.moments, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_skipped_step_is_as_if_it_had_never_been(bad: float) -> None:
+    """Weights, moments, their step counters and statistics of BatchNorm are those of a training without it."""
+    batches = torch.randn(6, 8, 3)
+    guard = StepGuard()
+    with_it = train(guard, batches, [1, 1, bad, 1, bad, 1])
+    assert guard.skipped == 2
+    assert_same(with_it, train(StepGuard(), batches[[0, 1, 3, 5]], [1] * 4))
+    assert not torch.equal(with_it[0].weight, network()[0].weight)
+
+
+def test_a_bad_image_leaves_the_statistics_alone() -> None:
+    batches = torch.randn(4, 8, 3)
+    spoilt = batches.clone()
+    spoilt[1, 5, 2] = torch.nan
+    assert_same(train(StepGuard(), spoilt, [1] * 4), train(StepGuard(), batches[[0, 2, 3]], [1] * 3))
+
+
+def test_a_step_of_several_batches_is_skipped_as_a_whole() -> None:
+    batches = torch.randn(6, 8, 3)
+    guard = StepGuard()
+    with_it = train(guard, batches, [1, 1, torch.nan, 1, 1, 1], accumulate=2)
+    assert guard.skipped == 1
+    assert_same(with_it, train(StepGuard(), batches[[0, 1, 4, 5]], [1] * 4, accumulate=2))
+
+
+def test_a_warning_names_step_term_rate_and_images(caplog: pytest.LogCaptureFixture) -> None:
+    guard = StepGuard(limit=3)
+    train(guard, torch.randn(6, 8, 3), [1, torch.inf, 1, torch.nan, torch.nan, 1])
+    with caplog.at_level(logging.WARNING):
+        guard.report()
+        guard.report()  # says nothing new
+    said = [r.getMessage() for r in caplog.records if r.name == StepGuard.__module__]  # W&B's threads may speak, too
+    assert said == ["3 step(s) skipped, the last was step 4: a/x is nan (learning rate 0.1; images image 4)"]
+
+
+def test_too_many_in_a_row_are_an_error() -> None:
+    guard = StepGuard(limit=3)
+    train(guard, torch.randn(6, 8, 3), [torch.nan, torch.nan, 1, torch.nan, torch.nan, torch.inf])
+    with pytest.raises(
+        DivergedError, match=r"^3 steps in a row .* step 5: a/x is inf \(learning rate 0.1; images image 5"
+    ):
+        guard.report()
+
+
+def test_gradients_alone_are_told_from_the_loss() -> None:
+    guard = StepGuard(limit=1)
+    guard.start(nn.Linear(1, 1), device=torch.device("cpu"))
+    guard.begin(7, 0.5, ("image",))
+    guard.watch(7, torch.tensor(1.0, requires_grad=True), {"a/x": torch.tensor(1.0)})
+    guard.decide(7, torch.tensor(torch.inf), torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True))
+    with pytest.raises(DivergedError, match="step 7: the gradients are not finite, though the loss is"):
+        guard.report()
+
+
+def test_the_host_never_waits_for_the_device() -> None:
+    """On the meta device there is nothing to wait for: to read a number is an error."""
+    guard, model = StepGuard(), network().to("meta")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    optimizer.defaults["fused"] = True  # there is no such kernel for this device; it is not run
+    guard.start(model, device=torch.device("meta"))
+    for step in range(2):
+        guard.begin(step, 0.1, ("image",))
+        loss = model(torch.randn(8, 3, device="meta")).square().mean()
+        guard.watch(step, loss, {"a/x": loss}).backward()
+        guard.decide(step, torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]), optimizer)
+    assert optimizer.found_inf.device.type == "meta"
+    with pytest.raises(RuntimeError):
+        guard.report()
