@@ -36,7 +36,7 @@ from weakshot_seg.data.splits import published_class_names
 from weakshot_seg.data.synthetic.scenes import draw_scene
 from weakshot_seg.data.transforms import TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
-from weakshot_seg.structures import ClassSplit, Draw
+from weakshot_seg.structures import ClassSplit, SampleRequest
 
 WIDTH, HEIGHT, CROP, LIMIT = 640, 480, 640, 2560
 SCALE = (0.5, 1.5)
@@ -138,7 +138,7 @@ def ours(root: Path) -> Callable[[], None]:
 
     def run() -> None:
         for index in range(len(dataset)):
-            sample = dataset[Draw(index, next(seed))]
+            sample = dataset[SampleRequest(index, next(seed))]
             assert sample.image.shape == (3, CROP, CROP)
 
     return run

@@ -76,7 +76,7 @@ class ClassSplit:
 
 
 @dataclass(frozen=True)
-class Draw:
+class SampleRequest:
     """One training image to load: which image, and the seed of its augmentation (independent of worker and process)."""
 
     index: int

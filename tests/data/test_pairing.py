@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from weakshot_seg.data.pairing import PairSampler, ReferenceIndex
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.structures import ClassSplit, Draw
+from weakshot_seg.structures import ClassSplit, SampleRequest
 
 
 @st.composite
@@ -23,7 +23,7 @@ def data_sets(draw: st.DrawFn) -> tuple[np.ndarray, ClassSplit]:
     return presence, ClassSplit(tuple(map(str, range(classes))), tuple(novel.tolist()))
 
 
-def stream(data: tuple[np.ndarray, ClassSplit], *args: int, **options: int | bool) -> list[list[Draw]]:
+def stream(data: tuple[np.ndarray, ClassSplit], *args: int, **options: int | bool) -> list[list[SampleRequest]]:
     return list(PairSampler(*data, *args, **options))
 
 

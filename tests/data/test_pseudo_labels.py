@@ -17,7 +17,7 @@ from weakshot_seg.data.pseudo_quality import Votes, measure
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.structures import IGNORE, ClassSplit, Draw
+from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest
 
 NOVEL = (2, 5)
 CLASSES = 8
@@ -156,7 +156,7 @@ def test_retraining_is_fully_supervised_by_the_files(
     assert len(data.train_dataset) == len(nothing) - 1  # nothing is known of one image
     seen = np.zeros(CLASSES, dtype=bool)
     for index in range(len(data.train_dataset)):
-        sample = data.train_dataset[Draw(index, index)]
+        sample = data.train_dataset[SampleRequest(index, index)]
         assert not sample.tags.any()
         seen[list(set(sample.label_map.flatten().tolist()) - {IGNORE})] = True
     assert seen[list(NOVEL)].all()
@@ -179,7 +179,7 @@ def test_true_novel_masks_play_no_part(
         data = retraining(source)
         data.setup("fit")
         train = data.train_dataset
-        samples.append([train[Draw(i, i)] for i in range(len(train))])
+        samples.append([train[SampleRequest(i, i)] for i in range(len(train))])
     for a, b in zip(*samples, strict=True):
         assert np.array_equal(a.label_map, b.label_map)
         assert np.array_equal(a.image, b.image)

@@ -18,7 +18,7 @@ from weakshot_seg.data.tags import Tags
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import DataError
-from weakshot_seg.structures import IGNORE, ClassSplit, Draw
+from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest
 
 IMAGES = ["a", "b.2", "sub/c", "d"]
 NAMES = ["cat", "dog, small", "heron"]
@@ -112,7 +112,7 @@ def keep(image: np.ndarray, label_map: np.ndarray, seed: int) -> tuple[np.ndarra
 
 def test_what_training_gets(tagged: Path) -> None:
     dataset = WeakShotDataset(open_tagged(tagged), ClassSplit(("sky", "grass", "cat"), (TAGGED_CAT,)), keep)
-    samples = [dataset[Draw(i, 0)] for i in range(3)]
+    samples = [dataset[SampleRequest(i, 0)] for i in range(3)]
     assert [sample.has_masks for sample in samples] == [True, True, False]
     # grass is a tag of photo 1, but there the mask decides on base classes
     assert [sample.tags.nonzero()[:, 0].tolist() for sample in samples] == [[TAGGED_CAT], [], [SKY, TAGGED_CAT]]

@@ -13,7 +13,7 @@ from weakshot_seg.data.pairing import PairSampler
 from weakshot_seg.data.transforms import TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.structures import IGNORE, ClassSplit, Draw, WeakBatch
+from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest, WeakBatch
 
 NOVEL = (1, 4, 6)
 MakeImages = Callable[..., Any]
@@ -86,7 +86,10 @@ def test_the_same_poison_shows_in_crop_scope(make_images: MakeImages, how: str) 
     clean, poisoned = make_images(), make_images()
     poison(poisoned, how)
     samples = [
-        [WeakShotDataset(s, split_of(s), TrainTransform(16, (2.0, 3.0)), "crop")[Draw(i, i)] for i in range(len(s))]
+        [
+            WeakShotDataset(s, split_of(s), TrainTransform(16, (2.0, 3.0)), "crop")[SampleRequest(i, i)]
+            for i in range(len(s))
+        ]
         for s in (clean, poisoned)
     ]
     assert any(not torch.equal(a.tags, b.tags) for a, b in zip(*samples, strict=True))
@@ -97,7 +100,7 @@ def test_no_novel_id_is_in_a_label_map(make_images: MakeImages, scope: str) -> N
     source = make_images()
     dataset = WeakShotDataset(source, split_of(source), transform(), scope)
     for i in range(len(source)):
-        assert not np.isin(dataset[Draw(i, i)].label_map.numpy(), NOVEL).any()
+        assert not np.isin(dataset[SampleRequest(i, i)].label_map.numpy(), NOVEL).any()
 
 
 def test_supervision_decides_what_is_known(make_images: MakeImages) -> None:
@@ -108,19 +111,19 @@ def test_supervision_decides_what_is_known(make_images: MakeImages) -> None:
         tags = torch.tensor([c in NOVEL and bool((truth == c).any()) for c in range(8)])
         hidden = torch.from_numpy(np.where(np.isin(truth, NOVEL), IGNORE, truth))
 
-        weak = WeakShotDataset(source, split, keep)[Draw(i, 0)]
+        weak = WeakShotDataset(source, split, keep)[SampleRequest(i, 0)]
         assert torch.equal(weak.tags, tags)
         assert torch.equal(weak.label_map, hidden)
         assert torch.equal(weak.image, torch.from_numpy(source.images[i]).permute(2, 0, 1))
 
         base_only = WeakShotDataset(source, split, keep, supervision="base_only")
-        assert not base_only[Draw(i, 0)].tags.any()
-        assert torch.equal(base_only[Draw(i, 0)].label_map, hidden)
+        assert not base_only[SampleRequest(i, 0)].tags.any()
+        assert torch.equal(base_only[SampleRequest(i, 0)].label_map, hidden)
         assert not base_only.known[i, list(NOVEL)].any()
 
         full = WeakShotDataset(source, split, keep, supervision="full")
-        assert not full[Draw(i, 0)].tags.any()
-        assert torch.equal(full[Draw(i, 0)].label_map, torch.from_numpy(truth))
+        assert not full[SampleRequest(i, 0)].tags.any()
+        assert torch.equal(full[SampleRequest(i, 0)].label_map, torch.from_numpy(truth))
         assert full.split.novel == ()
         assert np.array_equal(full.known[i], source.presence()[i])
 
@@ -132,7 +135,7 @@ def test_crop_scope_has_the_labels_left_in_the_crop(make_images: MakeImages) -> 
     source = make_images()
     for i in range(len(source)):
         corner = int(source.maps[i][0, 0])
-        sample = WeakShotDataset(source, split_of(source), top_left, "crop")[Draw(i, 0)]
+        sample = WeakShotDataset(source, split_of(source), top_left, "crop")[SampleRequest(i, 0)]
         assert sample.tags.nonzero()[:, 0].tolist() == [corner] * (corner in NOVEL)
 
 
@@ -144,7 +147,7 @@ def test_the_augmentation_never_sees_novel_pixels_in_image_scope(make_images: Ma
     source = make_images()
     dataset = WeakShotDataset(source, split_of(source), spy)
     for i in range(len(source)):
-        dataset[Draw(i, 0)]
+        dataset[SampleRequest(i, 0)]
 
 
 def test_unknown_options_are_refused(make_images: MakeImages) -> None:

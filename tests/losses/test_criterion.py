@@ -20,7 +20,7 @@ from weakshot_seg.losses.mask import MaskLoss
 from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.structures import IGNORE, ClassSplit, Draw, SegOutput, WeakBatch, WeakTargets
+from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest, SegOutput, WeakBatch, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]
 MakeTargets = Callable[..., WeakTargets]
@@ -219,7 +219,7 @@ def test_poisoned_novel_pixels_change_no_loss(make_output: MakeOutput) -> None:
     results = []
     for poison in (False, True):
         dataset = WeakShotDataset(TwoScenes(poison), split, unchanged)
-        batch = WeakBatch.collate([dataset[Draw(i, 0)] for i in range(2)], split.is_novel(), paired=True)
+        batch = WeakBatch.collate([dataset[SampleRequest(i, 0)] for i in range(2)], split.is_novel(), paired=True)
         module.load_state_dict(state)
         torch.set_rng_state(noise)
         losses = module(output, batch.targets)

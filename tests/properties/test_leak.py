@@ -14,7 +14,7 @@ from properties.test_losses import criterion, judge
 from weakshot_seg.data.pairing import PairSampler
 from weakshot_seg.data.transforms import TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
-from weakshot_seg.structures import IGNORE, ClassSplit, Draw, WeakBatch
+from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest, WeakBatch
 
 
 class Scenes:
@@ -111,12 +111,12 @@ def test_maps_are_hidden_under_every_scope_and_supervision(pair: tuple[Scenes, S
         dataset = WeakShotDataset(source, split, transform, scope)
         lower = WeakShotDataset(source, split, transform, scope, "base_only")
         for index in range(len(source)):
-            for sample in (dataset[Draw(index, seed)], lower[Draw(index, seed)]):
+            for sample in (dataset[SampleRequest(index, seed)], lower[SampleRequest(index, seed)]):
                 assert not np.isin(sample.label_map, novel).any()
             assert not np.isin(dataset.hidden(index)[1], novel).any()
-            assert not lower[Draw(index, seed)].tags[novel].any()
+            assert not lower[SampleRequest(index, seed)].tags[novel].any()
             of_image = torch.from_numpy(source.labels[index])
-            told = dataset[Draw(index, seed)].tags
+            told = dataset[SampleRequest(index, seed)].tags
             assert not (told & ~of_image).any()
             if scope == "image":
                 assert torch.equal(told[novel], of_image[novel])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from properties.batches import SEEDS
 from weakshot_seg.data.pairing import PairSampler, ReferenceIndex
-from weakshot_seg.structures import ClassSplit, Draw
+from weakshot_seg.structures import ClassSplit, SampleRequest
 
 
 @st.composite
@@ -57,7 +57,7 @@ def test_batches(
 ) -> None:
     presence, split = table
 
-    def sampler(rank: int = 0, ranks: int = 1, first: int = 0, steps: int = batches) -> list[list[Draw]]:
+    def sampler(rank: int = 0, ranks: int = 1, first: int = 0, steps: int = batches) -> list[list[SampleRequest]]:
         return list(PairSampler(presence, split, batch, steps, seed, first, rank, ranks, paired))
 
     whole = sampler()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.structures import ClassSplit, Draw
+from weakshot_seg.structures import ClassSplit, SampleRequest
 
 RAREST = 0.01
 """Probability that an anchor's class to share is its rarest novel one instead of any (method, section 5)."""
@@ -103,8 +103,8 @@ def _other(images: Indices, anchor: int, rng: random.Random) -> int:
     return int(images[pick + (pick >= images.searchsorted(images.dtype.type(anchor)))])
 
 
-class PairSampler(Sampler[list[Draw]]):
-    """Batches of :class:`~weakshot_seg.structures.Draw`, with anchor and reference side by side.
+class PairSampler(Sampler[list[SampleRequest]]):
+    """Batches of :class:`~weakshot_seg.structures.SampleRequest`, with anchor and reference side by side.
 
     Images 2i and 2i+1 of a batch are an anchor and its reference; the last of an odd batch is an anchor alone.
     Anchors run through one permutation of the images after another, without dropping any: the anchor at global
@@ -165,12 +165,12 @@ class PairSampler(Sampler[list[Draw]]):
         """Batches of the whole run, also when it is resumed: the trainer counts all of them."""
         return self.num_batches
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[SampleRequest]]:
         anchors_per_batch = (self.batch_size + 1) // 2 if self._references else self.batch_size
         epoch, order = -1, np.empty(0, dtype=np.int64)
         for step in range(self.start_batch, self.num_batches):
             first = (step * self._world_size + self._rank) * anchors_per_batch
-            batch: list[Draw] = []
+            batch: list[SampleRequest] = []
             for position in range(first, first + anchors_per_batch):
                 if position // self._size != epoch:
                     epoch = position // self._size
@@ -178,10 +178,10 @@ class PairSampler(Sampler[list[Draw]]):
                 batch += self._draws(position, int(order[position % self._size]))
             yield batch[: self.batch_size]
 
-    def _draws(self, position: int, anchor: int) -> list[Draw]:
+    def _draws(self, position: int, anchor: int) -> list[SampleRequest]:
         """The anchor at a global position, followed by its reference."""
         rng = random.Random(self._seed << 64 | position)  # made once per pair: far cheaper than a NumPy generator
-        draws = [Draw(anchor, rng.getrandbits(63))]
+        draws = [SampleRequest(anchor, rng.getrandbits(63))]
         if self._references is not None:
-            draws.append(Draw(self._references.reference(anchor, rng), rng.getrandbits(63)))
+            draws.append(SampleRequest(self._references.reference(anchor, rng), rng.getrandbits(63)))
         return draws

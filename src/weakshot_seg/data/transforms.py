@@ -1,7 +1,7 @@
 """Augmentation of training images and resizing of evaluation images (method, section 8), with albumentations.
 
 A transform is a pure function of (image, label map, seed): its generators are made from the seed of the
-:class:`~weakshot_seg.structures.Draw`, so that no worker, epoch or resumed run can repeat or change it.
+:class:`~weakshot_seg.structures.SampleRequest`, so that no worker, epoch or resumed run can repeat or change it.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch.utils.data import Dataset
 from weakshot_seg.data.readers.label_files import present_classes
 from weakshot_seg.data.source import LabelledImages, TaggedImages, load_labelled
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.structures import IGNORE, ClassSplit, Draw, WeakSample
+from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest, WeakSample
 
 Image = NDArray[np.uint8]
 Augmentation = Callable[[Image, Image, int], tuple[Image, Image, NDArray[np.bool_]]]
@@ -105,7 +105,7 @@ class WeakShotDataset(Dataset[WeakSample]):
         image, label_map = load_labelled(self._source, index)
         return image, np.full(image.shape[:2], IGNORE, np.uint8) if label_map is None else self._visible[label_map]
 
-    def __getitem__(self, draw: Draw) -> WeakSample:
+    def __getitem__(self, draw: SampleRequest) -> WeakSample:
         """Loads, hides and augments one image.
 
         Args:
