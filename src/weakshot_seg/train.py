@@ -28,6 +28,7 @@ from weakshot_seg.training.memory import keep_freed_memory
 from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.training.step_guard import StepGuard
 from weakshot_seg.training.trainer import make_trainer
+from weakshot_seg.utils.recipe import Recipe
 from weakshot_seg.utils.run_lock import run_lock
 from weakshot_seg.utils.run_status import recorded
 
@@ -66,8 +67,7 @@ def train(cfg: DictConfig) -> float | None:
     checkpoints = run_dir / "checkpoints"
     data: WeakShotDataModule = instantiate(cfg.data)
     data.setup("fit")
-    recipe = plain(cfg)
-    module = build_module(recipe, data.class_split)
+    module = build_module(Recipe.from_dict(plain(cfg)), data.class_split)
     module.inference = instantiate(cfg.inference)
     module.guard = StepGuard(cfg.max_skipped_steps)
     check_queries(module, data)

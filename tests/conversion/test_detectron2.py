@@ -109,7 +109,7 @@ def test_pth(authors: State, small: nn.Module, tmp_path: Path, capsys: pytest.Ca
     assert equal(module, small)
     names = published_class_names("ade20k")
     assert module.class_split == make_split(names, 3, published="ade20k")
-    assert module.recipe["data"]["root"] == "/data/ade"
+    assert module.recipe.data["root"] == "/data/ade"
     assert module.model.backbone.freeze_norm
 
 

@@ -146,7 +146,7 @@ def test_broken_images(scene: Path, tmp_path: Path) -> None:
 
 def test_examples_are_validation_images_with_novel_classes(trained: Path, tmp_path: Path) -> None:
     module = load_module(trained / "checkpoints" / "last.ckpt")
-    files = app.write_examples(module.recipe["data"], 2, tmp_path)
+    files = app.write_examples(module.recipe.data, 2, tmp_path)
     scenes = SyntheticScenes("validation", 4, size=32)
     counts = scenes.presence()[:, list(module.class_split.novel)].sum(1)
     best = {scenes.name(i).replace("/", "_") for i in np.argsort(-counts, kind="stable")[:2]}
@@ -157,7 +157,7 @@ def test_examples_are_validation_images_with_novel_classes(trained: Path, tmp_pa
 def test_examples_that_are_not_there(tagged_photos: Path, train_tagged: Callable[..., Path], tmp_path: Path) -> None:
     run = train_tagged()
     shutil.rmtree(tagged_photos)
-    assert app.write_examples(load_module(run / "checkpoints" / "last.ckpt").recipe["data"], 2, tmp_path) == []
+    assert app.write_examples(load_module(run / "checkpoints" / "last.ckpt").recipe.data, 2, tmp_path) == []
 
 
 @pytest.mark.parametrize(

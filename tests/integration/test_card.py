@@ -253,7 +253,7 @@ def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
         (["class_names"], [1, 2], "class_names must be a list of names"),
         (["step"], "abc", "step is 'abc', which is no whole number"),
         (["format"], "9", "format is '9', which is no whole number"),
-        (["recipe"], None, "has a recipe that cannot be used"),
+        (["recipe"], None, "or changed since (recipe is a NoneType"),
         (["recipe", "data", "val_transform"], None, "has a recipe that cannot be used"),
         (["recipe", "data", "val_transform", "short_edge"], "wide", "has a recipe that cannot be used"),
         (["recipe", "data", "val_transform"], {"a": 1}, "data.val_transform is no transform"),

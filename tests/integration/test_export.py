@@ -198,7 +198,7 @@ def test_generated_scenes_serve_where_the_images_of_the_model_are_not(
     eager: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     module = load_module(eager)
-    del module.recipe["data"]["_target_"]  # as in a model folder
+    del module.recipe.data["_target_"]  # as in a model folder
     settings = OmegaConf.create({"ckpt": "herons", "check_images": None, "num_images": 3})
     origin, photos = export.photos_of(settings, module)
     assert (origin, len(photos)) == ("3 of 3 generated scenes", 3)

@@ -17,6 +17,7 @@ from weakshot_seg.checkpoints.trusted_targets import PARTS, shipped_targets
 from weakshot_seg.cli import convert, evaluate, export, predict, pseudo_label
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import ClassSplit
+from weakshot_seg.utils.recipe import Recipe
 
 Train = Callable[..., Path]
 Refusal = Callable[..., str]
@@ -153,7 +154,7 @@ def test_such_a_recipe_is_dangerous(trained: Path, victim: Path) -> None:
     ours = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)["weakshot_seg"]
     recipe = deepcopy(ours["recipe"])
     recipes(victim)["in a list"](recipe)
-    build_module(recipe, ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"])))
+    build_module(Recipe.from_dict(recipe), ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"])))
     assert victim.exists()
 
 

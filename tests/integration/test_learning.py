@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from weakshot_seg.checkpoints.loading import build_module
 from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.structures import IGNORE, EvalBatch
+from weakshot_seg.utils.recipe import Recipe
 
 STEPS = 60
 
@@ -39,7 +40,7 @@ def test_one_batch_is_learned_by_heart(loss: str, few_scenes: tuple[str, ...], t
     data = instantiate(cfg.data)
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
-    recipe = {"seed": 0} | {key: plain(cfg[key]) for key in ("model", "loss", "optim")}
+    recipe = Recipe(**{key: plain(cfg[key]) for key in ("model", "loss", "optim")})
     module = build_module(recipe, data.class_split)
     optimizer, schedule = module.optimizer.build(module, STEPS)
     losses = []

@@ -140,7 +140,7 @@ def test_a_turned_photo_is_turned_upright(segment: Segment, tmp_path: Path) -> N
 
 def test_prediction_is_what_evaluation_measures(trained: Path, segment: Segment, tmp_path: Path) -> None:
     module = load_module(trained / "checkpoints" / "last.ckpt")
-    data = instantiate(module.recipe["data"])
+    data = instantiate(module.recipe.data)
     data.setup("validate")
     batch = next(iter(data.val_dataloader()))
     with torch.inference_mode():

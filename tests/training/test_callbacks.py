@@ -23,6 +23,7 @@ from weakshot_seg.training.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.training.checkpoint_io import AtomicCheckpointIO
 from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport
 from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.recipe import Recipe
 
 SPLIT = ClassSplit(("sky", "grass", "cat"), (2,))
 SIZES = ((20, 30), (40, 24), (16, 16))
@@ -59,13 +60,8 @@ class Toy(pl.LightningModule):
         self.report: SegmentationReport | None = None
         self.report_step = -1
         self.skipped_steps = 2
-        self.recipe = {
-            "name": "toy",
-            "split": 3,
-            "stage": "first",
-            "seed": 0,
-            "data": {"supervision": "weakshot", "label_scope": "image"},
-        }
+        data = {"supervision": "weakshot", "label_scope": "image"}
+        self.recipe = Recipe(name="toy", split=3, stage="first", data=data)
         self.seen: list[float] = []
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:

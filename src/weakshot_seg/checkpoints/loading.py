@@ -22,15 +22,16 @@ from weakshot_seg.checkpoints.trusted_targets import check_recipe
 from weakshot_seg.errors import BrokenCheckpointError, ConfigError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.training.module import WeakShotModule
+from weakshot_seg.utils.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
 
-def build_module(recipe: dict[str, Any], class_split: ClassSplit) -> WeakShotModule:
-    """Makes network, criterion and optimiser from the plain configuration of a run (keys model, loss, optim, ...)."""
-    model = instantiate(recipe["model"], num_classes=class_split.num_classes)
-    criterion, optimizer = instantiate(recipe["loss"]), instantiate(recipe["optim"])
-    return WeakShotModule(model, criterion, optimizer, class_split, recipe, recipe["seed"])
+def build_module(recipe: Recipe, class_split: ClassSplit) -> WeakShotModule:
+    """Makes network, criterion and optimiser from the settings of a run."""
+    model = instantiate(recipe.model, num_classes=class_split.num_classes)
+    criterion, optimizer = instantiate(recipe.loss), instantiate(recipe.optim)
+    return WeakShotModule(model, criterion, optimizer, class_split, recipe, recipe.seed)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def read_model(source: str | Path) -> SavedModel:
     try:
         ours = checkpoint["weakshot_seg"]
         split = ClassSplit(tuple(ours["class_names"]), tuple(ours["novel"]))
-        return SavedModel(ours["recipe"], split, checkpoint["state_dict"], checkpoint["global_step"])
+        return SavedModel(Recipe.from_dict(ours["recipe"]), split, checkpoint["state_dict"], checkpoint["global_step"])
     except (KeyError, TypeError, ValueError) as error:
         raise _unusable(path, error) from error
 
@@ -148,9 +149,9 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
     """
     try:
         recipe = deepcopy(saved.recipe)
-        recipe["model"]["backbone"].update(pretrained=False, checkpoint=None)  # the weights are those of the model
-        recipe["model"]["backbone"].pop("checkpoint_path", None)  # timm's own option to read a file
-        for part in (recipe["model"], recipe["loss"]):
+        recipe.model["backbone"].update(pretrained=False, checkpoint=None)  # the weights are those of the model
+        recipe.model["backbone"].pop("checkpoint_path", None)  # timm's own option to read a file
+        for part in (recipe.model, recipe.loss):
             if "compile" in part:
                 part["compile"] = None  # a few images are predicted before they would be compiled for
     except (KeyError, TypeError, AttributeError) as error:
@@ -158,7 +159,7 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
     check_recipe(recipe, source, allow_targets)
     try:
         module = build_module(recipe, saved.class_split)
-        if not callable(instantiate(recipe["data"]["val_transform"])):  # later its mistakes would not name the file
+        if not callable(instantiate(recipe.data["val_transform"])):  # later its mistakes would not name the file
             raise ValueError("data.val_transform is no transform")
     except Exception as error:  # whatever a wrong value makes the parts of the model raise
         raise _unusable(source, error) from error
@@ -178,7 +179,7 @@ def own_data(module: WeakShotModule, source: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: they are not kept in a model folder, because they say where the files of a machine lie.
     """
-    data: dict[str, Any] = module.recipe["data"]
+    data = module.recipe.data
     if "_target_" not in data:
         raise ConfigError(f"ckpt={source} does not know where its data are: name them with data=... data.root=DIR")
     return data

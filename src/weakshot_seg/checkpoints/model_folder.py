@@ -15,6 +15,7 @@ from torch import Tensor
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.recipe import Recipe
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FORMAT = 1
@@ -59,13 +60,13 @@ class SavedModel:
     """A trained model as a file holds it.
 
     Attributes:
-        recipe: plain configuration it is built from.
+        recipe: settings it is built from.
         class_split: class names, and which are novel.
         state: tensors by name; those of the network start with ``model.``.
         step: optimiser steps it was trained for.
     """
 
-    recipe: dict[str, Any]
+    recipe: Recipe
     class_split: ClassSplit
     state: dict[str, Tensor]
     step: int
@@ -86,7 +87,7 @@ def write_folder(folder: Path, saved: SavedModel, version: str) -> None:
         "class_names": list(saved.class_split.names),
         "novel": list(saved.class_split.novel),
         "step": saved.step,
-        "recipe": public_recipe(saved.recipe),
+        "recipe": public_recipe(saved.recipe.to_dict()),
     }
     with replacing(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(network, metadata={"format": "pt"}))  # save_file hides its file from others
@@ -114,7 +115,7 @@ def read_folder(folder: Path) -> SavedModel:
         names, novel = config["class_names"], config["novel"]
         if not all(isinstance(name, str) for name in names) or any(type(number) is not int for number in novel):
             raise ValueError("class_names must be a list of names, novel one of their ids")
-        return SavedModel(config["recipe"], ClassSplit(tuple(names), tuple(novel)), state, step)
+        return SavedModel(Recipe.from_dict(config["recipe"]), ClassSplit(tuple(names), tuple(novel)), state, step)
     except ConfigError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:

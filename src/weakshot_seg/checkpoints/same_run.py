@@ -9,6 +9,7 @@ from typing import Any
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import ClassSplit
+from weakshot_seg.utils.recipe import Recipe
 from weakshot_seg.utils.tables import first_few
 
 FIXED = ("supervision", "stage", "seed", "data.label_scope")
@@ -21,12 +22,12 @@ FREE = ("root", "cache_dir", "num_workers", "max_steps", "verify", "val", "val_b
 log = logging.getLogger(__name__)
 
 
-def check_same_run(saved: Mapping[str, Any], recipe: Mapping[str, Any], split: ClassSplit, path: Path) -> None:
+def check_same_run(saved: Mapping[str, Any], recipe: Recipe, split: ClassSplit, path: Path) -> None:
     """Refuses to go on from a checkpoint of other classes, another split or supervision; other changes are told.
 
     Args:
         saved: what :class:`~weakshot_seg.training.module.WeakShotModule` adds to its checkpoints.
-        recipe: plain settings of this command.
+        recipe: settings of this command.
         split: of this command.
         path: of the checkpoint.
 
@@ -34,10 +35,13 @@ def check_same_run(saved: Mapping[str, Any], recipe: Mapping[str, Any], split: C
         ConfigError: naming what differs, or the checkpoint lacks it.
     """
     try:
-        trained, before = ClassSplit(tuple(saved["class_names"]), tuple(saved["novel"])), _flat(saved["recipe"])
+        trained, before = (
+            ClassSplit(tuple(saved["class_names"]), tuple(saved["novel"])),
+            _flat(Recipe.from_dict(saved["recipe"]).to_dict()),
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"ckpt={path} does not tell its classes and settings ({error!r}): train again") from error
-    now = _flat(recipe)
+    now = _flat(recipe.to_dict())
     fixed: list[tuple[str, Any, Any]] = [(key, before.get(key), now.get(key)) for key in FIXED]
     fixed += [("class names", trained.names, split.names), ("novel classes", trained.novel_names, split.novel_names)]
     for what, old, new in fixed:

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.utils.recipe import Recipe
 
 PARTS = ("model", "loss", "optim", "data")
 """Groups of settings that are built from a checkpoint's recipe; all others are those of the command."""
@@ -18,11 +19,11 @@ LOOK_UP = "hydra.utils.get_object"
 """Calls nothing itself, but gives whatever its ``path`` names."""
 
 
-def check_recipe(recipe: Mapping[str, Any], origin: str | Path, allow_targets: Sequence[str] = ()) -> None:
+def check_recipe(recipe: Recipe, origin: str | Path, allow_targets: Sequence[str] = ()) -> None:
     """Refuses a recipe that would call anything but what the files of ``conf/`` name for the same group.
 
     Args:
-        recipe: plain settings, as :func:`~weakshot_seg.checkpoints.loading.read_checkpoint` reads them.
+        recipe: as the file has it.
         origin: the checkpoint, for the message.
         allow_targets: full names, or packages and modules, that the user trusts besides.
 
@@ -30,10 +31,10 @@ def check_recipe(recipe: Mapping[str, Any], origin: str | Path, allow_targets: S
         ConfigError: naming the first target that is not allowed. Nothing has been imported or called then.
     """
     for part in PARTS:
-        for key, value in _leaves(recipe.get(part), part):
+        for key, value in _leaves(getattr(recipe, part), part):
             if isinstance(value, str) and "${" in value:  # recipes are resolved; an interpolation would read settings
                 raise ConfigError(f"ckpt={origin} is refused: {key} of its recipe is an interpolation, {value!r}")
-        for key, node in _targets(recipe.get(part), part):
+        for key, node in _targets(getattr(recipe, part), part):
             name = _called(node)
             trusted = any(name == target or name.startswith(f"{target}.") for target in allow_targets)
             if name not in shipped_targets(part) and not trusted:

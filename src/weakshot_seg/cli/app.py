@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError(f"the page needs gradio ({error}): pip install 'weakshot-seg[app]'") from error
     module = load_module(cfg.ckpt, cfg.allow_targets)
     with tempfile.TemporaryDirectory() as folder:
-        examples = write_examples(module.recipe.get("data", {}), cfg.examples, Path(folder))
+        examples = write_examples(module.recipe.data, cfg.examples, Path(folder))
         page = build_page(Segmenter(module, cfg.device), title(cfg.ckpt), examples, cfg.proposals, cfg.max_megapixels)
         serve(page, cfg.host, cfg.port, cfg.share)
 

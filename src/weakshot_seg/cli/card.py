@@ -38,9 +38,7 @@ def main(cfg: DictConfig) -> None:
         parameters=sum(parameter.numel() for parameter in module.model.parameters()),
         versions=[("weakshot_seg", __version__), *((name, version(name)) for name in LIBRARIES)],
         measured=find_metrics(cfg.metrics, cfg.ckpt, saved),
-        dataset=str(
-            cfg.dataset or saved.recipe.get("data", {}).get("published") or saved.recipe.get("name", "unknown")
-        ),
+        dataset=str(cfg.dataset or saved.recipe.data.get("published") or saved.recipe.name or "unknown"),
         license=cfg.license,
     )
     write_folder(out, saved, __version__)

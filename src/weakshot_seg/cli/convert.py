@@ -31,6 +31,7 @@ from weakshot_seg.data.splits import make_split
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.recipe import Recipe
 
 EXPERIMENTS = {171: "coco", 150: "ade20k"}
 """The paper's experiments by number of classes."""
@@ -97,7 +98,7 @@ def _import(source: Source, origin: Path, target: Path, options: argparse.Namesp
     sizes = read_sizes(source.tensors)
     recipe = fit_recipe(_compose(options.overrides, sizes.num_classes), sizes, source)
     names = _class_names(sizes, source, recipe, options)
-    recipe["data"]["class_names"] = list(names)
+    recipe.data["class_names"] = list(names)
     module = build_module(recipe, _class_split(names, recipe, options.split))
     ours = module.state_dict()
     tensors = {
@@ -119,8 +120,8 @@ def _import(source: Source, origin: Path, target: Path, options: argparse.Namesp
     print(f"train on: python -m weakshot_seg.train weights={target} model.backbone.pretrained=false ...")
 
 
-def _compose(overrides: Sequence[str], num_classes: int | None) -> dict[str, Any]:
-    """Plain settings of training, for the classes of the source unless the overrides say for which."""
+def _compose(overrides: Sequence[str], num_classes: int | None) -> Recipe:
+    """Settings of training, for the classes of the source unless the overrides say for which."""
     chosen = list(overrides)
     if not any(setting.startswith(("experiment=", "data=")) for setting in chosen):
         if num_classes is None:
@@ -135,12 +136,10 @@ def _compose(overrides: Sequence[str], num_classes: int | None) -> dict[str, Any
         recipe = {part: plain(cfg[part]) for part in PARTS} | {"name": cfg.name, "seed": cfg.seed, "split": cfg.split}
     for part in PARTS:
         check_node(part, recipe[part])
-    return recipe
+    return Recipe.from_dict(recipe)
 
 
-def _class_names(
-    sizes: ModelSizes, source: Source, recipe: dict[str, Any], options: argparse.Namespace
-) -> tuple[str, ...]:
+def _class_names(sizes: ModelSizes, source: Source, recipe: Recipe, options: argparse.Namespace) -> tuple[str, ...]:
     """Names by id: from ``--classes``, the experiment, the source, or numbers."""
     count = sizes.num_classes
     if options.classes:
@@ -148,7 +147,7 @@ def _class_names(
         if count is not None and len(names) != count:
             raise ConfigError(f"--classes {options.classes} has {len(names)} names, but SRC has {count} classes")
         return names
-    listed = recipe["data"].get("class_names")
+    listed = recipe.data.get("class_names")
     published = tuple(instantiate(listed) if isinstance(listed, dict) else listed or ())
     if published and count in (None, len(published)):
         return published
@@ -157,8 +156,8 @@ def _class_names(
     return source.class_names or tuple(f"class{i}" for i in range(count))
 
 
-def _class_split(names: tuple[str, ...], recipe: dict[str, Any], split: int | None) -> ClassSplit:
-    published = recipe["data"].get("published")
+def _class_split(names: tuple[str, ...], recipe: Recipe, split: int | None) -> ClassSplit:
+    published = recipe.data.get("published")
     if split is not None:
         if published is None:
             raise ConfigError(f"--split {split}: no published splits for these {len(names)} classes; leave it out")
@@ -172,7 +171,7 @@ def _class_split(names: tuple[str, ...], recipe: dict[str, Any], split: int | No
 def _export(origin: Path, target: Path, options: argparse.Namespace) -> None:
     """A checkpoint of ours -> a Hugging Face folder."""
     module = load_module(origin, options.allow_targets)
-    model = module.recipe["model"]
+    model = module.recipe.model
     tensors = module.model.state_dict()
     sizes = read_sizes(tensors)
     backbone = sizes.backbone
@@ -191,7 +190,7 @@ def _export(origin: Path, target: Path, options: argparse.Namespace) -> None:
     training = [name for name in module.state_dict() if not name.startswith("model.")]
     matched = tuple(sorted(tensors.keys() - set(unknown)))
     _accept(MatchReport(matched, (), unknown, left_out=tuple(training)), origin, options)
-    resize = module.recipe["data"]["val_transform"]
+    resize = module.recipe.data["val_transform"]
     mean, std = (tuple(t.flatten().tolist()) for t in (module.model.mean, module.model.std))
     files = {
         "config.json": make_config(sizes, model["num_heads"], module.class_split.names),

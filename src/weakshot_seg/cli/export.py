@@ -96,7 +96,7 @@ def photos_of(cfg: DictConfig, module: WeakShotModule) -> tuple[str, list[Pixels
     """
     if cfg.num_images < 1:
         raise ConfigError(f"num_images={cfg.num_images} must be positive")
-    transform = instantiate(module.recipe["data"]["val_transform"])
+    transform = instantiate(module.recipe.data["val_transform"])
     if cfg.check_images is not None:
         files = find_images([cfg.check_images] if isinstance(cfg.check_images, str) else cfg.check_images)
         chosen = spread(len(files), cfg.num_images)

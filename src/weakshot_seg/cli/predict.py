@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
     items = find_items(_several(cfg.source), sys.stdin.buffer)
     module = load_module(cfg.ckpt, cfg.allow_targets)
     segmenter = Segmenter(module, cfg.device, instantiate(cfg.inference))
-    resize = module.recipe["data"]["val_transform"]
+    resize = module.recipe.data["val_transform"]
     origin = Origin(str(cfg.ckpt), weights_digest(module.model), plain(cfg.inference), resize)
     scores = score_names(_several(cfg.scores), segmenter.class_names)
     results = Results(out, origin, segmenter.split, items, scores, cfg.overlay_size, cfg.overwrite)

@@ -81,7 +81,7 @@ def make_pseudo_labels(
             f"ckpt={ckpt}: pseudo-labels come from a first stage with image-level labels, not from "
             f"supervision={recipe.get('supervision')} or stage=retrain"
         )
-    candidates = candidates or module.recipe.get("candidates", "all")
+    candidates = candidates or module.recipe.candidates or "all"
     images: WeakShotDataModule = instantiate(recipe)
     images.setup("fit")
     dataset = images.train_dataset
@@ -90,7 +90,7 @@ def make_pseudo_labels(
         checkpoint=str(ckpt),
         weights=weights_digest(module.model),
         step=module.trained_steps,
-        split=module.recipe["split"],
+        split=module.recipe.split or 0,
         class_names=list(dataset.split.names),
         novel_classes=list(dataset.split.novel_names),
         num_images=len(dataset),

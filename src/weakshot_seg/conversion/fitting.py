@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
 
 from weakshot_seg.conversion.sizes import ModelSizes
 from weakshot_seg.conversion.source import Source
+from weakshot_seg.utils.recipe import Recipe
 
 SIZES = ("num_queries", "dim", "ffn_dim", "num_layers", "pixel_dim", "embedding_dim")
 
 
-def fit_recipe(recipe: dict[str, Any], sizes: ModelSizes, source: Source) -> dict[str, Any]:
-    """A recipe (plain containers) with the sizes of a foreign network.
+def fit_recipe(recipe: Recipe, sizes: ModelSizes, source: Source) -> Recipe:
+    """A recipe with the sizes of a foreign network.
 
     Args:
         recipe: settings of the paper; what the network does not tell stays as it is here.
@@ -23,7 +23,7 @@ def fit_recipe(recipe: dict[str, Any], sizes: ModelSizes, source: Source) -> dic
         The new recipe. It has no similarity term if the network has no SimNet.
     """
     recipe = deepcopy(recipe)
-    model, terms = recipe["model"], recipe["loss"]["terms"]
+    model, terms = recipe.model, recipe.loss["terms"]
     model.update({name: value for name in SIZES if (value := getattr(sizes, name)) is not None})
     if source.num_heads is not None:
         model["num_heads"] = source.num_heads

@@ -49,7 +49,7 @@ class Metadata:
     @classmethod
     def of(cls, module: WeakShotModule, input_type: str) -> Metadata:
         """Of a trained module; for ``input_type`` see the class."""
-        resizing = module.recipe["data"]["val_transform"]
+        resizing = module.recipe.data["val_transform"]
         return cls(
             class_names=module.class_split.names,
             novel=tuple(module.class_split.is_novel().tolist()),

@@ -96,7 +96,7 @@ class Segmenter:
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device={device} cannot be used: {str(error).splitlines()[0]}") from error
         self._inference = inference or WholeImage()
-        self._transform = instantiate(module.recipe["data"]["val_transform"])
+        self._transform = instantiate(module.recipe.data["val_transform"])
         self.split = module.class_split
 
     @property

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from weakshot_seg.checkpoints.model_folder import SavedModel
 from weakshot_seg.reporting.measured import Measured
+from weakshot_seg.utils.recipe import Recipe
 
 LIBRARY = "weakshot_seg"
 Row = tuple[str, ...]
@@ -94,18 +95,18 @@ def _supervision(saved: SavedModel) -> str:
     recipe = saved.recipe
     if saved.step == 0:
         return "The weights come from elsewhere (`weakshot convert`); how they were trained is not recorded here."
-    match recipe.get("supervision", "weakshot"):
+    match recipe.supervision or "weakshot":
         case "base_only":
             return "Trained with masks of the base classes and nothing about the novel ones (a lower bound)."
         case "full":
             return "Trained with masks of all classes, also of the novel ones (an upper bound: no weak supervision)."
     text = "Base classes were taught with pixel masks, novel classes with image-level labels (tags): no mask of theirs."
-    if recipe.get("data", {}).get("label_scope") == "crop":
+    if recipe.data.get("label_scope") == "crop":
         text = (
             "Base classes were taught with pixel masks, novel classes with labels of each crop: their masks told which "
             "of them are in the crop, and nothing else."
         )
-    if recipe.get("stage") == "retrain":
+    if recipe.stage == "retrain":
         text += " This is the second stage, trained on the pseudo-labels of a first model."
     return text
 
@@ -155,17 +156,17 @@ def _classes(facts: CardFacts) -> str:
 
 def _training(facts: CardFacts) -> str:
     recipe = facts.saved.recipe
-    model, data, optim, trainer = (recipe.get(part, {}) for part in ("model", "data", "optim", "trainer"))
-    left_out = recipe["loss"].get("without") or []
+    model, data, optim, trainer = recipe.model, recipe.data, recipe.optim, recipe.trainer
+    left_out = recipe.loss.get("without") or []
     terms = {
         name: term.get("weight")
-        for name, term in recipe["loss"]["terms"].items()
+        for name, term in recipe.loss["terms"].items()
         if isinstance(term, dict) and name not in left_out
     }
     transform = data.get("train_transform", {})
     rows: list[tuple[str, object]] = [
         ("data", facts.dataset),
-        ("split", recipe.get("split")),
+        ("split", recipe.split),
         ("backbone", f"{model['backbone'].get('name')} ({facts.parameters / 1e6:.1f} M parameters with the rest)"),
         ("started from", _start(recipe)),
         ("queries", model.get("num_queries") or "one per class"),
@@ -176,15 +177,15 @@ def _training(facts: CardFacts) -> str:
         ("crop", transform.get("crop_size")),
         ("size at prediction", _short_edge(data)),
         ("precision", trainer.get("precision")),
-        ("seed", recipe.get("seed")),
+        ("seed", recipe.seed),
     ]
     known = [(name, escaped(str(value))) for name, value in rows if value not in (None, "")]
     return _table([("what", "value"), *known])
 
 
-def _start(recipe: dict[str, Any]) -> str:
-    backbone = recipe["model"]["backbone"]
-    if recipe.get("weights"):
+def _start(recipe: Recipe) -> str:
+    backbone = recipe.model["backbone"]
+    if recipe.weights:
         return "other weights (`weights=`)"
     if backbone.get("checkpoint"):
         return "a file of backbone weights"
@@ -216,7 +217,7 @@ def _limits(facts: CardFacts) -> str:
         f"Every pixel gets one of the {split.num_classes} classes, also where none of them is: there is no class "
         '"something else".',
     ]
-    if facts.saved.recipe.get("supervision") != "full" and split.novel:
+    if facts.saved.recipe.supervision != "full" and split.novel:
         lines.append(
             "Novel classes (★) never had a mask: their outlines are less exact than those of base classes, and what "
             "always occurs together with a class may be taken for it."

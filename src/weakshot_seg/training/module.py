@@ -20,6 +20,7 @@ from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationRepor
 from weakshot_seg.training.optim import PolyAdamW
 from weakshot_seg.training.provenance import git_commit, library_versions
 from weakshot_seg.training.step_guard import StepGuard
+from weakshot_seg.utils.recipe import Recipe
 
 
 class WeakShotModule(pl.LightningModule):
@@ -30,7 +31,7 @@ class WeakShotModule(pl.LightningModule):
         criterion: (output, targets) -> :class:`Losses`.
         optimizer: builds optimiser and schedule.
         class_split: class names and which are novel.
-        recipe: plain configuration to rebuild the module from; stored in checkpoints.
+        recipe: settings to rebuild the module from; stored in checkpoints.
         seed: of dropout and of the sampling in the losses.
 
     Attributes:
@@ -47,7 +48,7 @@ class WeakShotModule(pl.LightningModule):
         criterion: Criterion,
         optimizer: PolyAdamW,
         class_split: ClassSplit,
-        recipe: dict[str, Any] | None = None,
+        recipe: Recipe | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -55,7 +56,7 @@ class WeakShotModule(pl.LightningModule):
         self.criterion = criterion
         self.optimizer = optimizer
         self.class_split = class_split
-        self.recipe = recipe or {}
+        self.recipe = recipe or Recipe()
         self.seed = seed
         self.metrics = SegmentationMetrics(class_split)
         self.report: SegmentationReport | None = None
@@ -184,10 +185,10 @@ class WeakShotModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to use the weights elsewhere: recipe, classes, normalisation, and what code made them."""
         checkpoint["weakshot_seg"] = {
-            "recipe": self.recipe,
+            "recipe": self.recipe.to_dict(),
             "class_names": list(self.class_split.names),
             "novel": list(self.class_split.novel),
-            "label_scope": self.recipe.get("data", {}).get("label_scope"),
+            "label_scope": self.recipe.data.get("label_scope"),
             "mean": self.model.mean.flatten().tolist(),  # of RGB 0..255
             "std": self.model.std.flatten().tolist(),
             "versions": library_versions(),

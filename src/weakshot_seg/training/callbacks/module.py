@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.training.metrics import SegmentationReport
+from weakshot_seg.utils.recipe import Recipe
 
 
 class EvaluatedModule(Protocol):
@@ -16,12 +17,11 @@ class EvaluatedModule(Protocol):
         report: The latest result, made in ``on_validation_epoch_end``; None before the first.
         report_step: Optimiser steps done when it was measured.
         skipped_steps: Steps left out, as far as is known, because the loss or gradients were not finite.
-        recipe: Plain configuration of the run, of which ``name``, ``split``, ``stage``, ``seed``,
-            ``data.supervision`` and ``data.label_scope`` are used where they are given.
+        recipe: Settings of the run.
     """
 
     class_split: ClassSplit
     report: SegmentationReport | None
     report_step: int
     skipped_steps: int
-    recipe: dict[str, Any]
+    recipe: Recipe

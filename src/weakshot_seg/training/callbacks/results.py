@@ -59,14 +59,13 @@ class MetricsFile(pl.Callback):
         if module.report is None or not trainer.is_global_zero:
             return
         recipe = module.recipe
-        data = recipe.get("data", {})
         content = {
-            "name": recipe.get("name"),
-            "split": recipe.get("split"),
-            "stage": recipe.get("stage"),
-            "seed": recipe.get("seed"),
-            "supervision": data.get("supervision"),
-            "label_scope": data.get("label_scope"),
+            "name": recipe.name,
+            "split": recipe.split,
+            "stage": recipe.stage,
+            "seed": recipe.seed,
+            "supervision": recipe.data.get("supervision"),
+            "label_scope": recipe.data.get("label_scope"),
             "novel_classes": list(module.class_split.novel_names),
             "step": module.report_step,
             "seconds": round(self.seconds, 1),

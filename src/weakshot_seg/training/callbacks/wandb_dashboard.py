@@ -49,7 +49,7 @@ class WandbDashboard(pl.Callback):
         module = cast(EvaluatedModule, pl_module)
         names, split = module.class_split.names, module.class_split
         classes = {"base": [names[index] for index in split.base], "novel": list(split.novel_names)}
-        config = {**module.recipe, "classes": classes}
+        config = {**module.recipe.to_dict(), "classes": classes}
         for logger in _loggers(trainer):
             logger.send(lambda run: run.config.update(config, allow_val_change=True))
             if self.pseudo_labels:
