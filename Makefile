@@ -13,8 +13,8 @@ help: ## Print this list
 train: $(VENV)/.installed ## Train and evaluate the default experiment, no download (settings: make train ARGS="split=2")
 	$(BIN)/python -m weakshot_seg.train $(ARGS)
 
-test: lint ## Lint, check types and run all tests (options: make test ARGS="-k metrics")
-	$(BIN)/python -m pytest $(ARGS)
+test: lint ## Lint, check types and run all tests in two processes (options: make test ARGS="-k metrics")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style and types
 	$(BIN)/ruff check .

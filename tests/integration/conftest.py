@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from weakshot_seg import train as training
@@ -98,9 +99,13 @@ def train(command: Command) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def trained(train: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run on a few scenes, for all tests that need a checkpoint."""
-    return train(tmp_path_factory.mktemp("trained"))
+def trained(train: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A finished run on a few scenes, for all tests that need a checkpoint; only to be read."""
+    if worker_id == "master":
+        return train(tmp_path_factory.mktemp("trained"))
+    folder = tmp_path_factory.getbasetemp().parent / "trained"  # the first process of pytest-xdist trains for all
+    with FileLock(f"{folder}.lock"):
+        return folder if (folder / "status.json").exists() else train(folder)
 
 
 @pytest.fixture(scope="session")
