@@ -1,7 +1,7 @@
-"""Pictures of label maps: palette, overlays, legends and panels image | truth | prediction, with PIL and NumPy only.
+"""Pictures of label maps: palette, overlays, legends and panels image | truth | prediction.
 
-Images are RGB uint8 ``[h, w, 3]``, label maps uint8 ``[h, w]`` with class ids and :data:`IGNORE`. Novel classes strike
-the eye: their regions are hatched and outlined, and their legend entries carry a star.
+Images are RGB uint8 ``[h, w, 3]``, label maps uint8 ``[h, w]`` with class ids and :data:`IGNORE`. Novel classes stand
+out: their regions are hatched and outlined, and their legend entries carry a star.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw, ImageFilter, ImageFont
 
 from weakshot_seg.structures import IGNORE
 
@@ -20,16 +20,14 @@ Bytes = NDArray[np.uint8]
 
 PAPER = (255, 255, 255)
 INK = (34, 38, 46)
-FAINT = (128, 134, 145)
-NOVEL = (255, 0, 128)  # outline and star of novel classes, kept out of the palette
+NOVEL = (255, 0, 128)  # outline and star of novel classes
 UNKNOWN = (205, 205, 205)
 
 
 def palette(num_classes: int) -> Bytes:
     """Distinct colours uint8 ``[256, 3]``: row = class id, row 255 and unused rows are grey.
 
-    Each is as far as can be from those before it, from :data:`NOVEL` and from :data:`UNKNOWN`. The colour of a class
-    does not depend on the number of classes.
+    The colour of a class does not depend on the number of classes.
     """
     colours = np.full((256, 3), UNKNOWN, dtype=np.uint8)
     colours[:num_classes] = _distinct_colours()[:num_classes]
@@ -38,45 +36,13 @@ def palette(num_classes: int) -> Bytes:
 
 @cache
 def _distinct_colours() -> Bytes:
-    """Uint8 ``[254, 3]``: farthest-point sampling of bright and lively colours in OKLab."""
-    levels = np.linspace(0, 255, 24).round()
-    colours = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), -1).reshape(-1, 3)
-    lab = _oklab(colours)
-    chroma = np.hypot(lab[:, 1], lab[:, 2])
-    lively = (lab[:, 0] > 0.42) & (lab[:, 0] < 0.88) & (chroma > 0.1) & (chroma < 0.21)
-    colours, lab = colours[lively], lab[lively]
-    # over an image lightness is the image's as much as the class's
-    weighted = lab * (0.5, 1, 1)
-    marks = _oklab(np.array([NOVEL, UNKNOWN])) * (0.5, 1, 1)
-    to_novel, to_unknown = np.linalg.norm(weighted - marks[:, None], axis=-1)
-    far = to_novel > 0.12
-    colours, weighted, nearest = colours[far], weighted[far], np.minimum(to_novel, to_unknown)[far]
-    chosen = []
-    for _ in range(IGNORE - 1):
-        chosen.append(int(nearest.argmax()))
-        nearest = np.minimum(nearest, np.linalg.norm(weighted - weighted[chosen[-1]], axis=1))
-    return colours[chosen].astype(np.uint8)
+    """Uint8 ``[256, 3]``: Glasbey's light colours; those close to :data:`NOVEL` or :data:`UNKNOWN` come last."""
+    from colorcet import glasbey_light  # takes as long as matplotlib, which it imports
 
-
-def _oklab(colours: NDArray[np.generic]) -> NDArray[np.float64]:
-    """From sRGB 0..255 ``[n, 3]`` to OKLab, where distances are those the eye sees (B. Ottosson, 2020)."""
-    part = np.asarray(colours, dtype=np.float64) / 255
-    linear = np.where(part <= 0.04045, part / 12.92, ((part + 0.055) / 1.055) ** 2.4)
-    cones = np.cbrt(
-        linear
-        @ [
-            [0.4122214708, 0.2119034982, 0.0883024619],
-            [0.5363325363, 0.6806995451, 0.2817188376],
-            [0.0514459929, 0.1073969566, 0.6299787005],
-        ]
-    )
-    return cones @ np.array(
-        [
-            [0.2104542553, 1.9779984951, 0.0259040371],
-            [0.7936177850, -2.4285922050, 0.7827717662],
-            [-0.0040720468, 0.4505937099, -0.8086757660],
-        ]
-    )
+    colours = np.array([ImageColor.getrgb(colour) for colour in glasbey_light], np.uint8)
+    marks = np.array([NOVEL, UNKNOWN])
+    close = (np.linalg.norm(colours[:, None] - marks, axis=-1) < 60).any(1)
+    return np.concatenate([colours[~close], colours[close]])
 
 
 def label_png(label_map: Bytes, colours: Bytes) -> Image.Image:
@@ -109,12 +75,21 @@ def overlay(
     painted = (1 - alpha) * light[..., None] + alpha * colours[label_map]
     mixed = np.where((label_map == IGNORE)[..., None], image, painted)
     marked = np.isin(label_map, list(novel))
-    stripes = marked & _stripes(label_map.shape, 5 * line, line)
-    mixed = np.where(stripes[..., None], 0.45 * mixed + 0.55 * 255, mixed)
-    outside, inside = _outline(label_map, marked, line)
-    mixed[outside] = 255  # a white rim keeps the line visible on any ground
-    mixed[inside] = NOVEL
+    rows, columns = np.ogrid[: label_map.shape[0], : label_map.shape[1]]
+    stripes = marked & ((rows + columns) % (5 * line) < line)
+    mixed[stripes] = 0.45 * mixed[stripes] + 0.55 * 255
+    border = _border(np.where(marked, label_map, IGNORE).astype(np.uint8), line)
+    mixed[border & ~marked] = 255  # a white rim keeps the line visible on any ground
+    mixed[border & marked] = NOVEL
     return mixed.round().astype(np.uint8)
+
+
+def _border(label_map: Bytes, width: int) -> NDArray[np.bool_]:
+    """Bool ``[h, w]``: pixels at most ``width`` from another label."""
+    lowest = highest = Image.fromarray(label_map)
+    for _ in range(width):
+        lowest, highest = lowest.filter(ImageFilter.MinFilter(3)), highest.filter(ImageFilter.MaxFilter(3))
+    return np.asarray(lowest) != np.asarray(highest)
 
 
 def legend(
@@ -135,36 +110,45 @@ def legend(
         width: Width of the picture.
         size: Height of the letters.
     """
-    font = _font(size)
+    font = ImageFont.load_default(size)
     entries = sorted(classes, key=lambda index: (index in set(novel), index))
     texts = [class_names[index] + ("  (novel)" if index in set(novel) else "") for index in entries]
     swatch, gap, row = round(1.9 * size), round(0.5 * size), round(1.75 * size)
     column = swatch + 4 * gap + size + max((math.ceil(font.getlength(text)) for text in texts), default=0)
-    columns = max(1, min(len(entries) or 1, width // column))
-    picture = Image.new("RGB", (width, max(1, math.ceil(len(entries) / columns)) * row), PAPER)
+    columns = max(1, min(len(entries), width // column))
+    places = [(i % columns * (width // columns), i // columns * row + gap // 2) for i in range(len(entries))]
+    labels = np.full((max(1, math.ceil(len(entries) / columns)) * row, width), IGNORE, np.uint8)
+    for (x, y), index in zip(places, entries, strict=True):
+        labels[y : y + row - gap, x + 2 : x + swatch] = index  # the rim of a novel one takes two pixels
+    paper = np.full((*labels.shape, 3), PAPER, np.uint8)
+    picture = Image.fromarray(overlay(paper, labels, colours, alpha=1.0, novel=novel))
     draw = ImageDraw.Draw(picture)
-    for number, (index, text) in enumerate(zip(entries, texts, strict=True)):
-        x, y = number % columns * (width // columns), number // columns * row
-        patch = np.full((round(1.25 * size), swatch), index, dtype=np.uint8)
-        block = overlay(np.zeros((*patch.shape, 3), np.uint8), patch, colours, alpha=1.0, novel=novel, line=2)
-        top = y + (row - len(block)) // 2
-        picture.paste(Image.fromarray(block), (x, top))
-        middle = y + row / 2
+    for (x, y), index, text in zip(places, entries, texts, strict=True):
+        left, middle = x + swatch + gap, y + (row - gap) / 2
         if index in set(novel):
-            draw.rectangle((x, top, x + swatch - 1, top + len(block) - 1), outline=NOVEL, width=2)
-            draw.polygon(_star(x + swatch + gap + size / 2, middle, 0.55 * size), fill=NOVEL)
-        indent = gap + size if index in set(novel) else 0
-        draw.text((x + swatch + gap + indent, middle), text, font=font, fill=INK, anchor="lm")
+            draw.polygon(_star(left + size / 2, middle, 0.55 * size), fill=NOVEL)
+            left += gap + size
+        draw.text((left, middle), text, font=font, fill=INK, anchor="lm")
     return picture
 
 
+def _star(x: float, y: float, radius: float) -> list[tuple[float, float]]:
+    angles = [math.pi * (point / 5 - 0.5) for point in range(10)]
+    radii = [radius, 0.42 * radius] * 5
+    return [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
+
+
+def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
+    """Enlarges by a whole number to about ``smallest`` or shrinks to ``largest`` pixels; label maps keep their ids."""
+    longest = max(array.shape[:2])
+    scale = math.ceil(smallest / longest) if longest < smallest else min(1.0, largest / longest)
+    size = (max(1, round(scale * array.shape[1])), max(1, round(scale * array.shape[0])))
+    method = Image.Resampling.BICUBIC if array.ndim == 3 else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize(size, method))
+
+
 def panel(
-    image: Bytes,
-    truth: Bytes,
-    prediction: Bytes,
-    class_names: Sequence[str],
-    novel: Collection[int],
-    alpha: float = 0.62,
+    image: Bytes, truth: Bytes, prediction: Bytes, class_names: Sequence[str], novel: Collection[int]
 ) -> Image.Image:
     """Image | truth | prediction side by side with titles and a legend of the classes that occur.
 
@@ -176,14 +160,13 @@ def panel(
         prediction: uint8 ``[h, w]``.
         class_names: ``K`` names.
         novel: Ids of the novel classes.
-        alpha: Opacity of the label colours.
     """
     colours = palette(len(class_names))
     image, truth, prediction = (resized(part) for part in (image, truth, prediction))
-    maps = (overlay(image, labels, colours, alpha, novel, line=2) for labels in (truth, prediction))
-    views = [("image", image), *zip(("truth", "prediction"), maps, strict=True)]
-    present = np.union1d(np.unique(truth), np.unique(prediction))
-    return _compose(views, [int(index) for index in present if index != IGNORE], class_names, colours, novel)
+    truth_view, predicted = (overlay(image, labels, colours, 0.62, novel) for labels in (truth, prediction))
+    views = {"image": image, "truth": truth_view, "prediction": predicted}
+    present = np.union1d(truth, prediction).tolist()
+    return _compose(views, present, class_names, colours, novel)
 
 
 def labelled_overlay(
@@ -209,75 +192,30 @@ def labelled_overlay(
     colours = palette(len(class_names))
     image, label_map = resized(image, 480, largest), resized(label_map, 480, largest)
     scale = max(1.0, max(label_map.shape) / 800)
-    views = [("", overlay(image, label_map, colours, alpha, novel, line=round(2 * scale)))]
+    view = overlay(image, label_map, colours, alpha, novel, line=round(2 * scale))
     present = np.unique(label_map).tolist() if listed is None else sorted(listed)
-    return _compose(views, [i for i in present if i != IGNORE], class_names, colours, novel, scale)
+    return _compose({"": view}, present, class_names, colours, novel, scale)
 
 
 def _compose(
-    views: Sequence[tuple[str, Bytes]],
+    views: dict[str, Bytes],
     present: Sequence[int],
     class_names: Sequence[str],
     colours: Bytes,
     novel: Collection[int],
     scale: float = 1.0,
 ) -> Image.Image:
-    """Titled views in a row above a legend."""
+    """Views under their titles in a row, above a legend."""
     margin, gap, size = round(12 * scale), round(8 * scale), round(15 * scale)
-    height, width = views[0][1].shape[:2]
-    title = 26 if any(name for name, _ in views) else 0
+    height, width = next(iter(views.values())).shape[:2]
+    title = 26 if any(views) else 0
     inner = len(views) * width + (len(views) - 1) * gap
-    key = legend(present, class_names, colours, novel, inner, size)
-    total = (inner + 2 * margin, margin + title + height + gap + key.height + margin)
-    picture = Image.new("RGB", total, PAPER)
+    key = legend([index for index in present if index != IGNORE], class_names, colours, novel, inner, size)
+    picture = Image.new("RGB", (inner + 2 * margin, margin + title + height + gap + key.height + margin), PAPER)
     draw = ImageDraw.Draw(picture)
-    for number, (name, view) in enumerate(views):
+    for number, (name, view) in enumerate(views.items()):
         x = margin + number * (width + gap)
-        draw.text((x, margin + title / 2 - 3), name, font=_font(size + 1), fill=INK, anchor="lm")
+        draw.text((x, margin + title / 2 - 3), name, font=ImageFont.load_default(size + 1), fill=INK, anchor="lm")
         picture.paste(Image.fromarray(view), (x, margin + title))
     picture.paste(key, (margin, margin + title + height + gap))
     return picture
-
-
-def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
-    """Enlarges by a whole number to about ``smallest`` or shrinks to ``largest`` pixels; label maps keep their ids."""
-    longest = max(array.shape[:2])
-    scale = math.ceil(smallest / longest) if longest < smallest else min(1.0, largest / longest)
-    size = (max(1, round(scale * array.shape[1])), max(1, round(scale * array.shape[0])))
-    method = Image.Resampling.BICUBIC if array.ndim == 3 else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize(size, method))
-
-
-def _stripes(shape: tuple[int, ...], period: int, width: int) -> NDArray[np.bool_]:
-    rows, columns = np.ogrid[: shape[0], : shape[1]]
-    return (rows + columns) % period < width
-
-
-def _outline(label_map: Bytes, marked: NDArray[np.bool_], line: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Bool ``[h, w]`` twice: the rim just outside marked regions, and the line just inside them."""
-    edge = np.zeros_like(marked)
-    for axis in (0, 1):
-        before, after = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(None, -1),)
-        differs = label_map[before] != label_map[after]
-        edge[before] |= differs
-        edge[after] |= differs
-    near = edge
-    for _ in range(line - 1):
-        near = _grow(near)
-    return near & ~marked & _grow(_grow(marked)), near & marked
-
-
-def _grow(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mask and its four neighbours."""
-    padded = np.pad(mask, 1)
-    return mask | padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
-
-
-def _star(x: float, y: float, radius: float) -> list[tuple[float, float]]:
-    angles = [math.pi * (point / 5 - 0.5) for point in range(10)]
-    radii = [radius, 0.42 * radius] * 5
-    return [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
