@@ -29,12 +29,9 @@ from weakshot_seg.data.images import read_image
 from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError, DataError, UserError
-from weakshot_seg.exporting.agreement import Model, Pixels, batches_of, compare
-from weakshot_seg.exporting.formats import find_format
-from weakshot_seg.exporting.graph import SegmentationGraph, trace
-from weakshot_seg.exporting.metadata import Metadata
-from weakshot_seg.exporting.report import Report, Tolerance
-from weakshot_seg.exporting.speed import measure
+from weakshot_seg.exporting.agreement import Pixels, Report, Tolerance, batches_of, compare, measure, runner
+from weakshot_seg.exporting.formats import Metadata, find_format
+from weakshot_seg.exporting.graph import SegmentationGraph, time_limit, trace
 from weakshot_seg.prediction.sources import find_items
 from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.utils.files import replacing
@@ -57,11 +54,12 @@ def main(cfg: DictConfig) -> None:
     module = load_module(cfg.ckpt, cfg.allow_targets)
     origin, photos = photos_of(cfg, module)
     batches = batches_of(photos, cfg.input_type)
-    model = Model(partial(module.model, last_only=True))
+    model = runner(partial(module.model, last_only=True))
     log.info("exporting: about half a minute")
-    program = trace(SegmentationGraph(module.model).eval(), INPUT_TYPES[cfg.input_type])
     with replacing(out) as temporary:
-        form.write(program, Metadata.of(module, cfg.input_type), temporary)
+        with time_limit(cfg.time_limit):
+            program = trace(SegmentationGraph(module.model).eval(), INPUT_TYPES[cfg.input_type])
+            form.write(program, Metadata.of(module, cfg.input_type), temporary)
         run = form.load(temporary)
         report = Report(
             file=out.name,

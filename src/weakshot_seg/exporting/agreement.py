@@ -1,9 +1,12 @@
-"""Does an exported file say what the model says?"""
+"""Whether an exported file computes what the model computes, and how fast: measured, and reported as text and JSON."""
 
 from __future__ import annotations
 
+import json
+import statistics
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -14,11 +17,15 @@ from weakshot_seg.exporting.formats import Images, Run
 from weakshot_seg.inference.semantic import Network
 from weakshot_seg.inference.whole import WholeImage
 from weakshot_seg.utils.padding import MULTIPLE, pad_batch
+from weakshot_seg.utils.tables import aligned
 
 Pixels = NDArray[np.uint8]
 
 SMALL = (17, 23)
 """A size below that of one block of padding."""
+ROUNDS = 21
+PAUSE = 0.05
+"""Seconds before each timed run, in which the waiting threads of the other runtime leave the cores."""
 
 
 @dataclass(frozen=True)
@@ -40,33 +47,136 @@ class Agreement:
     argmax_agreement: float
 
 
-class Model:
+@dataclass(frozen=True)
+class Tolerance:
+    """What every batch must keep within.
+
+    Attributes:
+        max_difference: Largest difference of two scores.
+        min_agreement: Least share of pixels of the same class, 0..1.
+    """
+
+    max_difference: float
+    min_agreement: float
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Seconds of wall time for one batch on the CPU.
+
+    Attributes:
+        images: In the batch.
+        height: Of each.
+        width: Of each.
+        threads: Of both.
+        file: Median.
+        model: Median, in PyTorch.
+        ratio: Median of the quotients file / model of runs one after the other.
+    """
+
+    images: int
+    height: int
+    width: int
+    threads: int
+    file: float
+    model: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """How an exported file agrees with its model.
+
+    Attributes:
+        file: Name of the file.
+        format: Of the file.
+        ckpt: The model.
+        step: Optimiser steps of its training.
+        compared_on: Where the images are from.
+        batches: One result for each.
+        tolerance: For all of them.
+        versions: Of the libraries, by name.
+        speed: None: not measured.
+    """
+
+    file: str
+    format: str
+    ckpt: str
+    step: int
+    compared_on: str
+    batches: Sequence[Agreement]
+    tolerance: Tolerance
+    versions: dict[str, str]
+    speed: Speed | None = None
+
+    @property
+    def max_difference(self) -> float:
+        """Largest of all batches; NaN if one is."""
+        return float(np.max([batch.max_difference for batch in self.batches]))
+
+    @property
+    def argmax_agreement(self) -> float:
+        """Lowest of all batches."""
+        return min(batch.argmax_agreement for batch in self.batches)
+
+    @property
+    def passed(self) -> bool:
+        """All batches are within the tolerance."""
+        near = self.max_difference <= self.tolerance.max_difference  # never true for NaN
+        return near and self.argmax_agreement >= self.tolerance.min_agreement
+
+    def as_json(self) -> str:
+        """All of it. A difference that is NaN is null."""
+        total = {name: getattr(self, name) for name in ("passed", "max_difference", "argmax_agreement")}
+        content = {"file": self.file, **total, **asdict(self)}
+        finite = json.loads(json.dumps(content), parse_constant=lambda _: None)
+        return json.dumps(finite, indent=2, ensure_ascii=False) + "\n"
+
+    def as_text(self) -> str:
+        """A table of the batches, the verdict, and the speed."""
+        rows = [("images", "size", "largest difference", "same class")]
+        for b in self.batches:
+            same = f"{100 * b.argmax_agreement:.3f} %"
+            rows.append((str(b.images), f"{b.width}x{b.height}", f"{b.max_difference:.1e}", same))
+        lines = [
+            f"{self.format} beside the model, on {self.compared_on}:\n",
+            aligned(rows, ">>>>"),
+            f"\nin all: scores differ by up to {self.max_difference:.1e} "
+            f"(max_difference={self.tolerance.max_difference:g}), at least {100 * self.argmax_agreement:.3f} % of the "
+            f"pixels have the same class (min_agreement={self.tolerance.min_agreement:g})",
+        ]
+        if self.speed is not None:
+            s = self.speed
+            lines.append(
+                f"speed on the CPU, {s.threads} threads, {s.images} image of {s.width}x{s.height}: {self.format} "
+                f"{1000 * s.file:.1f} ms, PyTorch {1000 * s.model:.1f} ms (medians; ratio {s.ratio:.2f})"
+            )
+        return "\n".join(lines)
+
+
+def runner(network: Network) -> Run:
     """The model as this library applies it (``inference=whole``), with the inputs and outputs of an exported file.
 
     Args:
         network: on the CPU, in evaluation mode, giving the last layer alone.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
     @torch.inference_mode()
-    def __call__(self, images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """See :data:`~weakshot_seg.exporting.formats.Run`."""
+    def run(images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         batch, size = torch.from_numpy(images), (images.shape[2], images.shape[3])
-        found = WholeImage()(self._network, pad_batch(list(batch)), [size] * len(batch))
+        found = WholeImage()(network, pad_batch(list(batch)), [size] * len(batch))
         scores = torch.stack([one(slice(0, one.num_classes), size) for one in found])
         return scores.argmax(1).to(torch.uint8).numpy(), scores.numpy()
+
+    return run
 
 
 def compare(run: Run, model: Run, batches: Sequence[Images]) -> Iterator[Agreement]:
     """Compares batch by batch."""
     for images in batches:
-        labels, scores = run(images)
-        true_labels, true_scores = model(images)
-        _, _, height, width = images.shape
+        (labels, scores), (true_labels, true_scores) = run(images), model(images)
         difference = float(np.abs(scores - true_scores).max())
-        yield Agreement(len(images), height, width, difference, float((labels == true_labels).mean()))
+        yield Agreement(len(images), *images.shape[2:], difference, float((labels == true_labels).mean()))
 
 
 def batches_of(photos: Sequence[Pixels], dtype: str) -> list[Images]:
@@ -74,7 +184,7 @@ def batches_of(photos: Sequence[Pixels], dtype: str) -> list[Images]:
 
     Args:
         photos: uint8 ``[h, w, 3]``, of any sizes.
-        dtype: of the batches, see :class:`~weakshot_seg.exporting.metadata.Metadata`.
+        dtype: of the batches, see :class:`~weakshot_seg.exporting.formats.Metadata`.
     """
     height, width = photos[0].shape[:2]
     even = (-(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE)
@@ -87,5 +197,19 @@ def batches_of(photos: Sequence[Pixels], dtype: str) -> list[Images]:
 
 def _resized(photo: Pixels, size: tuple[int, ...]) -> Pixels:
     """``[3, *size]``."""
-    height, width = size
-    return np.asarray(Image.fromarray(photo).resize((width, height))).transpose(2, 0, 1)
+    return np.asarray(Image.fromarray(photo).resize(size[::-1])).transpose(2, 0, 1)
+
+
+def measure(run: Run, model: Run, images: Images) -> Speed:
+    """Times a file and the model, taking turns, after a round that does not count."""
+    rounds = [(_seconds(run, images), _seconds(model, images)) for _ in range(ROUNDS + 1)][1:]
+    file, ours = (statistics.median(times) for times in zip(*rounds, strict=True))
+    ratio = statistics.median(a / b for a, b in rounds)
+    return Speed(len(images), *images.shape[2:], torch.get_num_threads(), file, ours, ratio)
+
+
+def _seconds(run: Run, images: Images) -> float:
+    time.sleep(PAUSE)
+    start = time.perf_counter()
+    run(images)
+    return time.perf_counter() - start

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from weakshot_seg import __version__
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.exporting.graph import AXES, INPUT, OUTPUTS
-from weakshot_seg.exporting.metadata import Metadata
+from weakshot_seg.training.module import WeakShotModule
 
 METADATA_FILE = "metadata.json"
 """Name of the metadata in a ``.pt2`` file (``extra_files``)."""
@@ -27,6 +28,59 @@ Images = NDArray[Any]
 """RGB 0..255 ``[B, 3, H, W]``, of the type that the file takes."""
 Run = Callable[[Images], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 """Images -> labels ``[B, H, W]`` and scores ``[B, K, H, W]``."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Stored in an exported file.
+
+    Attributes:
+        class_names: ``K`` names, by class id.
+        novel: ``K`` flags, by class id: learned from tags instead of masks.
+        input_type: Of ``images`` ``[B, 3, H, W]``: "uint8" or "float32".
+        mean: By channel, for images in 0..1.
+        std: By channel, for images in 0..1.
+        short_edge: Length to resize the shorter edge of an image to; None: its own.
+        max_size: Limit of the longer edge then; None: no limit.
+        step: Optimiser steps of the training.
+        input_range: Of the values of ``images``.
+        color_order: Of their channels.
+        normalised_inside: The graph itself computes ``(images / 255 - mean) / std``: give it none of that.
+        outputs: What each output is.
+        weakshot_seg: Version of this library.
+    """
+
+    class_names: tuple[str, ...]
+    novel: tuple[bool, ...]
+    input_type: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    short_edge: int | None
+    max_size: int | None
+    step: int
+    input_range: tuple[int, int] = (0, 255)
+    color_order: str = "RGB"
+    normalised_inside: bool = True
+    outputs: tuple[str, ...] = (
+        "labels: uint8 [B, H, W], class id of every pixel",
+        "scores: float32 [B, K, H, W], at least 0, seldom above 1, not normalised over the classes",
+    )
+    weakshot_seg: str = __version__
+
+    @classmethod
+    def of(cls, module: WeakShotModule, input_type: str) -> Metadata:
+        """Of a trained module; for ``input_type`` see the class."""
+        resizing = module.recipe.data["val_transform"]
+        return cls(
+            class_names=module.class_split.names,
+            novel=tuple(module.class_split.is_novel().tolist()),
+            input_type=input_type,
+            mean=tuple(module.model.mean.flatten().tolist()),
+            std=tuple(module.model.std.flatten().tolist()),
+            short_edge=resizing.get("short_edge"),
+            max_size=resizing.get("max_size"),
+            step=module.trained_steps,
+        )
 
 
 @dataclass(frozen=True)
@@ -56,7 +110,7 @@ def find_format(name: str) -> Format:
         raise ConfigError(f"format={name}: choose one of {', '.join(FORMATS)}")
     missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
     if missing:
-        raise ConfigError(f"format={name} needs {', '.join(missing)}: pip install 'weakshot-seg[export]'")
+        raise ConfigError(f"format={name} needs {', '.join(missing)}: pip install -e '.[export]'")
     return FORMATS[name]
 
 
@@ -64,7 +118,7 @@ def write_onnx(program: torch.export.ExportedProgram, metadata: Metadata, path: 
     """Writes one ONNX file; every field of the metadata is an entry of ``metadata_props``, as JSON."""
     import onnx
 
-    for library in ("onnxscript", "onnx_ir"):  # their optimisers tell of everything they change or leave as it is
+    for library in ("onnxscript", "onnx_ir"):  # their optimisers log everything they change or leave as it is
         logging.getLogger(library).setLevel(logging.ERROR)
     converted = torch.onnx.export(
         program,
@@ -78,7 +132,8 @@ def write_onnx(program: torch.export.ExportedProgram, metadata: Metadata, path: 
     )
     assert converted is not None
     model = converted.model_proto
-    onnx.helper.set_model_props(model, metadata.as_json())
+    properties = {key: json.dumps(value, ensure_ascii=False) for key, value in asdict(metadata).items()}
+    onnx.helper.set_model_props(model, properties)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
 
@@ -115,9 +170,9 @@ def load_torch_export(path: Path) -> Run:
     """See :class:`Format`."""
     module = torch.export.load(BytesIO(path.read_bytes())).module()
 
+    @torch.inference_mode()
     def run(images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        with torch.inference_mode():
-            labels, scores = module(torch.from_numpy(images))
+        labels, scores = module(torch.from_numpy(images))
         return labels.numpy(), scores.numpy()
 
     return run

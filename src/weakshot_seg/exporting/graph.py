@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import _thread
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Timer
 from typing import cast
 
 import torch
@@ -41,9 +44,9 @@ class SegmentationGraph(nn.Module):
         network = cast(Callable[..., SegOutput], self.network)
         output = network(_crop(bordered, height, width), last_only=True)
         masks = F.interpolate(output.mask_logits[-1], (height, width), mode="bilinear", align_corners=False)
-        votes = output.class_logits[-1].softmax(-1)[..., :-1]
+        probabilities = output.class_logits[-1].softmax(-1)[..., :-1]  # [B, Q, K]
         # semantic_scores() goes through the batch in a loop, which would fix its size
-        maps = votes.transpose(1, 2) @ masks.sigmoid().flatten(2)  # [B, K, HW]
+        maps = probabilities.transpose(1, 2) @ masks.sigmoid().flatten(2)  # [B, K, HW]
         scores = _crop(maps.view(maps.shape[0], maps.shape[1], height, width), *size)
         return scores.argmax(1).to(torch.uint8), scores
 
@@ -73,3 +76,32 @@ def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.Exported
     except Exception as error:  # raises whatever its parts and those of the network raise
         reason = f"{type(error).__name__}: {(str(error) or '-').strip().splitlines()[0]}"
         raise ConfigError(f"torch.export cannot follow this network for any image size ({reason})") from error
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Ends a block of the main thread that takes too long, as Ctrl-C would: sizes of some networks can be solved never.
+
+    Raises:
+        ConfigError: the time is up.
+    """
+    expired = Event()
+
+    def stop() -> None:
+        expired.set()
+        _thread.interrupt_main()
+
+    timer = Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not expired.is_set():
+            raise
+        raise ConfigError(
+            f"the export of this network for any image size has taken {seconds:g} seconds and was ended: choose another "
+            "backbone, or allow more time with time_limit=SECONDS"
+        ) from None
+    finally:
+        timer.cancel()
