@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from sklearn.metrics import jaccard_score, precision_score, recall_score
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pseudo_labels import Manifest, PseudoLabels, candidate_classes, label_files, pseudo_map
-from weakshot_seg.data.pseudo_quality import Votes, measure
+from weakshot_seg.data.pseudo_quality import measure, png_text, prediction_counts
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
@@ -50,11 +50,11 @@ def predictions(dataset: WeakShotDataset) -> list[np.ndarray]:
 def folder(dataset: WeakShotDataset, predictions: list[np.ndarray], tmp_path: Path) -> Path:
     """Complete pseudo-labels, written without the code under test but for the manifest and the counts."""
     for index, predicted in enumerate(predictions):
-        known = dataset.hidden(index)[1]
+        known = dataset.hidden.load(index)[1]
         labels = explicit_rule(predicted, known, dataset.known[index])
         file = tmp_path / "labels" / f"image {index}.png"
         file.parent.mkdir(exist_ok=True)
-        Image.fromarray(labels).save(file, pnginfo=Votes.count(predicted, labels, known, NOVEL).png_text())
+        Image.fromarray(labels).save(file, pnginfo=png_text(prediction_counts(predicted, known, NOVEL)))
     names = dataset.split.names
     manifest = Manifest(
         "a.ckpt", "0" * 64, 10, 1, names, dataset.split.novel_names, len(dataset), {}, {}, complete=True
@@ -77,7 +77,7 @@ def test_the_rule(dataset: WeakShotDataset, predictions: list[np.ndarray]) -> No
     is_novel = dataset.split.is_novel().numpy()
     refused = 0
     for index, predicted in enumerate(predictions):
-        known, labels = dataset.hidden(index)[1], dataset.known[index]
+        known, labels = dataset.hidden.load(index)[1], dataset.known[index]
         found = pseudo_map(predicted, known, labels, is_novel)
         assert found.dtype == np.uint8
         assert np.array_equal(found, explicit_rule(predicted, known, labels))
@@ -113,7 +113,7 @@ def test_candidates_follow_from_masks_and_tags(make_images: MakeImages, monkeypa
 
 def test_hidden_maps_have_no_novel_pixel(dataset: WeakShotDataset) -> None:
     for index in range(len(dataset)):
-        image, known = dataset.hidden(index)
+        image, known = dataset.hidden.load(index)
         whole, truth = dataset.source.load(index)
         assert np.array_equal(image, whole)
         assert np.array_equal(known, np.where(np.isin(truth, NOVEL), IGNORE, truth))
@@ -197,9 +197,9 @@ def test_measuring(dataset: WeakShotDataset, predictions: list[np.ndarray], fold
     settings = {"labels": list(NOVEL), "average": None}
     for name, score in (("iou", jaccard_score), ("precision", precision_score), ("recall", recall_score)):
         expected = 100 * score(truth[counted], labels[counted], **settings)
-        assert [c[name] for c in quality["classes"]] == pytest.approx(expected.tolist())
-    assert quality["novel_iou"] == pytest.approx(np.mean([c["iou"] for c in quality["classes"]]))
-    assert [c["name"] for c in quality["classes"]] == list(dataset.split.novel_names)
+        assert [getattr(c, name) for c in quality.classes] == pytest.approx(expected.tolist())
+    assert quality.novel_iou == pytest.approx(np.mean([c.iou for c in quality.classes]))
+    assert [c.name for c in quality.classes] == list(dataset.split.novel_names)
 
     hits = base = novel = tagged = outside = labelled = 0
     for t, p, label, known in zip(truth, predicted, labels, tags, strict=True):
@@ -210,14 +210,10 @@ def test_measuring(dataset: WeakShotDataset, predictions: list[np.ndarray], fold
             novel, tagged = novel + (p in NOVEL), tagged + (p in NOVEL and known[p])
     pairs = [(i, c) for i in range(len(dataset)) for c in NOVEL if dataset.known[i, c]]
     found = sum(c in np.array(Image.open(files[i])) for i, c in pairs)
-    assert agreement == pytest.approx(
-        {
-            "base_accuracy": 100 * hits / base,
-            "tag_precision": 100 * tagged / novel,
-            "tags_found": 100 * found / len(pairs),
-            "labelled": 100 * labelled / outside,
-        }
-    )
+    shares = [hits / base, tagged / novel, found / len(pairs), labelled / outside]
+    assert astuple(agreement) == pytest.approx([100 * share for share in shares])
+    narrow = replace(agreement, base_accuracy=None, tag_precision=None)
+    assert measure(files, dataset, free=False) == (narrow, quality)  # these judge predictions that were free to be wrong
 
 
 def test_nothing_to_measure(dataset: WeakShotDataset, folder: Path) -> None:
@@ -227,8 +223,8 @@ def test_nothing_to_measure(dataset: WeakShotDataset, folder: Path) -> None:
     dataset.source.maps[3] = None
     dataset.source.load = lambda index: (dataset.source.images[index], dataset.source.maps[index])
     agreement, quality = measure(label_files(folder, dataset), dataset)
-    assert quality["novel_iou"] is None
-    assert agreement["labelled"] > 0
+    assert quality.novel_iou is None
+    assert agreement.labelled > 0
 
 
 def test_a_file_of_someone_else(dataset: WeakShotDataset, folder: Path) -> None:
@@ -242,8 +238,8 @@ def test_what_is_refused(dataset: WeakShotDataset, folder: Path, make_images: Ma
     manifest = Manifest.read(folder)
     for changed, told in (
         ({"complete": False}, "unfinished"),
-        ({"class_names": ["a", "b"]}, "other class names"),
-        ({"novel_classes": ["class 1", "class 2"], "split": 3}, r"other novel classes \(class 1, class 2\).*split=3"),
+        ({"class_names": ("a", "b")}, "other class names"),
+        ({"novel_classes": ("class 1", "class 2"), "split": 3}, r"other novel classes \(class 1, class 2\).*split=3"),
         ({"num_images": 11}, "11 images, but there are 12"),
     ):
         replace(manifest, **changed).write(folder)

@@ -20,7 +20,7 @@ from weakshot_seg.data.constructors import FromDisk
 from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
 from weakshot_seg.data.pairing import PairSampler
 from weakshot_seg.data.parallel import num_cpus
-from weakshot_seg.data.pseudo_labels import Candidates, HiddenImages, PseudoLabels, candidate_classes
+from weakshot_seg.data.pseudo_labels import PseudoLabels
 from weakshot_seg.data.source import LabelledImages, Selection, tag_only_classes
 from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
@@ -229,11 +229,15 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         collate = partial(WeakBatch.collate, novel=dataset.split.is_novel(), paired=self._pairing)
         return self._loader(dataset, batch_sampler=sampler, collate_fn=collate)
 
-    def whole_images(self, indices: Sequence[int], candidates: Candidates = "all") -> DataLoader[EvalSample]:
-        """Some training images without augmentation, in order, their novel pixels hidden (``EvalBatch``)."""
-        source = Selection(HiddenImages(self.train_dataset), indices)
-        allowed = candidate_classes(self.train_dataset, candidates)[indices]
-        dataset = EvalDataset(source, self._val_transform, candidates=allowed)
+    def whole_images(self, indices: Sequence[int], candidates: NDArray[np.bool_]) -> DataLoader[EvalSample]:
+        """Some training images without augmentation, in order, their novel pixels hidden (``EvalBatch``).
+
+        Args:
+            indices: Which ones.
+            candidates: bool ``[K]`` of each training image, the classes that may be predicted.
+        """
+        source = Selection(self.train_dataset.hidden, indices)
+        dataset = EvalDataset(source, self._val_transform, candidates=candidates[indices])
         return self._loader(dataset, batch_size=self._val_batch_size, collate_fn=collate_eval)
 
     @property

@@ -30,13 +30,13 @@ class EvalSample:
 
 
 class EvalDataset(Dataset[EvalSample]):
-    """All images of a source, for evaluation.
+    """All images of a source, for evaluation; pixels of images without a label map count for nothing.
 
     Args:
-        source: Images with all labels; those without a label map count for nothing.
+        source: Images with the labels to compare with.
         transform: Resizes an image uint8 ``[h, w, 3]``.
         world_size: The length is rounded up to a multiple of this, so that all processes get as many images. The
-            surplus images have empty maps and count for nothing.
+            surplus images have empty maps.
         candidates: bool ``[len(source), K]``, the classes that may be predicted in each image; None: all.
     """
 
@@ -48,8 +48,8 @@ class EvalDataset(Dataset[EvalSample]):
         candidates: NDArray[np.bool_] | None = None,
     ) -> None:
         self._source = source
-        self._candidates = candidates
         self._transform = transform
+        self._candidates = candidates
         self._length = -(-len(source) // world_size) * world_size
 
     def __len__(self) -> int:
@@ -68,6 +68,5 @@ class EvalDataset(Dataset[EvalSample]):
 def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
     """One batch, see :func:`~weakshot_seg.utils.padding.pad_batch`."""
     sizes = tuple((sample.image.shape[1], sample.image.shape[2]) for sample in samples)
-    images = pad_batch([sample.image for sample in samples])
     truths, names, candidates = zip(*((s.truth, s.name, s.candidates) for s in samples), strict=True)
-    return EvalBatch(images, sizes, truths, names, candidates)
+    return EvalBatch(pad_batch([sample.image for sample in samples]), sizes, truths, names, candidates)

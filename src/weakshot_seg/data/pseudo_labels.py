@@ -7,27 +7,27 @@ their true class, novel pixels as predicted, 255 elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from weakshot_seg.data.images import read_mask
 from weakshot_seg.data.parallel import in_parallel
-from weakshot_seg.data.source import TaggedImages
+from weakshot_seg.data.pseudo_quality import Agreement, Quality
+from weakshot_seg.data.source import TaggedImages, present_classes
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE
-from weakshot_seg.utils.damage import DAMAGE
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.tables import first_few
 
 SAMPLES = 16
 """Images whose base pixels are compared with the pseudo-labels before a training."""
-
 
 Candidates = Literal["all", "image", "novel"]
 """Which classes a prediction on a training image chooses from: ``all`` (method section 7), the ``image``'s own, or its
@@ -50,23 +50,23 @@ class Manifest:
         val_transform: settings of the resizing.
         candidates: see :data:`Candidates`.
         complete: every image has its labels.
-        agreement: with what training may know, see :mod:`~weakshot_seg.data.pseudo_quality`.
-        quality: measured with the true masks, which nothing else sees; see there.
+        agreement: with what training may know.
+        quality: measured with the true masks, which nothing else reads.
     """
 
     checkpoint: str
     weights: str
     step: int
-    split: int
-    class_names: Sequence[str]
-    novel_classes: Sequence[str]
+    split: int | None
+    class_names: tuple[str, ...]
+    novel_classes: tuple[str, ...]
     num_images: int
     inference: dict[str, Any]
     val_transform: dict[str, Any]
-    candidates: str = "all"
+    candidates: Candidates = "all"
     complete: bool = False
-    agreement: dict[str, Any] | None = None
-    quality: dict[str, Any] | None = None
+    agreement: Agreement | None = None
+    quality: Quality | None = None
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -77,8 +77,8 @@ class Manifest:
         """
         path = folder / "manifest.json"
         try:
-            return cls(**json.loads(path.read_text("utf8")))
-        except DAMAGE as error:
+            return TypeAdapter(cls).validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
             raise DataError(
                 f"{folder} holds no pseudo-labels ({path.name}: {type(error).__name__}): make them with "
                 f"weakshot pseudo-label ckpt=... out={folder}"
@@ -89,7 +89,21 @@ class Manifest:
         with replacing(folder / "manifest.json") as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf8")
 
-    def check(self, folder: Path, dataset: WeakShotDataset) -> None:
+    def check_same(self, other: Manifest, folder: Path) -> None:
+        """Refuses to add to the labels of ``folder``, which have this manifest, labels made in ``other`` ways.
+
+        Raises:
+            ConfigError: naming what differs.
+        """
+        fields = ("weights", "class_names", "novel_classes", "num_images", "inference", "val_transform", "candidates")
+        for field in fields:
+            if getattr(self, field) != getattr(other, field):
+                raise ConfigError(
+                    f"out={folder} holds pseudo-labels of another {field} (ckpt={self.checkpoint}, step {self.step}): "
+                    "give another folder or remove it"
+                )
+
+    def check_fits(self, dataset: WeakShotDataset, folder: Path) -> None:
         """Refuses pseudo-labels that were not made for these training images.
 
         Raises:
@@ -104,7 +118,7 @@ class Manifest:
             ("class names", self.class_names, dataset.split.names),
             ("novel classes", self.novel_classes, dataset.split.novel_names),
         ):
-            if list(theirs) != list(ours):
+            if theirs != ours:
                 raise DataError(
                     f"the pseudo-labels in {folder} are for other {what} ({first_few(theirs)}) than this training "
                     f"({first_few(ours)}): choose the data and split they were made for (split={self.split})"
@@ -126,70 +140,41 @@ class PseudoLabels:
         folder: See this file's head.
 
     Raises:
-        DataError: see :meth:`Manifest.check`; a file is missing or broken; base pixels differ from the masks.
+        DataError: see :meth:`Manifest.check_fits`; a file is missing or broken; base pixels differ from the masks.
     """
 
     def __init__(self, dataset: WeakShotDataset, folder: str | Path) -> None:
         folder = Path(folder).expanduser()
-        Manifest.read(folder).check(folder, dataset)
+        Manifest.read(folder).check_fits(dataset, folder)
         self.class_names = dataset.split.names
+        self.name = dataset.source.name
         self._images = dataset.source
         self._files = label_files(folder, dataset)
-        self._check_samples(dataset, folder)
-        self._presence = np.array(list(in_parallel(self._present, len(dataset), "checking pseudo-labels")))
+        for index in np.linspace(0, len(dataset) - 1, min(SAMPLES, len(dataset))).astype(int).tolist():
+            image, known = dataset.hidden.load(index)
+            labels = read_mask(self._files[index])
+            if labels.shape != image.shape[:2] or (known is not None and (labels != known)[known != IGNORE].any()):
+                raise DataError(
+                    f"the pseudo-labels in {folder} are for other images: those of {self.name(index)} do not "
+                    "have its base masks; choose the data they were made for, or make them anew"
+                )
+        present = partial(_present, num_classes=len(self.class_names))
+        self._presence = np.array(list(in_parallel(present, self._files, "checking pseudo-labels")))
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def name(self, index: int) -> str:
-        """See ``LabelledImages``."""
-        return self._images.name(index)
-
     def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The RGB image uint8 ``[h, w, 3]`` and its pseudo-labels uint8 ``[h, w]``."""
-        return self._images.load(index)[0], read_mask(self._files[index])
+        return self._images.load(index)[0], read_mask(self._files[index], verify=False)
 
     def presence(self) -> NDArray[np.bool_]:
         """Which classes the pseudo-labels of each image show: bool ``[len, K]``, a copy."""
         return self._presence.copy()
 
-    def _present(self, index: int) -> NDArray[np.bool_]:
-        seen = np.zeros(IGNORE + 1, dtype=bool)
-        seen[read_mask(self._files[index])] = True
-        return seen[: len(self.class_names)]
 
-    def _check_samples(self, dataset: WeakShotDataset, folder: Path) -> None:
-        for index in np.linspace(0, len(dataset) - 1, min(SAMPLES, len(dataset))).astype(int).tolist():
-            _, known = dataset.hidden(index)
-            labels = read_mask(self._files[index])
-            if labels.shape != known.shape or (labels != known)[known != IGNORE].any():
-                raise DataError(
-                    f"the pseudo-labels in {folder} are for other images: those of {dataset.source.name(index)} do not "
-                    "have its base masks; choose the data they were made for, or make them anew"
-                )
-
-
-class HiddenImages:
-    """Training images as they are stored, novel pixels hidden; implements ``LabelledImages``."""
-
-    def __init__(self, dataset: WeakShotDataset) -> None:
-        self.class_names = dataset.split.names
-        self._dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def name(self, index: int) -> str:
-        """See ``LabelledImages``."""
-        return self._dataset.source.name(index)
-
-    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """The RGB image uint8 ``[h, w, 3]`` and the label map uint8 ``[h, w]``, of base classes and ``IGNORE``."""
-        return self._dataset.hidden(index)
-
-    def presence(self) -> NDArray[np.bool_]:
-        """Image-level labels that training may know: bool ``[len, K]``, a copy."""
-        return self._dataset.known.copy()
+def _present(file: Path, num_classes: int) -> NDArray[np.bool_]:
+    return present_classes(read_mask(file), num_classes)
 
 
 def label_files(folder: Path, dataset: WeakShotDataset) -> list[Path]:
@@ -215,18 +200,15 @@ def candidate_classes(dataset: WeakShotDataset, candidates: Candidates) -> NDArr
     """
     if candidates not in get_args(Candidates):
         raise ConfigError(f"unknown candidates '{candidates}': use one of {', '.join(get_args(Candidates))}")
-    is_novel = dataset.split.is_novel().numpy()
     if candidates == "all":
         return np.ones_like(dataset.known)
-    source = dataset.source
-    by_mask = dataset.known & ~source.by_tag() if isinstance(source, TaggedImages) else dataset.known
-    without_mask = ~(by_mask & ~is_novel).any(1)
-    allowed = dataset.known | (without_mask[:, None] & ~is_novel)
-    novel = dataset.known & is_novel
-    if candidates == "novel":
-        outside = novel.any(1) & ~without_mask
-        allowed = np.where(outside[:, None], novel, allowed)
-    return allowed
+    novel = dataset.split.is_novel().numpy()
+    by_tag = dataset.source.by_tag() if isinstance(dataset.source, TaggedImages) else False
+    has_mask = (dataset.known & ~novel & ~np.asarray(by_tag)).any(1, keepdims=True)
+    allowed = dataset.known | ~(has_mask | novel)
+    outside = dataset.known & novel
+    only_novel = has_mask & outside.any(1, keepdims=True) & (candidates == "novel")
+    return np.where(only_novel, outside, allowed)
 
 
 def pseudo_map(

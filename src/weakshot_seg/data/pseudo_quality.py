@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,125 +20,128 @@ from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
 KEY = "weakshot_seg"
+"""Of the text in a PNG file: what its pixels do not show of the prediction they were made of."""
+
+Percent = float | None
+"""None where there is nothing to count."""
 
 
 @dataclass(frozen=True)
-class Votes:
-    """How a raw prediction agrees with what is known of its image; kept in the text of the PNG file.
+class Agreement:
+    """How predictions and labels agree with what training may know, in percent.
 
     Attributes:
-        base_pixels: pixels with a true base class.
-        base_hits: those of them that are predicted so.
-        novel_pixels: other pixels that are predicted as a novel class.
-        novel_tagged: those of them whose class is among the image's labels.
+        base_accuracy: of the predictions on pixels with a base mask; None unless all classes were candidates.
+        tag_precision: of the other pixels predicted as novel those whose class is among the image's labels; likewise.
+        tags_found: of the image-level labels of novel classes those that got a pixel.
+        labelled: of the pixels outside the base masks those that got a class.
     """
 
-    base_pixels: int
-    base_hits: int
-    novel_pixels: int
-    novel_tagged: int
-
-    @classmethod
-    def count(
-        cls, predicted: NDArray[np.uint8], labels: NDArray[np.uint8], known: NDArray[np.uint8], novel: Sequence[int]
-    ) -> Votes:
-        """Counts the votes of one image.
-
-        Args:
-            predicted: uint8 ``[h, w]``, ids 0..K-1.
-            labels: uint8 ``[h, w]``, the pseudo-labels made of it.
-            known: uint8 ``[h, w]``, ids of base classes and ``IGNORE``.
-            novel: ids of the novel classes.
-        """
-        base = known != IGNORE
-        return cls(
-            int(base.sum()),
-            int((base & (predicted == known)).sum()),
-            int((~base & np.isin(predicted, novel)).sum()),
-            int((~base & np.isin(labels, novel)).sum()),
-        )
-
-    @classmethod
-    def read(cls, path: Path) -> Votes:
-        """The votes in a PNG file.
-
-        Raises:
-            DataError: it has none.
-        """
-        with Image.open(path) as file:
-            try:
-                return cls(**json.loads(file.info[KEY]))
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(
-                    f"{path} was not written by weakshot pseudo-label: remove it, and call that again"
-                ) from error
-
-    def png_text(self) -> PngInfo:
-        """For ``save(..., pnginfo=...)``."""
-        info = PngInfo()
-        info.add_text(KEY, json.dumps(asdict(self)))
-        return info
+    base_accuracy: Percent
+    tag_precision: Percent
+    tags_found: Percent
+    labelled: Percent
 
 
-def measure(files: Sequence[Path], dataset: WeakShotDataset) -> tuple[dict[str, Any], dict[str, Any]]:
+@dataclass(frozen=True)
+class ClassQuality:
+    """Of the labels of one novel class, in percent; a pixel without label counts as missed."""
+
+    id: int
+    name: str
+    iou: Percent
+    precision: Percent
+    recall: Percent
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Of the labels of all novel classes: their mean IoU in percent, and each by itself."""
+
+    novel_iou: Percent
+    classes: tuple[ClassQuality, ...]
+
+
+def prediction_counts(predicted: NDArray[np.uint8], known: NDArray[np.uint8], novel: Sequence[int]) -> tuple[int, int]:
+    """Pixels ``[h, w]`` predicted as their ``known`` base class, and others predicted as a novel one."""
+    base = known != IGNORE
+    return int((base & (predicted == known)).sum()), int((~base & np.isin(predicted, novel)).sum())
+
+
+def png_text(counts: tuple[int, int]) -> PngInfo:
+    """Holds the counts: ``save(..., pnginfo=...)``."""
+    info = PngInfo()
+    info.add_text(KEY, json.dumps(counts))
+    return info
+
+
+def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) -> tuple[Agreement, Quality]:
     """Reads all pseudo-labels.
 
     Args:
         files: the PNG file of each image.
         dataset: the training images.
-
-    Returns:
-        Agreement and quality, all in percent, None where there is nothing to count. Agreement: ``base_accuracy`` of the
-        predictions on base pixels; ``tag_precision``, the share of the pixels predicted as novel (outside the base
-        masks) whose class is among the image's labels; ``tags_found``, the share of these image-level labels that got a
-        pixel; ``labelled``, the share of the pixels outside the base masks that got a class. Quality: ``novel_iou`` and
-        its ``classes``, where a pixel without label counts as missed.
+        free: the predictions were free to choose any class.
 
     Raises:
         DataError: a file is missing, broken or not of ours.
     """
     split = dataset.split
-    num_classes = split.num_classes
-    confusion = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
-    counts = np.zeros(8, dtype=np.int64)
-    for of_image, numbers in in_parallel(partial(_count, files, dataset), len(files), "measuring pseudo-labels"):
-        confusion += of_image
-        counts += numbers
-    names = ("base_accuracy", "tag_precision", "tags_found", "labelled")
-    agreement = {
-        name: _percent(part, whole) for name, whole, part in zip(names, counts[::2], counts[1::2], strict=True)
-    }
-    hit, true, given = np.diag(confusion), confusion.sum(1), confusion[:, :num_classes].sum(0)
-    iou = {c: _percent(hit[c], true[c] + given[c] - hit[c]) if true[c] else None for c in split.novel}
-    classes = [
-        {
-            "id": c,
-            "name": split.names[c],
-            "iou": iou[c],
-            "precision": _percent(hit[c], given[c]),
-            "recall": _percent(hit[c], true[c]),
-        }
+    table = np.zeros((split.num_classes, split.num_classes + 1), dtype=np.int64)
+    counts = np.zeros((4, 2), dtype=np.int64)
+    for of_image in in_parallel(partial(_count, files, dataset), range(len(files)), "measuring pseudo-labels"):
+        table += of_image[0]
+        counts += of_image[1]
+    shares = [_percent(part, whole) for part, whole in counts]
+    agreement = Agreement(*(shares if free else [None, None, *shares[2:]]))
+    hits, true, labelled = np.diag(table), table.sum(1), table[:, :-1].sum(0)
+    classes = tuple(
+        ClassQuality(
+            c,
+            split.names[c],
+            _percent(hits[c], true[c] + labelled[c] - hits[c]) if true[c] else None,
+            _percent(hits[c], labelled[c]),
+            _percent(hits[c], true[c]),
+        )
         for c in split.novel
-    ]
-    known = [value for value in iou.values() if value is not None]
-    return agreement, {"novel_iou": sum(known) / len(known) if known else None, "classes": classes}
+    )
+    known = [c.iou for c in classes if c.iou is not None]
+    return agreement, Quality(sum(known) / len(known) if known else None, classes)
 
 
-def _count(files: Sequence[Path], dataset: WeakShotDataset, index: int) -> tuple[NDArray[np.int64], list[int]]:
-    """Of one image: pixels by true class and label (the last column: none), and the numbers behind the agreement."""
-    labels, votes = read_mask(files[index]), Votes.read(files[index])
-    num_classes = dataset.split.num_classes
+def _count(
+    files: Sequence[Path], dataset: WeakShotDataset, index: int
+) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
+    """Of one image: pixels ``[K, K + 1]`` by true class and label (last: none), and (part, whole) of the agreement."""
+    labels, split = read_mask(files[index]), dataset.split
+    base_hits, predicted_novel = _read_counts(files[index])
     truth = dataset.source.load(index)[1]
     if truth is None:
         truth = np.full_like(labels, IGNORE)
-    counted, outside = truth != IGNORE, ~np.isin(truth, dataset.split.base)
-    columns = np.minimum(labels[counted], num_classes).astype(np.int64)
-    pairs = truth[counted].astype(np.int64) * (num_classes + 1) + columns
-    table = np.bincount(pairs, minlength=num_classes * (num_classes + 1)).reshape(num_classes, num_classes + 1)
-    tags = np.flatnonzero(dataset.known[index] & dataset.split.is_novel().numpy())
-    found, labelled = np.isin(tags, labels).sum(), (labels[outside] != IGNORE).sum()
-    return table, [*astuple(votes), len(tags), int(found), int(outside.sum()), int(labelled)]
+    table = np.zeros((split.num_classes, split.num_classes + 1), dtype=np.int64)
+    counted = truth != IGNORE
+    np.add.at(table, (truth[counted], np.minimum(labels[counted], split.num_classes)), 1)
+    outside = ~np.isin(truth, split.base)
+    labelled = outside & (labels != IGNORE)
+    tags = np.flatnonzero(dataset.known[index] & split.is_novel().numpy())
+    return table, [
+        (base_hits, int((~outside).sum())),
+        (int((labelled & np.isin(labels, split.novel)).sum()), predicted_novel),
+        (int(np.isin(tags, labels).sum()), len(tags)),
+        (int(labelled.sum()), int(outside.sum())),
+    ]
 
 
-def _percent(part: int, whole: int) -> float | None:
+def _read_counts(path: Path) -> tuple[int, int]:
+    with Image.open(path) as file:
+        try:
+            base_hits, predicted_novel = map(int, json.loads(file.info[KEY]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path} was not written by weakshot pseudo-label: remove it, and call that again"
+            ) from error
+    return base_hits, predicted_novel
+
+
+def _percent(part: int, whole: int) -> Percent:
     return float(100 * part / whole) if whole else None

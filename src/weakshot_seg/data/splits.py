@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from pydantic import StrictInt, TypeAdapter, ValidationError
 
 from weakshot_seg.data.class_names import unknown_class
 from weakshot_seg.errors import DataError
@@ -15,6 +18,15 @@ from weakshot_seg.structures import ClassSplit
 
 DEFAULT_RATIO = 0.25
 """Share of the novel classes in the paper: base to novel is 3:1."""
+
+
+@dataclass
+class _Novel:
+    novel: list[StrictInt]
+
+
+SPLIT_FILE = TypeAdapter(dict[str, list[StrictInt] | _Novel])
+"""Ids of the novel classes by split: ``{"1": [ids], ...}`` or ``{"split1": {"novel": [ids]}, ...}``."""
 
 
 def make_split(
@@ -31,7 +43,7 @@ def make_split(
     """Chooses the novel classes, by the first of these that is given.
 
     1. ``novel_classes``: exactly these names (``[]`` = none, fully supervised).
-    2. ``split_file``: JSON ``{"1": [ids], ...}`` or ``{"split1": {"novel": [ids]}, ...}``.
+    2. ``split_file``: see :data:`SPLIT_FILE`.
     3. ``published``: the lists of the paper, unless ``seed`` or a ``novel_ratio`` other than the default asks for
        others.
     4. ``tag_only``: these names, if there are any.
@@ -41,7 +53,7 @@ def make_split(
     Args:
         class_names: ``K`` names; the position is the class id.
         split: Number of the split.
-        novel_ratio: Share of novel classes in a random split, within (0, 1).
+        novel_ratio: Share of novel classes in a random split.
         seed: Of the random split.
         novel_classes: Names of the novel classes.
         split_file: Path of a JSON file of splits.
@@ -53,26 +65,32 @@ def make_split(
     """
     names = tuple(class_names)
     if novel_classes is not None:
-        return _checked(names, [_id_of(name, names) for name in novel_classes], "novel_classes")
-    if split_file is not None:
-        return _checked(names, _choose(_read_split_file(Path(split_file)), split, str(split_file)), str(split_file))
-    if published is not None and seed is None and novel_ratio == DEFAULT_RATIO:
+        for name in novel_classes:
+            if name not in names:
+                raise DataError(f"unknown novel class '{name}': {unknown_class(name, names)}")
+        novel, origin = [names.index(name) for name in novel_classes], "novel_classes"
+    elif split_file is not None:
+        novel, origin = _choose(_read_split_file(Path(split_file)), split, str(split_file)), str(split_file)
+    elif published is not None and seed is None and novel_ratio == DEFAULT_RATIO:
         lists = _published(published)
         if len(lists["class_names"]) != len(names):
             raise DataError(
                 f"the published splits of {published} are for {len(lists['class_names'])} classes, but the data has "
                 f"{len(names)}: mend the class names, or set data.published=null for random splits"
             )
-        novel = _choose({int(k): v for k, v in lists["splits"].items()}, split, f"the published splits of {published}")
-        return _checked(names, novel, published)
-    if tag_only:
-        return _checked(names, [names.index(name) for name in tag_only], "classes without masks")
-    if not 0 < novel_ratio < 1:
-        raise DataError(f"novel_ratio is {novel_ratio}: use a share between 0 and 1, such as {DEFAULT_RATIO}")
-    if len(names) < 2:
+        splits = {int(number): ids for number, ids in lists["splits"].items()}
+        novel, origin = _choose(splits, split, f"the published splits of {published}"), published
+    elif tag_only:
+        novel, origin = [names.index(name) for name in tag_only], "classes without masks"
+    elif len(names) < 2:
         raise DataError(f"{len(names)} class cannot be split into base and novel: at least 2 are needed")
-    count = min(max(round(len(names) * novel_ratio), 1), len(names) - 1)
-    return _checked(names, random.Random(split if seed is None else seed).sample(range(len(names)), count), "random")
+    else:
+        count = min(max(round(len(names) * novel_ratio), 1), len(names) - 1)
+        novel, origin = random.Random(split if seed is None else seed).sample(range(len(names)), count), "random"
+    try:
+        return ClassSplit(names, tuple(novel))
+    except ValueError as error:
+        raise DataError(f"split ({origin}): {error}") from error
 
 
 def published_names() -> tuple[str, ...]:
@@ -89,16 +107,8 @@ def published_class_names(name: str) -> tuple[str, ...]:
 def _published(name: str) -> dict[str, Any]:
     if name not in published_names():
         raise DataError(f"no published splits for '{name}': use one of {', '.join(published_names())}, or null")
-    content: dict[str, Any] = json.loads(
-        (resources.files(__package__) / "published" / f"{name}.json").read_text("utf8")
-    )
+    content: dict[str, Any] = json.loads((resources.files(__package__) / f"published/{name}.json").read_text("utf8"))
     return content
-
-
-def _id_of(name: str, names: tuple[str, ...]) -> int:
-    if name in names:
-        return names.index(name)
-    raise DataError(f"unknown novel class '{name}': {unknown_class(name, names)}")
 
 
 def _choose(splits: dict[int, list[int]], split: int, origin: str) -> list[int]:
@@ -108,27 +118,14 @@ def _choose(splits: dict[int, list[int]], split: int, origin: str) -> list[int]:
 
 
 def _read_split_file(path: Path) -> dict[int, list[int]]:
-    remedy = 'write {"1": [novel class ids], "2": ...} or {"split1": {"novel": [ids]}, ...}'
     try:
-        content = json.loads(path.read_text("utf8"))
+        content = SPLIT_FILE.validate_json(path.read_bytes())
+        return {int(k.removeprefix("split")): v.novel if isinstance(v, _Novel) else v for k, v in content.items()}
     except OSError as error:
         raise DataError(f"cannot read the split file {path} ({error.strerror}): check data.split_file") from error
     except ValueError as error:
-        raise DataError(f"the split file {path} is not JSON ({error}): {remedy}") from error
-    try:
-        splits = {
-            int(str(k).removeprefix("split")): v["novel"] if isinstance(v, dict) else v for k, v in content.items()
-        }
-    except (AttributeError, KeyError, ValueError) as error:
-        raise DataError(f"the split file {path} has another layout: {remedy}") from error
-    for number, ids in splits.items():
-        if not isinstance(ids, list) or not all(type(i) is int for i in ids):
-            raise DataError(f"split {number} of {path} is not a list of class ids: {remedy}")
-    return splits
-
-
-def _checked(names: tuple[str, ...], novel: Sequence[int], origin: str) -> ClassSplit:
-    try:
-        return ClassSplit(names, tuple(novel))
-    except ValueError as error:
-        raise DataError(f"split ({origin}): {error}") from error
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+        raise DataError(
+            f'the split file {path} has another layout ({reason}): write {{"1": [novel class ids], "2": ...}} or '
+            '{"split1": {"novel": [ids]}, ...}'
+        ) from error

@@ -1,0 +1,166 @@
+"""Pseudo-labels of the training images, for the second stage (method section 7)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from hydra.utils import instantiate
+from pytorch_lightning.callbacks import BasePredictionWriter
+
+from weakshot_seg.checkpoints.loading import load_module, own_data, weights_digest
+from weakshot_seg.checkpoints.same_classes import check_classes
+from weakshot_seg.data.datamodule import WeakShotDataModule
+from weakshot_seg.data.pseudo_labels import Candidates, Manifest, candidate_classes, label_files, pseudo_map
+from weakshot_seg.data.pseudo_quality import Agreement, measure, png_text, prediction_counts
+from weakshot_seg.data.weak_labels import WeakShotDataset
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.structures import EvalBatch
+from weakshot_seg.training.callbacks.progress import TrainingProgress
+from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.visualize import label_png, palette
+
+log = logging.getLogger(__name__)
+
+
+def make_pseudo_labels(
+    ckpt: str | Path,
+    out: str | Path,
+    inference: dict[str, Any],
+    make_trainer: Callable[..., pl.Trainer],
+    candidates: Candidates | None = None,
+    data: dict[str, Any] | None = None,
+    allow_targets: Sequence[str] = (),
+    force: bool = False,
+) -> float | None:
+    """Labels the training images of a checkpoint, those that have no file yet, and measures all labels.
+
+    Args:
+        ckpt: of the first stage.
+        out: folder, see :mod:`~weakshot_seg.data.pseudo_labels`.
+        inference: settings of an :class:`~weakshot_seg.inference.semantic.Inference`.
+        make_trainer: makes a ``Trainer`` from ``logger`` and ``callbacks``.
+        candidates: see :data:`~weakshot_seg.data.pseudo_labels.Candidates`; None: as the recipe of the checkpoint says.
+        data: settings of a :class:`WeakShotDataModule`; None: the checkpoint's own.
+        allow_targets: see :func:`~weakshot_seg.checkpoints.loading.load_module`.
+        force: see :func:`~weakshot_seg.checkpoints.same_classes.check_classes`.
+
+    Returns:
+        Novel IoU of the pseudo-labels in percent; None without true novel masks, and on all processes but the first.
+
+    Raises:
+        ConfigError: the checkpoint knows no image-level labels, has other classes than the data, or ``out`` holds
+            pseudo-labels of something else.
+    """
+    out = Path(out).expanduser()
+    module = load_module(ckpt, allow_targets)
+    settings = data or own_data(module, ckpt)
+    if settings.get("supervision") != "weakshot" or settings.get("pseudo_labels") or not module.class_split.novel:
+        raise ConfigError(
+            f"ckpt={ckpt}: pseudo-labels come from a first stage with image-level labels, not from "
+            f"supervision={settings.get('supervision')} or stage=retrain"
+        )
+    candidates = candidates or module.recipe.candidates or "all"
+    images: WeakShotDataModule = instantiate(settings)
+    images.setup("fit")
+    dataset = images.train_dataset
+    check_classes(module.class_split, dataset.split, ckpt, force)
+    manifest = Manifest(
+        checkpoint=str(ckpt),
+        weights=weights_digest(module.model),
+        step=module.trained_steps,
+        split=module.recipe.split,
+        class_names=dataset.split.names,
+        novel_classes=dataset.split.novel_names,
+        num_images=len(dataset),
+        inference=inference,
+        val_transform=settings["val_transform"],
+        candidates=candidates,
+    )
+    has_manifest = (out / "manifest.json").exists()
+    if has_manifest:
+        Manifest.read(out).check_same(manifest, out)
+    elif any(out.glob("labels/**/*.png")):
+        raise ConfigError(f"out={out} holds label maps without a manifest: give another folder or remove them")
+    files = label_files(out, dataset)
+    module.inference = instantiate(inference)
+    callbacks = [PseudoLabelWriter(files, dataset), TrainingProgress(refresh_rate=1)]
+    trainer = make_trainer(logger=False, callbacks=callbacks)
+    if trainer.is_global_zero and not has_manifest:
+        manifest.write(out)
+    missing = sum(not file.exists() for file in files)
+    log.info("pseudo-labels: %d of %d images to predict, to %s", missing, len(files), out)
+    if missing:
+        share = _share(files, images.val_batch_size, trainer.global_rank, trainer.world_size)
+        loader = images.whole_images(share, candidate_classes(dataset, candidates))
+        trainer.predict(module, loader, return_predictions=False)
+    trainer.strategy.barrier()  # the first process measures the files of all
+    iou = None
+    if trainer.is_global_zero:
+        agreement, quality = measure(files, dataset, free=candidates == "all")
+        replace(manifest, complete=True, agreement=agreement, quality=quality).write(out)
+        iou = quality.novel_iou
+        print(f"\n{_summary(agreement, iou)}\npseudo-labels: {out}\n")
+    trainer.strategy.barrier()
+    return iou
+
+
+class PseudoLabelWriter(BasePredictionWriter):
+    """Writes the pseudo-labels of every predicted batch, each file whole or not at all.
+
+    Args:
+        files: PNG file of each training image.
+        dataset: the training images.
+    """
+
+    def __init__(self, files: Sequence[Path], dataset: WeakShotDataset) -> None:
+        super().__init__(write_interval="batch")
+        self._files = {dataset.source.name(index): (file, dataset.known[index]) for index, file in enumerate(files)}
+        self._split = dataset.split
+        self._colours = palette(dataset.split.num_classes)
+
+    def write_on_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        prediction: Sequence[torch.Tensor],
+        batch_indices: Any,
+        batch: EvalBatch,
+        *_: Any,
+    ) -> None:
+        """``batch.truths`` are the maps that training may see."""
+        for name, labels, known in zip(batch.names, prediction, batch.truths, strict=True):
+            file, tags = self._files[name]
+            predicted, hidden = labels.cpu().numpy(), known.cpu().numpy()
+            picture = label_png(pseudo_map(predicted, hidden, tags, self._split.is_novel().numpy()), self._colours)
+            text = png_text(prediction_counts(predicted, hidden, self._split.novel))
+            with replacing(file) as temporary:
+                picture.save(temporary, "PNG", pnginfo=text)
+
+
+def _share(files: Sequence[Path], batch_size: int, rank: int, world_size: int) -> list[int]:
+    """The images this process has still to predict, at least one batch: all processes must take part.
+
+    Whole batches, always of the same images: padding depends on the neighbours in a batch, and labels should not depend
+    on interruptions. What others write in the meantime changes nothing.
+    """
+    batches = [range(len(files))[start : start + batch_size] for start in range(0, len(files), batch_size)]
+    mine = batches[rank::world_size] or batches[:1]
+    todo = [batch for batch in mine if not all(files[index].exists() for index in batch)]
+    return [index for batch in todo or mine[:1] for index in batch]
+
+
+def _summary(agreement: Agreement, iou: float | None) -> str:
+    rows = {
+        "novel IoU on the training images (true masks, measured only)": iou,
+        "base accuracy of the predictions": agreement.base_accuracy,
+        "novel predictions among the image's labels": agreement.tag_precision,
+        "image-level labels with pixels": agreement.tags_found,
+        "pixels outside the base masks with a label": agreement.labelled,
+    }
+    return "\n".join(f"{name:62s}{'-' if value is None else f'{value:.1f}':>6s}" for name, value in rows.items())
