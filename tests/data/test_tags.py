@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from weakshot_seg.data.checks import BadFiles
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pairing import ReferenceIndex
 from weakshot_seg.data.readers.folder import FolderImages
-from weakshot_seg.data.readers.label_files import BadFiles
 from weakshot_seg.data.source import tag_only_classes
 from weakshot_seg.data.tags import Tags
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform

@@ -4,87 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.images import image_size, verify_image
+from weakshot_seg.data.images import image_size, read_image
 from weakshot_seg.data.parallel import in_parallel
-from weakshot_seg.data.readers.label_files import BadFiles, LabelFormat, LabelledFile, Problem
+from weakshot_seg.data.readers.labels import LabelFormat, LabelledFile
 from weakshot_seg.data.source import LabelledImages, of_other_size
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
-
-@dataclass(frozen=True)
-class Finding:
-    """What one image and its labels hold.
-
-    Attributes:
-        size: Height and width of the image, (0, 0) if it cannot be read.
-        pixels: int64 ``[256]``, how often each id is stored; zeros without labels or if they cannot be used.
-        problems: What is wrong with them.
-    """
-
-    size: tuple[int, ...]
-    pixels: NDArray[np.int64]
-    problems: tuple[Problem, ...]
+Keep = Callable[[LabelledFile, NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True)
-class Inspection:
-    """Checks file ``index``, as a function that other processes can be given.
+class Problem:
+    """What is wrong with a file.
 
     Attributes:
-        files: All files.
-        labels: How to read them.
-        verify: Also decode the images, to find truncated files.
-        keep: Called with each file that is sound and its map of class ids, if given.
+        file: The culprit.
+        message: One line with file, value and remedy; line breaks and bytes that are no text are written as escapes.
     """
 
-    files: Sequence[LabelledFile]
-    labels: LabelFormat
-    verify: bool
-    keep: Callable[[LabelledFile, NDArray[np.uint8]], None] | None = None
+    file: Path
+    message: str
 
-    def __call__(self, index: int) -> Finding:
-        """Reads the image and its labels; both may have problems."""
-        file, problems = self.files[index], []
-        size: tuple[int, ...] = (0, 0)
-        pixels = np.zeros(IGNORE + 1, dtype=np.int64)
-        try:
-            size = verify_image(file.image) if self.verify else image_size(file.image)
-        except DataError as error:
-            problems.append(Problem(file.image, str(error)))
-        if file.labels is not None:
-            try:
-                stored = self.labels.read(file.labels)
-            except DataError as error:
-                problems.append(Problem(file.labels, str(error)))
-            else:
-                pixels = np.bincount(stored.ravel(), minlength=IGNORE + 1)
-                problems += self._misfits(file.labels, stored.shape, size, pixels)
-                if self.keep is not None and not problems:
-                    self.keep(file, np.take(self.labels.ids.classes, stored))
-        return Finding(size, pixels, tuple(problems))
+    def __post_init__(self) -> None:
+        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.message)  # names may hold anything
+        object.__setattr__(self, "message", text)
 
-    def _misfits(
-        self, path: Path, shape: tuple[int, ...], size: tuple[int, ...], pixels: NDArray[np.int64]
-    ) -> list[Problem]:
-        problems: list[str] = []
-        if size not in ((0, 0), shape):
-            problems.append(of_other_size(f"mask {path}", shape, size))
-        ids = self.labels.ids
-        unknown = np.flatnonzero((pixels > 0) & ~ids.known)
-        if len(unknown):
-            known = np.flatnonzero(ids.classes != IGNORE)
-            problems.append(
-                f"mask {path} has the id {unknown[0]}, but the {ids.num_classes} class names allow {known[0]} to "
-                f"{known[-1]}: {self.labels.remedy}"
-            )
-        return [Problem(path, message) for message in problems]
+
+class BadFiles(DataError):
+    """Files that cannot be used; the message is the first problem and the number of the others.
+
+    Attributes:
+        problems: All of them, sorted by file.
+        source: What can be read in spite of them, if anything.
+    """
+
+    def __init__(self, problems: Sequence[Problem], source: LabelledImages | None = None) -> None:
+        self.source = source
+        self.problems = tuple(sorted(problems, key=lambda problem: problem.file))
+        more = len(problems) - 1
+        super().__init__(self.problems[0].message + (f" (and {more} more)" if more else ""))
 
 
 @dataclass(frozen=True)
@@ -103,36 +69,7 @@ class Survey:
     presence: NDArray[np.bool_]
     ids: NDArray[np.int64]
     pixels: NDArray[np.int64]
-    problems: tuple[Problem, ...]
-
-    @classmethod
-    def of(cls, findings: Iterable[Finding], classes: NDArray[np.uint8], num_classes: int) -> Survey:
-        """Sums up.
-
-        Args:
-            findings: One for each image.
-            classes: uint8 ``[256]``, the class of each stored id, or ``IGNORE``.
-            num_classes: ``K``.
-        """
-        is_class = np.flatnonzero(classes != IGNORE)
-        sizes, rows = [], []
-        problems: list[Problem] = []
-        ids = np.zeros(IGNORE + 1, dtype=np.int64)
-        for finding in findings:
-            row = np.zeros(num_classes, dtype=bool)
-            row[classes[is_class[finding.pixels[is_class] > 0]]] = True
-            sizes.append(finding.size)
-            rows.append(row)
-            problems += finding.problems
-            ids += finding.pixels
-        pixels = np.bincount(classes[is_class], ids[is_class], minlength=num_classes).astype(np.int64)
-        return cls(np.array(sizes, dtype=np.int64), np.stack(rows), ids, pixels, tuple(problems))
-
-
-def survey_files(inspection: Inspection, title: str) -> Survey:
-    """Reads all files in parallel, with a progress bar."""
-    ids = inspection.labels.ids
-    return Survey.of(in_parallel(inspection, len(inspection.files), title), ids.classes, ids.num_classes)
+    problems: tuple[Problem, ...] = ()
 
 
 @runtime_checkable
@@ -146,40 +83,92 @@ class Surveyed(Protocol):
     survey: Survey
 
 
+def survey_files(
+    files: Sequence[LabelledFile], labels: LabelFormat, title: str, verify: bool = True, keep: Keep | None = None
+) -> Survey:
+    """Reads all files in parallel, with a progress bar.
+
+    Args:
+        files: Images and labels.
+        labels: How to read the labels.
+        title: Of the progress bar.
+        verify: Also decode the images, to find broken ones; labels are read in any case.
+        keep: Called with each file that is sound and its map of class ids; can be pickled.
+    """
+    findings = in_parallel(partial(_inspect, labels=labels, verify=verify, keep=keep), files, title)
+    return _sum_up(findings, labels.classes, labels.num_classes)
+
+
 def survey_of(source: LabelledImages) -> Survey:
     """What the images of any source hold: its own survey, or else all of them are loaded, in parallel."""
     if isinstance(source, Surveyed):
         return source.survey
-    every = np.arange(IGNORE + 1, dtype=np.uint8)
-    num_classes = len(source.class_names)
-    every[num_classes:] = IGNORE
-    return Survey.of(in_parallel(_Loading(source), len(source), "reading data"), every, num_classes)
+    classes = np.arange(IGNORE + 1, dtype=np.uint8)
+    classes[len(source.class_names) :] = IGNORE
+    findings = in_parallel(partial(_load, source), range(len(source)), "reading data")
+    return _sum_up(findings, classes, len(source.class_names))
 
 
 @dataclass(frozen=True)
-class _Loading:
-    source: LabelledImages
+class _Finding:
+    """Of one image: its size, (0, 0) if it cannot be read; int64 ``[256]``, pixels of each stored id; problems."""
 
-    def __call__(self, index: int) -> Finding:
-        try:
-            image, label_map = self.source.load(index)
-        except DataError as error:
-            nothing = np.zeros(IGNORE + 1, dtype=np.int64)
-            return Finding((0, 0), nothing, (Problem(Path(self.source.name(index)), str(error)),))
-        stored = np.empty(0, dtype=np.uint8) if label_map is None else label_map
-        return Finding(image.shape[:2], np.bincount(stored.ravel(), minlength=IGNORE + 1), ())
+    size: Sequence[int]
+    pixels: NDArray[np.int64]
+    problems: Sequence[Problem] = ()
 
 
-def inspect(inspection: Inspection, title: str) -> NDArray[np.bool_]:
-    """Reads all files in parallel, with a progress bar.
+def _inspect(file: LabelledFile, labels: LabelFormat, verify: bool, keep: Keep | None) -> _Finding:
+    size: Sequence[int] = (0, 0)
+    pixels = np.zeros(IGNORE + 1, dtype=np.int64)
+    problems = []
+    try:
+        size = read_image(file.image).shape[:2] if verify else image_size(file.image)
+    except DataError as error:
+        problems.append(Problem(file.image, str(error)))
+    if file.labels is None:
+        return _Finding(size, pixels, problems)
+    try:
+        stored = labels.read(file.labels)
+    except DataError as error:
+        return _Finding(size, pixels, [*problems, Problem(file.labels, str(error))])
+    pixels = np.bincount(stored.ravel(), minlength=IGNORE + 1)
+    if tuple(size) not in ((0, 0), stored.shape):
+        problems.append(Problem(file.labels, of_other_size(f"mask {file.labels}", stored.shape, size)))
+    for number in labels.unknown(pixels)[:1]:
+        known = np.flatnonzero(labels.classes != IGNORE)
+        message = (
+            f"mask {file.labels} has the id {number}, but the {labels.num_classes} class names allow {known[0]} to "
+            f"{known[-1]}: {labels.remedy}"
+        )
+        problems.append(Problem(file.labels, message))
+    if keep is not None and not problems:
+        keep(file, labels.classes[stored])
+    return _Finding(size, pixels, problems)
 
-    Returns:
-        bool ``[len(files), K]``: which classes each image shows.
 
-    Raises:
-        BadFiles: naming every file that cannot be used.
-    """
-    survey = survey_files(inspection, title)
-    if survey.problems:
-        raise BadFiles(survey.problems)
-    return survey.presence
+def _load(source: LabelledImages, index: int) -> _Finding:
+    try:
+        image, label_map = source.load(index)
+    except DataError as error:
+        nothing = np.zeros(IGNORE + 1, dtype=np.int64)
+        return _Finding((0, 0), nothing, [Problem(Path(source.name(index)), str(error))])
+    stored = np.empty(0, dtype=np.uint8) if label_map is None else label_map
+    return _Finding(image.shape[:2], np.bincount(stored.ravel(), minlength=IGNORE + 1))
+
+
+def _sum_up(findings: Iterable[_Finding], classes: NDArray[np.uint8], num_classes: int) -> Survey:
+    """``classes`` gives the class id of each stored id, or ``IGNORE``: uint8 ``[256]``."""
+    is_class = np.flatnonzero(classes != IGNORE)
+    sizes, rows = [], []
+    problems: list[Problem] = []
+    ids = np.zeros(IGNORE + 1, dtype=np.int64)
+    for finding in findings:
+        row = np.zeros(num_classes, dtype=bool)
+        row[classes[is_class[finding.pixels[is_class] > 0]]] = True
+        sizes.append(finding.size)
+        rows.append(row)
+        problems += finding.problems
+        ids += finding.pixels
+    pixels = np.bincount(classes[is_class], ids[is_class], minlength=num_classes).astype(np.int64)
+    return Survey(np.array(sizes, dtype=np.int64), np.stack(rows), ids, pixels, tuple(problems))

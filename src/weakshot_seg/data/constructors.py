@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from weakshot_seg.data.readers.folder import FolderImages
-from weakshot_seg.data.readers.layouts import KnownDataset
-from weakshot_seg.data.readers.official import OfficialImages
+from weakshot_seg.data.readers.official import KnownDataset, OfficialImages
 from weakshot_seg.data.tags import FILE as TAGS
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.ranges import LabelId
 
 
 class FromDisk:
@@ -29,8 +29,8 @@ class FromDisk:
         val_images: str = "images/validation",
         val_annotations: str = "annotations/validation",
         class_names: Sequence[str] | str | Path | None = None,
-        label_offset: int = 0,
-        ignore_label: int = IGNORE,
+        label_offset: LabelId = 0,
+        ignore_label: LabelId = IGNORE,
         verify: bool = True,
         **settings: Any,
     ) -> Self:

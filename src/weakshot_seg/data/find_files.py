@@ -1,19 +1,22 @@
-"""Which files lie in a folder."""
+"""Which files lie in a folder or match a pattern; loops of links end."""
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import deque
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 
 def is_file_or_link(path: Path) -> bool:
-    """A file, or a link to what is not there: that must be said, not skipped."""
+    """A file, or a link to nothing: that must be reported, not skipped."""
     return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def files_below(folder: Path) -> list[Path]:
-    """All files below a folder, sorted, and links to what is not there; hidden folders (``.name``) are left out.
+    """All files below a folder, sorted, and links to nothing; hidden folders (``.name``) are left out.
 
     Links to folders are followed, after all that is no link: every folder counts once, so that loops end.
     """
@@ -30,3 +33,29 @@ def files_below(folder: Path) -> list[Path]:
             found += [path for name in files if is_file_or_link(path := Path(here, name))]
             waiting += [path for name in folders if (path := Path(here, name)).is_symlink()]
     return sorted(found)
+
+
+def files_matching(pattern: Path) -> list[Path]:
+    """Files that match a glob pattern (``**``: any folders), sorted, and links to nothing.
+
+    As :func:`glob.glob` matches, but below ``**`` folders are walked as by :func:`files_below`.
+    """
+    parts = pattern.parts
+    if "**" not in parts:
+        return sorted(path for name in glob.glob(str(pattern)) if is_file_or_link(path := Path(name)))
+    at = parts.index("**")
+    return sorted(
+        path
+        for folder in map(Path, glob.glob(str(Path(*parts[:at]))) if at else ["."])
+        for path in files_below(folder)
+        if _matches(path.relative_to(folder).parts, parts[at:])
+    )
+
+
+def _matches(path: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not path or not pattern:
+        return not path and set(pattern) <= {"**"}
+    if pattern[0] == "**":
+        return _matches(path, pattern[1:]) or (not path[0].startswith(".") and _matches(path[1:], pattern))
+    hidden = path[0].startswith(".") and not pattern[0].startswith(".")
+    return not hidden and fnmatchcase(path[0], pattern[0]) and _matches(path[1:], pattern[1:])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from weakshot_seg.data.download import download, unpack, verify_checksum
-from weakshot_seg.data.readers.layouts import KnownDataset, Part
-from weakshot_seg.data.readers.official import OfficialImages
+from weakshot_seg.data.readers.official import KnownDataset, OfficialImages, Part
 from weakshot_seg.data.splits import published_class_names
 from weakshot_seg.errors import DataError
 

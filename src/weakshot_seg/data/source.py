@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakshot_seg.errors import DataError
+from weakshot_seg.structures import IGNORE
 
 
 class LabelledImages(Protocol):
@@ -80,6 +81,13 @@ def tag_only_classes(source: LabelledImages) -> tuple[str, ...]:
     by_tag = source.by_tag()
     only = by_tag.any(0) & ~(source.presence() & ~by_tag).any(0)
     return tuple(source.class_names[i] for i in np.flatnonzero(only))
+
+
+def present_classes(label_map: NDArray[np.uint8], num_classes: int) -> NDArray[np.bool_]:
+    """Which classes a map of class ids shows: bool ``[num_classes]``."""
+    present = np.zeros(IGNORE + 1, dtype=bool)
+    present[label_map] = True
+    return present[:num_classes]
 
 
 class Selection:

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from weakshot_seg.data.checks import Problem
 from weakshot_seg.data.class_names import unknown_class
 from weakshot_seg.data.images import IMAGE_SUFFIXES
-from weakshot_seg.data.readers.label_files import Problem
 from weakshot_seg.errors import DataError
 
 FILE = "tags.csv"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from weakshot_seg.data.images import read_image, read_mask
 from weakshot_seg.data.readers.folder import FolderImages
-from weakshot_seg.errors import ConfigError, DataError
+from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
 MakeFolder = Callable[..., Path]
@@ -272,8 +272,3 @@ def test_truncated_images_pass_only_without_verification(make_folder: MakeFolder
     source = read(root, verify=False)
     with pytest.raises(DataError, match="cannot read image"):
         source.load(1)
-
-
-def test_settings_out_of_range(make_folder: MakeFolder) -> None:
-    with pytest.raises(ConfigError, match="label_offset and ignore_label must be 0 to 255, got 0 and 256"):
-        read(make_folder(), ignore_label=256)

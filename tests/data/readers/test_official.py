@@ -3,6 +3,7 @@
 import logging
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,10 @@ from official_layouts import (
     write_png,
     write_voc,
 )
+from weakshot_seg.data.checks import BadFiles
 from weakshot_seg.data.readers.ade20k import ADE20K
 from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K
-from weakshot_seg.data.readers.label_files import BadFiles
-from weakshot_seg.data.readers.layouts import KnownDataset, Part
-from weakshot_seg.data.readers.official import OfficialImages
+from weakshot_seg.data.readers.official import KnownDataset, OfficialImages, Part
 from weakshot_seg.data.readers.voc import VOC2012
 from weakshot_seg.data.splits import published_class_names
 from weakshot_seg.errors import DataError
@@ -242,14 +242,19 @@ def test_a_damaged_cache_is_named(tmp_path: Path) -> None:
     write_voc(tmp_path, random_maps(21, train=2, val=1))
     read(VOC2012, tmp_path)
     (place,) = caches(tmp_path)
+    whole = dict(np.load(place / "survey.npz"))
     spoilt = {"objects": np.array([print], dtype=object), "other": np.zeros((2, 20), bool), "type": np.zeros((2, 21))}
+    contents = [b"", b"no arrays", (place / "survey.npz").read_bytes()[:300]]
     for name, array in spoilt.items():
-        np.save(tmp_path / f"{name}.npy", array)
-    with (tmp_path / "huge.npy").open("wb") as file:
+        np.savez(tmp_path / f"{name}.npz", **(whole | {"presence": array}))
+        contents.append((tmp_path / f"{name}.npz").read_bytes())
+    np.save(tmp_path / "array.npy", whole["presence"])
+    with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive, archive.open("presence.npy", "w") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|b1", "fortran_order": False, "shape": (2**60, 21)})
-    for content in (b"", b"no array", *(path.read_bytes() for path in tmp_path.glob("*.npy"))):
-        (place / "presence.npy").write_bytes(content)
-        with pytest.raises(DataError, match=rf"the cache {place} is damaged \(.*\): remove it"):
+    contents += [(tmp_path / name).read_bytes() for name in ("array.npy", "huge.npz")]
+    for content in contents:
+        (place / "survey.npz").write_bytes(content)
+        with pytest.raises(DataError, match=rf"the cache {place} is damaged \(.*\): remove it$"):
             read(VOC2012, tmp_path)
 
 

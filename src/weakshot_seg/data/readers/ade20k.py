@@ -1,29 +1,17 @@
 """ADE20K, 150 classes: ``ADEChallengeData2016`` as unpacked, or with MaskFormer's annotations."""
 
-from weakshot_seg.data.images import read_mask
-from weakshot_seg.data.readers.label_files import LabelFormat, LabelIds
-from weakshot_seg.data.readers.layouts import Archive, KnownDataset, Layout, Part
+from weakshot_seg.data.readers.labels import LabelFormat
+from weakshot_seg.data.readers.official import Archive, KnownDataset, Layout, Part
 
-NUM_CLASSES = 150
-IMAGES: dict[Part, str] = {"train": "images/training", "val": "images/validation"}
+PARTS: dict[Part, str] = {"train": "training", "val": "validation"}
 
 ADE20K = KnownDataset(
     name="ade20k",
     title="ADE20K",
-    num_classes=NUM_CLASSES,
+    num_classes=150,
     layouts=(
-        Layout(
-            title="PNG of MaskFormer",
-            images=IMAGES,
-            labels={"train": "annotations_detectron2/training", "val": "annotations_detectron2/validation"},
-            format=LabelFormat(read_mask, LabelIds.contiguous(NUM_CLASSES)),
-        ),
-        Layout(
-            title="official PNG",
-            images=IMAGES,
-            labels={"train": "annotations/training", "val": "annotations/validation"},
-            format=LabelFormat(read_mask, LabelIds.contiguous(NUM_CLASSES, offset=1)),
-        ),
+        Layout("PNG of MaskFormer", PARTS, "images/{}", "annotations_detectron2/{}", LabelFormat.ascending(range(150))),
+        Layout("official PNG", PARTS, "images/{}", "annotations/{}", LabelFormat.ascending(range(1, 151))),
     ),
     archive=Archive(
         url="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",

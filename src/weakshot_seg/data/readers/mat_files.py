@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +25,15 @@ def read_mat5(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: the file is missing, broken or of another version, has no such variable, or ids above 255.
     """
-    try:
+    with _naming(path):
         return _as_ids(scipy.io.loadmat(path, variable_names=[VARIABLE])[VARIABLE], path)
-    except DataError:
-        raise
-    except Exception as error:  # broken bytes lead to anything: TypeError, zlib.error, MemoryError, ...
-        raise _unreadable(path, error) from error
 
 
 def read_mat73(path: Path) -> NDArray[np.uint8]:
     """``S`` of a MATLAB 7.3 (HDF5) file, which stores columns first: ids uint8 ``[h, w]`` as stored.
 
     Raises:
-        DataError: h5py is not installed; the file is missing, broken or of another version, has no such variable, or
-            ids above 255.
+        DataError: as above; h5py is not installed.
     """
     try:
         import h5py
@@ -44,13 +41,20 @@ def read_mat73(path: Path) -> NDArray[np.uint8]:
         raise DataError(
             f"{path} is a MATLAB 7.3 file (COCO-Stuff-10K v1.0), which needs h5py: pip install 'weakshot-seg[coco]'"
         ) from error
+    with _naming(path), h5py.File(path, "r") as file:
+        return _as_ids(np.ascontiguousarray(file[VARIABLE][()].T), path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
     try:
-        with h5py.File(path, "r") as file:
-            return _as_ids(np.ascontiguousarray(file[VARIABLE][()].T), path)
+        yield
     except DataError:
         raise
-    except Exception as error:  # as above
-        raise _unreadable(path, error) from error
+    except Exception as error:  # broken bytes lead to anything: TypeError, zlib.error, MemoryError, ...
+        text = str(error) if isinstance(error, KeyError) else (getattr(error, "strerror", None) or str(error))
+        reason = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
+        raise DataError(f"cannot read mask {path} ({reason}): replace it by the original") from error
 
 
 def _as_ids(ids: NDArray[Any], path: Path) -> NDArray[np.uint8]:
@@ -60,9 +64,3 @@ def _as_ids(ids: NDArray[Any], path: Path) -> NDArray[np.uint8]:
             f"map of ids 0 to {IGNORE} was expected: replace it by the original"
         )
     return ids.astype(np.uint8)
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    text = str(error) if isinstance(error, KeyError) else (getattr(error, "strerror", None) or str(error))
-    reason = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
-    return DataError(f"cannot read mask {path} ({reason}): replace it by the original")

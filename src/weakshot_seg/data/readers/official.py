@@ -1,28 +1,140 @@
-"""Published data sets as downloaded: ``data=coco_stuff_10k``, ``data=ade20k``, ``data=voc2012``."""
+"""Published data sets as downloaded, in any of their layouts: ``data=coco_stuff_10k``, ``ade20k``, ``voc2012``."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from weakshot_seg.data.images import read_image
+from weakshot_seg.data.checks import BadFiles
+from weakshot_seg.data.readers.files import FileImages, data_folder, listed_files, no_mask, pair_files
 from weakshot_seg.data.readers.label_cache import cached_labels
-from weakshot_seg.data.readers.label_files import data_folder
-from weakshot_seg.data.readers.layouts import KnownDataset, Part
+from weakshot_seg.data.readers.labels import LabelFormat, LabelledFile
 from weakshot_seg.errors import DataError
 
 log = logging.getLogger(__name__)
+
+Part = Literal["train", "val"]
 
 CACHE = ".weakshot_seg"
 """Folder of the caches within the root of a data set."""
 
 
-class OfficialImages:
-    """One part of a data set in any of its layouts; implements ``LabelledImages``.
+@dataclass(frozen=True)
+class Layout:
+    """Where images and labels lie, and how labels are stored.
+
+    Attributes:
+        title: In words, for messages.
+        parts: What the layout calls the parts that it has; replaces ``{}`` in the paths.
+        images: Folder of the images, relative to the root.
+        labels: Folder of the labels.
+        format: How a label file is read.
+        names: Text file with the names of the images; None: all files of the folders, paired by name.
+        suffix: Of the label files.
+        headers: How the first label file must begin; none: anyhow.
+    """
+
+    title: str
+    parts: Mapping[Part, str]
+    images: str
+    labels: str
+    format: LabelFormat
+    names: str | None = None
+    suffix: str = ".png"
+    headers: tuple[bytes, ...] = ()
+
+    def needs(self, part: Part) -> tuple[str, ...]:
+        """What must be in a root of this layout."""
+        return tuple(path.format(self.parts[part]) for path in (self.images, self.labels, self.names) if path)
+
+    def fits(self, root: Path, part: Part) -> bool:
+        """Whether ``root`` has this layout."""
+        if part not in self.parts or not all((root / path).exists() for path in self.needs(part)):
+            return False
+        if not self.headers:
+            return True
+        first = next((root / self.needs(part)[1]).glob(f"[!.]*{self.suffix}"), None)
+        if first is None:
+            return False
+        with first.open("rb") as file:
+            return file.read(max(map(len, self.headers))).startswith(self.headers)
+
+    def files(self, root: Path, part: Part) -> list[LabelledFile]:
+        """All files of a part.
+
+        Raises:
+            DataError: a file is missing.
+        """
+        images, labels, *names = (root / path for path in self.needs(part))
+        if names:
+            return listed_files(names[0], images, labels, self.suffix)
+        files, problems = pair_files(images, labels)
+        problems += [no_mask(file, labels) for file in files if file.labels is None]
+        if problems:
+            raise BadFiles(problems)
+        return files
+
+
+@dataclass(frozen=True)
+class Archive:
+    """The official download.
+
+    Attributes:
+        url: Its address.
+        checksum: "md5:..." or "sha1:..." of the file; None where none is known for certain.
+        counts: Images of each part.
+    """
+
+    url: str
+    checksum: str | None
+    counts: Mapping[Part, int]
+
+
+@dataclass(frozen=True)
+class KnownDataset:
+    """A data set and the layouts in which people have it.
+
+    Attributes:
+        name: As in ``data=name``.
+        title: As people call it.
+        num_classes: ``K``.
+        layouts: The first that fits is taken.
+        archive: The official download.
+        inner: Folders within the root where it may lie instead, as its archive unpacks.
+    """
+
+    name: str
+    title: str
+    num_classes: int
+    layouts: tuple[Layout, ...]
+    archive: Archive
+    inner: tuple[str, ...] = ()
+
+    def recognise(self, root: Path, part: Part) -> tuple[Layout, Path]:
+        """The layout of ``root``, and the folder it starts from.
+
+        Raises:
+            DataError: none fits; the message names what was searched for.
+        """
+        for folder in (root, *(root / inner for inner in self.inner)):
+            for layout in self.layouts:
+                if layout.fits(folder, part):
+                    return layout, folder
+        places = " or ".join(["there", *self.inner])
+        wanted = "; or ".join(
+            dict.fromkeys(" + ".join(layout.needs(part)) for layout in self.layouts if part in layout.parts)
+        )
+        raise DataError(
+            f"{root.absolute()} does not hold {self.title}: looked {places} for {wanted}. Set data.root to the folder "
+            f"that holds them, or fetch the data with scripts/prepare_data.py {self.name} --root DIR --download"
+        )
+
+
+class OfficialImages(FileImages):
+    """One part of a data set in any of its layouts.
 
     At first use every file is read once, see :func:`~weakshot_seg.data.readers.label_cache.cached_labels`.
 
@@ -32,9 +144,6 @@ class OfficialImages:
         part: "train" or "val".
         class_names: ``K`` names; the position is the class id.
         cache_dir: Folder of the caches; None: ``.weakshot_seg`` in ``root``.
-
-    Attributes:
-        class_names: As given.
 
     Raises:
         DataError: the root has none of the layouts, a file is missing or broken, or the cache cannot be written.
@@ -49,30 +158,13 @@ class OfficialImages:
         cache_dir: str | Path | None = None,
     ) -> None:
         root = data_folder(root)
-        self.class_names = tuple(class_names)
-        if len(self.class_names) != dataset.num_classes:
+        if len(class_names) != dataset.num_classes:
             raise DataError(
-                f"{len(self.class_names)} class names given, but {dataset.title} has {dataset.num_classes} classes: "
+                f"{len(class_names)} class names given, but {dataset.title} has {dataset.num_classes} classes: "
                 "correct data.class_names"
             )
         layout, folder = dataset.recognise(root, part)
         files = layout.files(folder, part)
         log.info("%s (%s): %d images for %s", dataset.title, layout.title, len(files), part)
         caches = root / CACHE if cache_dir is None else Path(cache_dir).expanduser()
-        self._labels = cached_labels(files, layout.format, layout.copied, caches, f"{dataset.name}-{part}")
-
-    def __len__(self) -> int:
-        return len(self._labels.files)
-
-    def name(self, index: int) -> str:
-        """The image's file name without suffix."""
-        return self._labels.files[index].name
-
-    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """The RGB image uint8 ``[h, w, 3]`` and the label map uint8 ``[h, w]`` of ids 0..K-1 and ``IGNORE``."""
-        file = self._labels.files[index]
-        return read_image(file.image), self._labels.format.load(file.labels)
-
-    def presence(self) -> NDArray[np.bool_]:
-        """Which classes each image shows: bool ``[len, K]``, a copy."""
-        return self._labels.presence.copy()
+        super().__init__(class_names, *cached_labels(files, layout.format, caches, f"{dataset.name}-{part}"))
