@@ -6,6 +6,7 @@ Settings and examples: ``conf/train.yaml``, ``--help``.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from pytorch_lightning.strategies import ParallelStrategy
 
 from weakshot_seg.checkpoints.loading import build_module, load_last, start_from
 from weakshot_seg.checkpoints.trusted_targets import named_targets
-from weakshot_seg.cli.pseudo_label import make_pseudo_labels
 from weakshot_seg.config.compose import conf_dir, entry_point, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.prediction.pseudo_labelling import make_pseudo_labels
 from weakshot_seg.training.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.training.memory import keep_freed_memory
 from weakshot_seg.training.module import WeakShotModule
@@ -50,7 +51,9 @@ def main(cfg: DictConfig) -> float | None:
             with recorded(Path(second.output_dir), **identity(second)):
                 last = first / "checkpoints" / "last.ckpt"
                 allowed = named_targets(plain(cfg))
-                make_pseudo_labels(last, labels, cfg.inference, cfg.trainer, cfg.candidates, allow_targets=allowed)
+                trainer = partial(make_trainer, cfg.trainer)
+                inference = plain(cfg.inference)
+                make_pseudo_labels(last, labels, inference, trainer, cfg.candidates, allow_targets=allowed)
                 novel_iou = train(second)
     return novel_iou
 
