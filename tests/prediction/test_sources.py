@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.prediction.sources import Item, find_items
+from weakshot_seg.prediction.records import Item
+from weakshot_seg.prediction.sources import find_items
 
 Find = Callable[..., dict[str, str]]
 

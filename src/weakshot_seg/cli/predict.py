@@ -16,19 +16,17 @@ from omegaconf import DictConfig, ListConfig
 from weakshot_seg.checkpoints.loading import load_module, weights_digest
 from weakshot_seg.config.compose import conf_dir, entry_point, plain
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.prediction.images import predict_images
-from weakshot_seg.prediction.record import Origin
-from weakshot_seg.prediction.results import Results
+from weakshot_seg.prediction.predict_files import FilePredictor
+from weakshot_seg.prediction.records import Origin
+from weakshot_seg.prediction.results import Results, Wanted
 from weakshot_seg.prediction.segmenter import Segmenter
 from weakshot_seg.prediction.sources import find_items
-from weakshot_seg.prediction.videos import VideoSettings, predict_videos
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="predict")
 @entry_point
 def main(cfg: DictConfig) -> None:
     """Writes label maps, overlays, classes and scores; exit code 1 if some files could not be read."""
-    settings = VideoSettings(cfg.video_every, cfg.video_labels)
     out = Path(cfg.out).expanduser().absolute()
     items = find_items(_several(cfg.source), sys.stdin.buffer)
     module = load_module(cfg.ckpt, cfg.allow_targets)
@@ -36,10 +34,9 @@ def main(cfg: DictConfig) -> None:
     resize = module.recipe.data["val_transform"]
     origin = Origin(str(cfg.ckpt), weights_digest(module.model), plain(cfg.inference), resize)
     scores = score_names(_several(cfg.scores), segmenter.class_names)
-    results = Results(out, origin, segmenter.split, items, scores, cfg.overlay_size, cfg.overwrite)
-    images, videos = ([item for item in items if item.is_video == wanted] for wanted in (False, True))
-    failures = predict_images(segmenter, images, results, cfg.batch_size, cfg.threads)
-    failures += predict_videos(segmenter, videos, results, settings, cfg.batch_size, cfg.threads)
+    wanted = Wanted(scores, cfg.overlay_size, cfg.overwrite, cfg.video_every, cfg.video_labels)
+    results = Results(out, origin, segmenter.split, items, wanted)
+    failures = FilePredictor(segmenter, results, cfg.batch_size, cfg.threads).predict(items)
     print(f"{len(items) - len(failures)} of {len(items)} files are predicted: {cfg.out}")
     if failures:
         print(f"{len(failures)} could not be:", *failures, sep="\n", file=sys.stderr)

@@ -1,26 +1,43 @@
-"""Writing results: whose they are, which are finished, and that no other file is lost."""
+"""Writing results: which are finished already, and that no other file is lost."""
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.prediction.layout import ABOUT, KINDS, frame_name
-from weakshot_seg.prediction.record import Origin, Record, VideoRecord, write_json
+from weakshot_seg.prediction.records import MANIFEST, SUFFIXES, Item, Origin, Record, write_json
 from weakshot_seg.prediction.segmentation import Segmentation
-from weakshot_seg.prediction.sources import Item
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.ranges import Count, NonNegativeInt
 from weakshot_seg.utils.visualize import palette
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to write of each file.
+
+    Attributes:
+        scores: Names of the classes whose scores are written.
+        overlay_size: Longer edge of the overlays in pixels at most; 0: no overlays.
+        overwrite: Everything is predicted anew.
+        video_every: Every how many frames of a video one is predicted.
+        video_labels: The label maps of the frames are kept.
+    """
+
+    scores: Sequence[str] = ()
+    overlay_size: NonNegativeInt = 1024
+    overwrite: bool = False
+    video_every: Count = 1
+    video_labels: bool = False
 
 
 class Results:
@@ -31,182 +48,161 @@ class Results:
         origin: what predicts them.
         split: its classes.
         items: what the call predicts.
-        scores: names of the classes whose scores are wanted.
-        overlay_size: longer edge of the overlays in pixels at most; 0: no overlays.
-        overwrite: everything is predicted anew.
+        wanted: what to write of each.
 
     Raises:
-        ConfigError: the folder holds results of something else (with ``overwrite``: some that are not of ``items``), or
-            cannot be written.
+        ConfigError: the folder holds results of something else (with ``overwrite``: some that are not of ``items``).
+        OSError: this and all methods: a file cannot be written.
     """
 
-    def __init__(
-        self,
-        out: Path,
-        origin: Origin,
-        split: ClassSplit,
-        items: Sequence[Item],
-        scores: Sequence[str] = (),
-        overlay_size: int = 1024,
-        overwrite: bool = False,
-    ) -> None:
+    def __init__(self, out: Path, origin: Origin, split: ClassSplit, items: Sequence[Item], wanted: Wanted) -> None:
         if out.exists() and not out.is_dir():
             raise ConfigError(f"out={out} is a file: name a folder")
-        if overlay_size < 0:
-            raise ConfigError(f"overlay_size={overlay_size} must be positive, or 0 for no overlays")
-        self.out, self.origin, self.scores = out, origin, list(scores)
-        self.overlay_size, self.overwrite = overlay_size, overwrite
-        mark = self._mark_of_folder()
-        if mark != origin.mark:
-            with self.writing():
-                if mark is not None:
-                    self._remove_others({item.name for item in items})
-                write_json(out / ABOUT, asdict(origin) | {"classes": _legend(split)})
+        self.out, self.wanted = out, wanted
+        before = self._origin()
+        if before is not None and before != origin:
+            if not wanted.overwrite:
+                raise ConfigError(
+                    f"out={out} holds predictions of another model or inference (ckpt={before.checkpoint}, "
+                    f"{before.inference}): name another folder, or set overwrite=true"
+                )
+            self._remove_all({item.name for item in items})
+        if before != origin:
+            write_json(out / MANIFEST, asdict(origin) | {"classes": _legend(split)})
 
-    def path(self, kind: str, name: str, suffix: str | None = None) -> Path:
-        """File of a result.
+    def path(self, kind: str, item: Item) -> Path:
+        """File of a result; for ``kind`` see :data:`~weakshot_seg.prediction.records.SUFFIXES`."""
+        suffix = ".mp4" if item.is_video and kind == "overlays" else SUFFIXES[kind]
+        return self.out / kind / f"{item.name}{suffix}"
 
-        Args:
-            kind: see :data:`~weakshot_seg.prediction.layout.KINDS`.
-            name: of an item.
-            suffix: None: that of the kind.
-        """
-        return self.out / kind / f"{name}{KINDS[kind] if suffix is None else suffix}"
-
-    def finished(self, item: Item) -> bool:
-        """Whether all that is wanted of an image or a frame is there and not older than the file it is of.
+    def finished(self, item: Item) -> Record | None:
+        """The record of an item if all that is wanted of it is there and not older than its file, else None.
 
         Raises:
-            ConfigError: see :meth:`check_owner`.
+            ConfigError: results of the item's name are of another file.
         """
-        path = self.path("classes", item.name)
-        record = None if self.overwrite else Record.read(path)
+        path = self.path("classes", item)
+        record = None if self.wanted.overwrite else Record.read(path)
         if record is None:
-            return False
-        self.check_owner(item, record.image)
-        drawn = self.overlay_size != 0 and item.frame is None
-        return (
-            record.model == self.origin.mark
-            and set(self.scores) <= set(record.scores)
-            and all(self.path(kind, item.name).exists() for kind in ("labels", *(["overlays"] if drawn else [])))
-            and not older(path, item.path)
-        )
-
-    def check_owner(self, item: Item, owner: str) -> None:
-        """Refuses to replace results of another file.
-
-        Raises:
-            ConfigError: results of the item's name are of the file ``owner``.
-        """
-        if owner != str(item.path):
+            return None
+        if record.image != str(item.path):
             raise ConfigError(
-                f"out={self.out} holds the results of {owner}, which those of {item.path} would replace: "
+                f"out={self.out} holds the results of {record.image}, which those of {item.path} would replace: "
                 "name another folder, or set overwrite=true"
             )
+        is_finished = (
+            set(self.wanted.scores) <= set(record.scores)
+            and record.every == (self.wanted.video_every if item.is_video else None)
+            and all(file.exists() for file in self._files(item, record))
+            and not _older(path, item.path)
+        )
+        return record if is_finished else None
 
-    def write(self, item: Item, result: Segmentation, seconds: float | None = None) -> Record:
-        """Writes what is wanted of an image, or of a frame at ``seconds`` (a frame has no overlay of its own).
+    def _files(self, item: Item, record: Record) -> Iterator[Path]:
+        if self.wanted.overlay_size > 0 and item.frame is None:
+            yield self.path("overlays", item)
+        if not item.is_video or self.wanted.video_labels:
+            yield from (self.path("labels", part) for part in _parts(item, record))
 
-        Raises:
-            ConfigError: a file cannot be written.
-        """
-        with self.writing():
-            for kind in reversed(KINDS):  # an interrupted call must not leave old results beside new ones
-                self.path(kind, item.name).unlink(missing_ok=True)
-            with replacing(self.path("labels", item.name)) as temporary:
-                result.label_image().save(temporary, "PNG")
-            if self.overlay_size != 0 and item.frame is None:
-                with replacing(self.path("overlays", item.name)) as temporary:
-                    result.overlay(largest=self.overlay_size).save(temporary, "JPEG", quality=92, subsampling=0)
-            if self.scores:
-                with replacing(self.path("scores", item.name)) as temporary:
-                    write_scores(temporary, result, self.scores)
-            height, width = result.labels.shape
-            classes = list(result.classes)
-            record = Record(str(item.path), item.frame, seconds, height, width, self.origin.mark, self.scores, classes)
-            write_json(self.path("classes", item.name), record)
+    def write(self, item: Item, result: Segmentation) -> Record:
+        """Writes what is wanted of an image or a frame (which has no overlay of its own)."""
+        self.remove(item)
+        with replacing(self.path("labels", item)) as temporary:
+            result.label_image().save(temporary, "PNG")
+        if self.wanted.overlay_size > 0 and item.frame is None:
+            with replacing(self.path("overlays", item)) as temporary:
+                picture = result.overlay(largest=self.wanted.overlay_size)
+                picture.save(temporary, "JPEG", quality=92, subsampling=0)
+        scores = list(self.wanted.scores)
+        if scores:
+            with replacing(self.path("scores", item)) as temporary:
+                _write_scores(temporary, result, scores)
+        height, width = result.labels.shape
+        record = Record(str(item.path), height, width, scores, list(result.classes), item.frame, item.seconds)
+        record.write(self.path("classes", item))
         return record
 
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Within, what the operating system refuses is the user's to mend.
+    def finish_video(self, item: Item, frames: list[Record]) -> None:
+        """Replaces the records of a video's frames by one, and removes their label maps unless they are wanted."""
+        record = Record(
+            str(item.path),
+            frames[0].height,
+            frames[0].width,
+            list(self.wanted.scores),
+            every=self.wanted.video_every,
+            frames=frames,
+        )
+        record.write(self.path("classes", item))
+        for kind in ("classes",) if self.wanted.video_labels else ("classes", "labels"):
+            for part in _parts(item, record):
+                self.path(kind, part).unlink(missing_ok=True)
+            with suppress(OSError):  # frames of an interrupted call with another step
+                (self.out / kind / item.name).rmdir()
+
+    def remove(self, item: Item) -> None:
+        """Removes results of an item: an interrupted call must not leave old ones beside new ones."""
+        for kind in SUFFIXES:  # the classes last: what has them is known to be there
+            self.path(kind, item).unlink(missing_ok=True)
+
+    def _remove_all(self, replaced: set[str]) -> None:
+        """Removes all results: a broken image or an interruption must not leave those of another model.
 
         Raises:
-            ConfigError: a file cannot be written.
+            ConfigError: the call would not replace all of them. Nothing has been removed then.
         """
-        try:
-            yield
-        except OSError as error:
-            what = error.filename or self.out
-            raise ConfigError(
-                f"out={self.out}: cannot write {what} ({error.strerror or error}): make room or name another folder; "
-                "what is finished is kept"
-            ) from error
-
-    def _remove_others(self, replaced: set[str]) -> None:
-        """Removes what something else predicted: a broken image or an interruption must not leave it under new names.
-
-        Raises:
-            ConfigError: the call would not replace all of it. Nothing has been removed then.
-        """
-        names: list[str] = []
-        for path in sorted((self.out / "classes").rglob("*.json")):
-            name = path.relative_to(self.out / "classes").with_suffix("").as_posix()
-            video, record = VideoRecord.read(path), Record.read(path)
-            frames = video.frames if video else [record] if record else []
-            if all(frame.model == self.origin.mark for frame in frames):
+        items: list[Item] = []
+        folder = self.out / "classes"
+        for path in sorted(folder.rglob("*.json")):
+            if not (record := Record.read(path)):
                 continue
+            item = Item(Path(record.image), path.relative_to(folder).with_suffix("").as_posix(), record.frame)
             # frames of an interrupted call are replaced with their video
-            owner = name if record is None or record.frame is None else name.rpartition("/")[0]
-            if owner not in replaced:
+            if (item.name if item.frame is None else item.name.rpartition("/")[0]) not in replaced:
                 raise ConfigError(
                     f"out={self.out} holds results of another model or inference that this call does not replace, such "
                     f"as {path}: name another folder, remove this one, or predict all of its images again"
                 )
-            names += [frame_name(name, frame.frame or 0) for frame in frames] if video else []
-            names.append(name)
-        for name in names:
-            for kind in KINDS:  # the classes last: what has them is known to be there
-                self.path(kind, name).unlink(missing_ok=True)
-            self.path("overlays", name, ".mp4").unlink(missing_ok=True)
+            items += [*(_parts(item, record) if item.is_video else []), item]
+        for item in items:
+            self.remove(item)
 
-    def _mark_of_folder(self) -> str | None:
-        path = self.out / ABOUT
+    def _origin(self) -> Origin | None:
+        """What predicted the results that are there; None: there are none."""
+        path = self.out / MANIFEST
         if not path.exists():
-            strange = [kind for kind in KINDS if (self.out / kind).exists()]
+            strange = [kind for kind in SUFFIXES if (self.out / kind).exists()]
             if strange:
                 raise ConfigError(
-                    f"out={self.out} has a folder {strange[0]}, but no {ABOUT}, so that it is not of predictions: "
+                    f"out={self.out} has a folder {strange[0]}, but no {MANIFEST}, so that it is not of predictions: "
                     "name another folder"
                 )
             return None
         try:
             content = json.loads(path.read_text(encoding="ascii"))
-            before = Origin(**{name: content[name] for name in asdict(self.origin)})
+            return Origin(*(content[name] for name in ("checkpoint", "weights", "inference", "resize")))
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ConfigError(f"out={self.out}: its {ABOUT} is not one of predictions; name another folder") from error
-        if before.mark != self.origin.mark and not self.overwrite:
             raise ConfigError(
-                f"out={self.out} holds predictions of another model or inference (ckpt={before.checkpoint}, "
-                f"{before.inference}): name another folder, or set overwrite=true"
-            )
-        return before.mark
+                f"out={self.out}: its {MANIFEST} is not one of predictions; name another folder"
+            ) from error
 
 
-def write_scores(path: Path, result: Segmentation, names: Sequence[str]) -> None:
-    """Scores as ``.npz``: an array float16 ``[h, w]`` per class, under its name.
+def _parts(item: Item, record: Record) -> list[Item]:
+    """The predicted frames of a video; an image itself."""
+    return [item.at(frame.frame or 0) for frame in record.frames] if item.is_video else [item]
+
+
+def _write_scores(path: Path, result: Segmentation, names: Sequence[str]) -> None:
+    """Scores as ``.npz``: an array float16 ``[h, w]`` per class, under its name; one class in memory at a time.
 
     No pictures: scores may exceed 1, those of novel classes may be small, and class names need not be file names.
     """
-    with ZipFile(path, "w") as archive:
+    with ZipFile(path, "w", ZIP_DEFLATED, compresslevel=1) as archive:
         for name in names:
-            content = io.BytesIO()
-            np.lib.format.write_array(content, result.scores(name).astype(np.float16))
-            # without a date: equal scores are equal files
-            archive.writestr(ZipInfo(f"{name}.npy"), content.getbuffer(), ZIP_DEFLATED, compresslevel=1)
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, result.scores(name).astype(np.float16))
 
 
-def older(result: Path, source: Path) -> bool:
+def _older(result: Path, source: Path) -> bool:
     """Whether a file was written before another one; that may be missing."""
     try:
         return os.path.getmtime(result) < os.path.getmtime(source)

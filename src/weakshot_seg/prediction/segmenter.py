@@ -59,7 +59,7 @@ def load(
     Args:
         ckpt: a checkpoint, a model folder, or a model of the Hugging Face hub; see
             :func:`~weakshot_seg.checkpoints.loading.read_model`.
-        device: "cpu", "cuda", "cuda:1", ...; "auto": a GPU if there is one.
+        device: "cpu", "cuda", "cuda:1", "mps", ...; "auto": a GPU (CUDA, MPS, ...) if there is one.
         inference: see :class:`Segmenter`.
         allow_targets: packages of your own that the model was made of, see
             :func:`~weakshot_seg.checkpoints.loading.load_module`.
@@ -82,17 +82,17 @@ class Segmenter:
 
     Attributes:
         split: names of the ``K`` classes, and which are novel.
+        device: where the network is.
 
     Raises:
         ConfigError: there is no such device.
     """
 
     def __init__(self, module: WeakShotModule, device: str = "auto", inference: Inference | None = None) -> None:
+        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         try:
-            self._device = torch.device(
-                ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-            )
-            self._module = module.eval().to(self._device)
+            self.device = (accelerator or torch.device("cpu")) if device == "auto" else torch.device(device)
+            self._module = module.eval().to(self.device)
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device={device} cannot be used: {str(error).splitlines()[0]}") from error
         self._inference = inference or WholeImage()
@@ -166,7 +166,7 @@ class Segmenter:
             tensors = [torch.from_numpy(resized).permute(2, 0, 1) for _, _, resized in entries]
             contents = [(tensor.shape[1], tensor.shape[2]) for tensor in tensors]
             network = partial(self._module.model, last_only=True)
-            scores_of_images = self._inference(network, pad_batch(tensors).to(self._device), contents)
+            scores_of_images = self._inference(network, pad_batch(tensors).to(self.device), contents)
         for (key, pixels, _), scores in zip(entries, scores_of_images, strict=True):
             with torch.inference_mode():
                 labels, confidence = best_class(scores, (pixels.shape[0], pixels.shape[1]))

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePath
 from typing import BinaryIO
 
-from weakshot_seg.data.find_files import files_below, is_file_or_link
+from weakshot_seg.data.find_files import files_below, files_matching
 from weakshot_seg.data.images import IMAGE_SUFFIXES
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.prediction.layout import is_result
+from weakshot_seg.prediction.records import VIDEO_SUFFIXES, Item, is_result
 
-VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
 STDIN = "-"
-
-
-@dataclass(frozen=True)
-class Item:
-    """An image or a video to predict, or a frame of a video.
-
-    Attributes:
-        path: Of the file, absolute.
-        name: Of its results: a path without suffix, ``/`` between its parts; no other item of a call has it.
-        frame: Number of the frame, from 0; None: the whole file.
-    """
-
-    path: Path
-    name: str
-    frame: int | None = None
-
-    @property
-    def is_video(self) -> bool:
-        """Told by the suffix alone."""
-        return self.path.suffix.lower() in VIDEO_SUFFIXES
+SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
 def find_items(sources: Sequence[str], listed: BinaryIO, setting: str = "source") -> list[Item]:
@@ -49,8 +27,8 @@ def find_items(sources: Sequence[str], listed: BinaryIO, setting: str = "source"
     Args:
         sources: each a file, a folder (with all in it), a glob pattern (``**``: any folders), or ``-``: paths in
             ``listed``. What is hidden (``.name``) is left out, unless it is named itself; results of predictions are.
-        listed: paths, one per line or separated by NUL. Those that do not exist are items, too: whoever reads them says
-            which, and goes on.
+        listed: paths, one per line or separated by NUL. Those that do not exist are items, too: whoever reads them
+            reports them, and goes on.
         setting: name of the setting that the sources are from, for messages.
 
     Raises:
@@ -61,12 +39,9 @@ def find_items(sources: Sequence[str], listed: BinaryIO, setting: str = "source"
     for source in sources:
         files = _listed(listed) if source == STDIN else _named(source, setting)
         if not files:
-            known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
-            raise DataError(
-                f"{setting}={source}: no paths on standard input"
-                if source == STDIN
-                else f"{setting}={source}: no such file, or no images and videos ({known}) there"
-            )
+            known = ", ".join(sorted(SUFFIXES))
+            reason = f"no such file, or no images and videos ({known}) there"
+            raise DataError(f"{setting}={source}: {'no paths on standard input' if source == STDIN else reason}")
         for file, folder in files.items():
             found.setdefault(file, folder)
     return _with_names(found)
@@ -80,8 +55,8 @@ def _named(source: str, setting: str) -> dict[Path, Path]:
         return {path: path.parent}
     if path.is_dir():
         return _in_folder(path)
-    fixed = list(takewhile(lambda part: not set("*?[") & set(part), path.parts[:-1]))
-    return _kept(map(Path, glob.glob(str(path), recursive=True)), Path(*fixed))
+    fixed = takewhile(lambda part: not set("*?[") & set(part), path.parts[:-1])
+    return _kept(files_matching(path), Path(*fixed))
 
 
 def _listed(file: BinaryIO) -> dict[Path, Path]:
@@ -101,19 +76,14 @@ def _in_folder(folder: Path) -> dict[Path, Path]:
 
 
 def _kept(paths: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    known = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    return {
-        path: folder
-        for path in sorted(paths)
-        if path.suffix.lower() in known and not is_result(path) and is_file_or_link(path)
-    }
+    return {path: folder for path in paths if path.suffix.lower() in SUFFIXES and not is_result(path)}
 
 
 def _with_names(found: dict[Path, Path]) -> list[Item]:
     shared = os.path.commonpath(list(found.values()))
     whole = {file: PurePath(os.path.relpath(file, shared)) for file in found}
     folders = {str(folder).casefold() for path in whole.values() for folder in path.parents}
-    # file systems may not tell A from a
+    # file systems may not distinguish A and a
     taken = Counter(name.casefold() for path in whole.values() for name in {str(path), str(path.with_suffix(""))})
     items = []
     for file, path in whole.items():

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from weakshot_seg.prediction.threads import in_threads
+from weakshot_seg.prediction.predict_files import in_threads
 
 
 def test_results_come_in_order() -> None:

@@ -1,0 +1,127 @@
+"""What lies where in a folder of results, and what is noted of every one, as JSON.
+
+``labels/NAME.png`` (class ids, with palette), ``overlays/NAME.jpg`` (of a video ``.mp4``), ``scores/NAME.npz`` and,
+written last, ``classes/NAME.json``. ``predictions.json`` holds the meaning of the ids and what predicted them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from weakshot_seg.prediction.segmentation import ClassArea
+from weakshot_seg.utils.files import replacing
+
+SUFFIXES = {"labels": ".png", "overlays": ".jpg", "scores": ".npz", "classes": ".json"}
+"""Folders of results and the suffix of the files in them, in the order in which they are written."""
+MANIFEST = "predictions.json"
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
+
+
+def is_result(path: Path) -> bool:
+    """Whether a file lies in a folder of results, of this call or of another."""
+    return any(folder.name in SUFFIXES and (folder.parent / MANIFEST).exists() for folder in path.parents)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image or a video to predict, or a frame of a video.
+
+    Attributes:
+        path: Of the file, absolute.
+        name: Of its results: a path without suffix, ``/`` between its parts; no other item of a call has it.
+        frame: Number of the frame, from 0; None: the whole file.
+        seconds: Time of the frame.
+    """
+
+    path: Path
+    name: str
+    frame: int | None = None
+    seconds: float | None = None
+
+    @property
+    def is_video(self) -> bool:
+        """A whole video, by the suffix alone."""
+        return self.frame is None and self.path.suffix.lower() in VIDEO_SUFFIXES
+
+    def at(self, number: int, seconds: float | None = None) -> Item:
+        """A frame of this video."""
+        return Item(self.path, f"{self.name}/{number:06d}", number, seconds)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What predicted the results of a folder; equal if it predicts the same.
+
+    Attributes:
+        checkpoint: As it was named.
+        weights: SHA-256 of its network.
+        inference: Settings of the inference.
+        resize: Settings of the resizing before the network.
+    """
+
+    checkpoint: str = field(compare=False)
+    weights: str
+    inference: dict[str, Any]
+    resize: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What ``classes/NAME.json`` holds of an image, a video or, until its video is finished, a frame.
+
+    Attributes:
+        image: Path of the image or video.
+        height: In pixels.
+        width: In pixels.
+        scores: Names of the classes whose scores were written.
+        classes: Those in the label map, the largest first; of a video they are in its frames.
+        frame: Number of the frame, from 0; None: no frame.
+        seconds: Time of the frame.
+        every: Every how many frames of a video one was predicted; None: no video.
+        frames: Those frames.
+    """
+
+    image: str
+    height: int
+    width: int
+    scores: list[str] = field(default_factory=list)
+    classes: list[ClassArea] = field(default_factory=list)
+    frame: int | None = None
+    seconds: float | None = None
+    every: int | None = None
+    frames: list[Record] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path) -> Record | None:
+        """What a file holds; None: it is missing, or not one of these."""
+        try:
+            return cls._parsed(json.loads(path.read_text(encoding="ascii")))
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+
+    @classmethod
+    def _parsed(cls, content: dict[str, Any]) -> Record:
+        classes = [ClassArea(**area) for area in content.get("classes", [])]
+        frames = [cls._parsed(frame) for frame in content.get("frames", [])]
+        return cls(**(content | {"classes": classes, "frames": frames}))
+
+    def write(self, path: Path) -> None:
+        """Writes a file; fractions have six digits, what is empty is left out."""
+        write_json(path, asdict(self, dict_factory=_compact))
+
+
+def _compact(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in fields
+        if value is not None and value != []
+    }
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a file, whole or not at all; ASCII, because paths may be no valid text."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="ascii")
