@@ -14,7 +14,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from weakshot_seg.config.compose import entry_point
+from weakshot_seg.cli.entry_point import entry_point
 from weakshot_seg.data.prepare import prepare
 from weakshot_seg.data.readers.ade20k import ADE20K
 from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K

@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from weakshot_seg.checkpoints.loading import load_module
-from weakshot_seg.config.compose import conf_dir, entry_point
+from weakshot_seg.cli.entry_point import entry_point
+from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError, UserError
 from weakshot_seg.prediction.segmenter import Segmenter

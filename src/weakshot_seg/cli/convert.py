@@ -17,7 +17,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from weakshot_seg.checkpoints.loading import build_module, load_module
-from weakshot_seg.config.compose import conf_dir, entry_point, plain
+from weakshot_seg.cli.entry_point import entry_point
+from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.config.schema import check_node
 from weakshot_seg.conversion.detectron2 import load_torch, read_detectron2
 from weakshot_seg.conversion.fitting import fit_recipe

@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from weakshot_seg.checkpoints.loading import load_module, own_data
 from weakshot_seg.checkpoints.same_classes import check_classes
-from weakshot_seg.config.compose import conf_dir, entry_point, plain
+from weakshot_seg.cli.entry_point import entry_point
+from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.training.trainer import make_trainer
 from weakshot_seg.utils.run_status import recorded

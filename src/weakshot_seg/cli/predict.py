@@ -14,7 +14,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
 from weakshot_seg.checkpoints.loading import load_module, weights_digest
-from weakshot_seg.config.compose import conf_dir, entry_point, plain
+from weakshot_seg.cli.entry_point import entry_point
+from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.prediction.predict_files import FilePredictor
 from weakshot_seg.prediction.records import Origin

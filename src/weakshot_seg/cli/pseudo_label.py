@@ -10,7 +10,8 @@ from functools import partial
 import hydra
 from omegaconf import DictConfig
 
-from weakshot_seg.config.compose import conf_dir, entry_point, plain
+from weakshot_seg.cli.entry_point import entry_point
+from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.prediction.pseudo_labelling import make_pseudo_labels
 from weakshot_seg.training.trainer import make_trainer
 

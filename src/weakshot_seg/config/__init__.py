@@ -1,1 +1,6 @@
-"""Composing settings and checking them before anything is written."""
+"""Composing settings, and checking them before anything is built or written."""
+
+from weakshot_seg.config import run_folders  # makes its resolvers known to OmegaConf
+from weakshot_seg.config.compose import conf_dir, plain
+
+__all__ = ["conf_dir", "plain", "run_folders"]

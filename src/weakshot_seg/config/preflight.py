@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from functools import partial
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
+from omegaconf import MISSING, DictConfig, OmegaConf, read_write
+from omegaconf.errors import OmegaConfBaseException
 
+from weakshot_seg.config.compose import leaves, raw
+from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import ConfigError
 
 SECRET = re.compile(r"(api_?key|access_?key|token|password|secret)$", re.IGNORECASE)
@@ -29,27 +32,21 @@ class Preflight(Callback):
     """Hydra callback: the checks below before Hydra makes a folder; one line on stderr and exit code 2."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """For a single run."""
-        self._refuse(config, check_raw, check_resolvable, partial(check_writable, setting="hydra.run.dir"))
+        """For a single run: checks all settings, and claims its folder."""
+        with _refusing():
+            check_written(config)
+            prepare_run(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """For a sweep, whose jobs may run where other environment variables are set."""
-        self._refuse(config, check_raw, partial(check_writable, setting="hydra.sweep.dir"))
-
-    @staticmethod
-    def _refuse(config: DictConfig, *checks: Callable[[DictConfig], None]) -> None:
-        try:
-            for check in checks:
-                check(config)
-        except ConfigError as error:  # Hydra turns other errors of a callback than SystemExit into warnings
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-            raise SystemExit(2) from None
+        """For a sweep, whose jobs have settings of their own and may run where other environment variables are set."""
+        with _refusing():
+            check_written(config)
+            with _known_to_hydra(config):
+                _try(config, "hydra.sweep.dir")
 
 
-def check_raw(cfg: DictConfig) -> None:
-    """Refuses secrets, and interpolations of settings that do not exist.
-
-    Nothing is resolved: that would take folders.
+def check_written(cfg: DictConfig) -> None:
+    """Refuses secrets, and interpolations of settings that do not exist. Nothing is resolved.
 
     Args:
         cfg: all settings, those of Hydra in ``hydra``.
@@ -57,10 +54,9 @@ def check_raw(cfg: DictConfig) -> None:
     Raises:
         ConfigError: naming the setting and the remedy, never the secret.
     """
-    raw = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(raw, dict)
-    # Hydra's own last: they repeat what the command line says
-    for key, value in sorted(_leaves(raw, ""), key=lambda leaf: leaf[0].startswith("hydra.")):
+    written = raw(cfg)
+    # Hydra's own last: they repeat the command line
+    for key, value in sorted(leaves(written), key=lambda leaf: leaf[0].startswith("hydra.")):
         if not isinstance(value, str):
             continue
         if value and SECRET.search(key):
@@ -71,79 +67,90 @@ def check_raw(cfg: DictConfig) -> None:
         if key.startswith("hydra.") and key.split(".")[1] not in HYDRAS:
             continue
         for name in REFERENCE.findall(value):
-            if not _exists(raw, name):
+            if not _exists(written, name):
                 raise ConfigError(f"{key}={value!r} refers to {name}, which is no setting: correct the name")
 
 
-def check_resolvable(cfg: DictConfig) -> None:
-    """Refuses what cannot be resolved, as an environment variable that is not set. Those of Hydra are left to it.
+def prepare_run(cfg: DictConfig) -> None:
+    """Checks the settings of a single run, then makes its folder and claims it for this process.
+
+    The folder is fixed in ``hydra.run.dir``; a folder that is given without interpolations is left to ``run_lock``.
 
     Args:
-        cfg: all settings.
+        cfg: all settings, those of Hydra in ``hydra``.
 
     Raises:
-        ConfigError: naming the setting and the reason.
+        ConfigError: a setting is wrong, or nothing can be written to the folder.
     """
-    raw = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(raw, dict)
-    for key, value in _leaves({name: node for name, node in raw.items() if name != "hydra"}, ""):
-        if not isinstance(value, str) or "${" not in value:
-            continue
-        try:
-            OmegaConf.select(cfg, key)
-        except InterpolationToMissingValueError:  # whoever needs it says what is missing
-            continue
-        except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0].split("resolving interpolation: ")[-1].strip('"')
-            if "HydraConfig" not in reason:  # ${hydra:...} is known later
-                raise ConfigError(
-                    f"{key}={value!r} cannot be resolved ({reason}): correct it; ${{oc.env:NAME,DEFAULT}} has a default"
-                ) from error
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    with _known_to_hydra(cfg):
+        with read_write(cfg.hydra):
+            cfg.hydra.runtime.output_dir = str(Path(_folder(cfg, "hydra.run.dir")).absolute())
+        HydraConfig.instance().set_config(cfg)
+        check_settings(own, cfg.hydra.job.config_name)
+        if cfg.hydra.output_subdir is None:  # results go elsewhere
+            return
+        with read_write(cfg.hydra):
+            cfg.hydra.job.num = 0  # it starts: now ${run_folder:} claims what it names
+            cfg.hydra.run.dir = _try(cfg, "hydra.run.dir")
+            cfg.hydra.job.num = MISSING
 
 
-def check_writable(cfg: DictConfig, setting: str) -> None:
-    """Makes the output folder and tries it: Hydra's own errors would be tracebacks.
-
-    Args:
-        cfg: all settings.
-        setting: the one that names the folder.
-
-    Raises:
-        ConfigError: naming the folder and the reason.
-    """
-    if cfg.hydra.output_subdir is None:  # results go elsewhere
-        return
-    hydra, folder = HydraConfig.instance(), ""
-    before = hydra.cfg
+@contextmanager
+def _refusing() -> Iterator[None]:
     try:
-        hydra.set_config(cfg)  # as Hydra does next; folders are named by ${hydra:...}
-        folder = str(OmegaConf.select(cfg, setting))
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder) as file:
-            file.write(bytes(4096))
-    except (OSError, OmegaConfBaseException) as error:
-        reason: BaseException | None = error
-        while reason is not None and not isinstance(reason, OSError):
-            reason = reason.__cause__ or reason.__context__
-        if reason is not None:  # else Hydra will say it
-            raise ConfigError(
-                f"nothing can be written to {reason.filename or folder} ({reason.strerror}): make room, or choose "
-                f"another place for the results ({setting}=DIR)"
-            ) from error
+        yield
+    except Exception as error:  # Hydra turns errors of a callback other than SystemExit into warnings
+        if not isinstance(error, ConfigError):
+            traceback.print_exc()
+            raise SystemExit(1) from None
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from None
+
+
+@contextmanager
+def _known_to_hydra(cfg: DictConfig) -> Iterator[None]:
+    """Resolves ``${hydra:...}`` as in the job, of whose settings folders and others are made."""
+    hydra = HydraConfig.instance()
+    before = hydra.cfg
+    hydra.set_config(cfg)
+    try:
+        yield
     finally:
         hydra.cfg = before
 
 
-def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict | list):
-        for name, child in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from _leaves(child, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, node
+def _folder(cfg: DictConfig, setting: str) -> str:
+    try:
+        return str(OmegaConf.select(cfg, setting))
+    except OmegaConfBaseException as error:
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, OSError):
+            reason = reason.__cause__ or reason.__context__
+        if reason is not None:  # of making a folder
+            raise reason from error
+        raise ConfigError(f"{setting}: {error}") from error
 
 
-def _exists(raw: Any, name: str) -> bool:
-    node = raw
+def _try(cfg: DictConfig, setting: str) -> str:
+    """Makes the output folder and writes to it, because Hydra's own errors would be tracebacks."""
+    folder = ""
+    try:
+        folder = _folder(cfg, setting)
+        if cfg.hydra.output_subdir is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder) as file:
+                file.write(bytes(4096))
+        return folder
+    except OSError as error:
+        raise ConfigError(
+            f"nothing can be written to {error.filename or folder} ({error.strerror}): make room, or choose another "
+            f"place for the results ({setting}=DIR)"
+        ) from error
+
+
+def _exists(written: Any, name: str) -> bool:
+    node = written
     for part in name.split("."):
         if isinstance(node, str):  # an interpolation itself
             return True

@@ -1,0 +1,111 @@
+"""What the commands have in common: settings are checked, and errors of the user are one line."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from weakshot_seg.config.schema import check_settings
+from weakshot_seg.errors import StoppedBySignal, UserError
+
+R = TypeVar("R")
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+
+
+def entry_point(task: Callable[..., R]) -> Callable[..., R]:
+    """Decorator under ``@hydra.main``: what the user can mend is one line on stderr and exit code 2, not a traceback.
+
+    That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built), wrong
+    settings found by Hydra, OmegaConf and Lightning, a full disk and a killed data loading process. Everything else is
+    a bug and keeps its traceback, and so does everything with ``HYDRA_FULL_ERROR=1``. In a sweep errors are printed at
+    once, the other jobs go on, and the exit code is 1. A process that is asked to end prints one line and ends with
+    128 + the number of the signal.
+
+    The settings of a job of a sweep are checked here; those of a single run have been, before Hydra wrote anything: see
+    :class:`~weakshot_seg.config.preflight.Preflight`.
+    """
+
+    @functools.wraps(task)
+    def guarded(*args: Any, **kwargs: Any) -> R:
+        in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+        if multiprocessing.get_start_method(allow_none=True) == "loky":
+            # hydra/launcher=parallel: joblib's way of starting processes, which data loading cannot use
+            multiprocessing.set_start_method(None, force=True)
+        try:
+            if in_sweep and args and isinstance(args[0], DictConfig):
+                check_settings(args[0], HydraConfig.get().job.config_name)
+            return task(*args, **kwargs)
+        except StoppedBySignal as stop:
+            print(stop.message, file=sys.stderr)
+            raise
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Lightning turns the one into the other
+            if isinstance(stop, SystemExit) and not isinstance(stop.__context__, KeyboardInterrupt):
+                raise
+            print("interrupted", file=sys.stderr)
+            raise SystemExit(128 + signal.SIGINT) from None
+        except Exception as error:
+            message = None if os.environ.get("HYDRA_FULL_ERROR") == "1" else mendable(error)
+            if message is None:
+                if not in_sweep:
+                    raise
+                traceback.print_exc()
+                message = f"{type(error).__name__}: {_one_line(error)}"
+            print(f"error: {message}", file=sys.stderr, flush=True)
+            if in_sweep:  # Hydra goes on with the other jobs; unlike others this error gets through to its process
+                raise CompactHydraException(message) from error
+            raise SystemExit(2) from None
+
+    return guarded
+
+
+def mendable(error: BaseException) -> str | None:
+    """The message of an error the user can mend, in one line; None if it is a bug."""
+    chain = list(_causes(error))
+    for cause in chain:
+        # Lightning's error for settings is known by its name: importing it takes seconds
+        if isinstance(cause, UserError) or type(cause).__name__ == "MisconfigurationException":
+            return _one_line(cause)
+        if isinstance(cause, OSError) and cause.errno in NO_SPACE:
+            return (
+                f"{_one_line(cause)}: make room; files written before are complete, and with resume=true a training "
+                "goes on from them"
+            )
+        if isinstance(cause, OSError) and cause.errno in NO_PLACE and cause.filename is not None:
+            return f"{cause.filename}: {cause.strerror}: choose another place, or give access to this one"
+        if isinstance(cause, RuntimeError) and str(cause).startswith("DataLoader worker"):
+            return (
+                f"{_one_line(cause)} Most often the memory is full: lower data.num_workers or data.batch_size, or set "
+                "data.num_workers=0; resume=true goes on from the last checkpoint"
+            )
+    # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
+    if isinstance(error, OmegaConfBaseException) or (
+        isinstance(error, HydraException)
+        and all(isinstance(cause, HydraException | TypeError | ImportError) for cause in chain)
+    ):
+        return _one_line(error)
+    return None
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
