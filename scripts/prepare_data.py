@@ -15,10 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from weakshot_seg.cli.entry_point import entry_point
-from weakshot_seg.data.prepare import prepare
+from weakshot_seg.data.download import download, unpack, verify_checksum
 from weakshot_seg.data.readers.ade20k import ADE20K
 from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K
+from weakshot_seg.data.readers.official import KnownDataset, OfficialImages
 from weakshot_seg.data.readers.voc import VOC2012
+from weakshot_seg.data.splits import published_class_names
+from weakshot_seg.errors import DataError
 
 DATASETS = {dataset.name: dataset for dataset in (ADE20K, COCO_STUFF_10K, VOC2012)}
 
@@ -38,10 +41,53 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.url and not options.download:
         parser.error("--url needs --download")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    dataset = DATASETS[options.name]
-    url = (options.url or dataset.archive.url) if options.download else None
-    prepare(dataset, options.root.expanduser(), options.archive, url, options.cache_dir)
+    dataset, root = DATASETS[options.name], options.root.expanduser()
+    archive = options.archive
+    if options.download:
+        archive = fetched(options.url or dataset.archive.url, root, dataset)
+    elif archive and archive.is_file() and archive.name == file_name(dataset.archive.url):
+        verify_checksum(archive, dataset.archive.checksum)
+    if archive is not None:
+        unpack(archive, root)
+    check_counts(dataset, root)
+    for part in dataset.archive.counts:
+        OfficialImages(dataset, root, part, published_class_names(dataset.name), options.cache_dir)
     print(f"ready: data={dataset.name} data.root={options.root.absolute()}")
+
+
+def file_name(url: str) -> str:
+    """Last part of an address."""
+    return url.rsplit("/", 1)[-1]
+
+
+def fetched(url: str, root: Path, dataset: KnownDataset) -> Path:
+    """The archive in ``root``, fetched unless it is there.
+
+    Raises:
+        DataError: it cannot be fetched, or has another checksum.
+    """
+    archive = root / file_name(url)
+    if archive.is_file():
+        verify_checksum(archive, dataset.archive.checksum)
+    else:
+        download(url, archive, dataset.archive.checksum)
+    return archive
+
+
+def check_counts(dataset: KnownDataset, root: Path) -> None:
+    """Refuses a folder that holds fewer images than the official data.
+
+    Raises:
+        DataError: naming the part that has too few.
+    """
+    for part, count in dataset.archive.counts.items():
+        layout, folder = dataset.recognise(root, part)
+        found = len(layout.files(folder, part))
+        if found < count:
+            raise DataError(
+                f"{folder} holds {found:,} images of {dataset.title} for {part}, but the official data have {count:,}: "
+                "unpack the archive again"
+            )
 
 
 if __name__ == "__main__":

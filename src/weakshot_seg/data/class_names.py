@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from weakshot_seg.errors import DataError
@@ -40,16 +39,14 @@ def read_classes(given: Sequence[str] | str | Path | None, root: Path) -> dict[i
     Raises:
         DataError: there is no such file, it has another layout, or names or ids are missing, given twice or too high.
     """
-    if given is None:
-        found = [root / name for name in FILES if (root / name).is_file()]
-        if not found:
-            raise DataError(f"no class names in {root}: {REMEDY}, as {root / 'classes.txt'}, or set data.class_names")
-        return _valid(_parse(found[0]), str(found[0]))
-    if not isinstance(given, str | Path):
+    if given is not None and not isinstance(given, str | Path):
         return _valid(list(enumerate(given)), "data.class_names")
-    for path in (root / given, Path(given)):
+    places = [root / name for name in FILES] if given is None else [root / given, Path(given)]
+    for path in places:
         if path.is_file():
             return _valid(_parse(path), str(path))
+    if given is None:
+        raise DataError(f"no class names in {root}: {REMEDY}, as {root / 'classes.txt'}, or set data.class_names")
     raise DataError(f"the file of class names {given} is neither in {root} nor in {Path.cwd()}: {REMEDY}")
 
 
@@ -65,11 +62,9 @@ def _parse(path: Path) -> list[tuple[int, object]]:
         text = path.read_text("utf-8-sig")  # Windows' editors write a mark first: it is no part of a name
         if path.suffix.lower() != ".json":
             return list(enumerate(line.strip() for line in text.rstrip().splitlines()))
-        content = json.loads(text, object_pairs_hook=_without_doubles)
-        key = next(
-            (key for key in LISTS if isinstance(content, dict) and isinstance(content.get(key), list | dict)), None
-        )
-        content = content if key is None else content[key]
+        content = json.loads(text, object_pairs_hook=_object)
+        if isinstance(content, dict):
+            content = next((content[key] for key in LISTS if isinstance(content.get(key), list | dict)), content)
         if isinstance(content, dict):
             return [(_id(v), k) if isinstance(v, int | float) else (_id(k), v) for k, v in content.items()]
         if content and isinstance(content[0], dict):
@@ -79,32 +74,22 @@ def _parse(path: Path) -> list[tuple[int, object]]:
         raise DataError(f"cannot read class names from {path} ({type(error).__name__}: {error}): {REMEDY}") from error
 
 
-def _without_doubles(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object of JSON.
-
-    Raises:
-        ValueError: a key is given twice, of which Python would take the last.
-    """
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON, whose keys must differ: of two that do not Python would take the last."""
     content = dict(pairs)
     if len(content) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} is given twice")
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
     return content
 
 
 def _id(value: object) -> int:
-    """The id that JSON writes as a number, or as a key.
-
-    Raises:
-        ValueError: it is no whole number.
-    """
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        with suppress(ValueError, OverflowError):
-            number = int(value)
-            if isinstance(value, str) or number == value:
-                return number
-    raise ValueError(f"the id {value!r} is no whole number")
+    """The id that JSON writes as a number, or as a key."""
+    text = f"{value:g}" if isinstance(value, float) else str(value)  # 2.0 is a whole number
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"the id {value!r} is no whole number") from None
 
 
 def _valid(classes: list[tuple[int, object]], origin: str) -> dict[int, str]:

@@ -6,7 +6,7 @@ import hashlib
 import http.client
 import logging
 import os
-import stat
+import shutil
 import tarfile
 import time
 import urllib.error
@@ -22,7 +22,6 @@ from weakshot_seg.errors import DataError
 
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 20
 TIMEOUT = 60
 """Seconds without an answer after which a connection counts as lost."""
 
@@ -88,13 +87,9 @@ def _fetch(url: str, part: Path) -> None:
             start = 0
         length = response.headers["Content-Length"]
         total = start + int(length) if length else None
-        with (
-            part.open("ab" if start else "wb") as file,
-            tqdm(desc=part.stem, total=total, initial=start, unit="B", unit_scale=True, disable=None) as bar,
-        ):
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
+        bar = tqdm.wrapattr(response, "read", total, desc=part.stem, initial=start, disable=None)
+        with part.open("ab" if start else "wb") as file, bar as content:
+            shutil.copyfileobj(content, file, 2**20)
     size = part.stat().st_size
     if total is not None and size != total:
         raise ConnectionError(f"{size:,} of {total:,} bytes arrived")
@@ -129,9 +124,14 @@ def unpack(archive: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if zipfile.is_zipfile(archive):
-            _unzip(archive, folder)
+            with zipfile.ZipFile(archive) as zipped:
+                for name in zipped.namelist():
+                    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                        raise DataError(f"{archive} holds {name}, which would land outside of {folder}: not unpacked")
+                zipped.extractall(folder, tqdm(zipped.namelist(), "unpacking", disable=None))
         elif tarfile.is_tarfile(archive):
-            _untar(archive, folder)
+            with tarfile.open(archive) as tarred:  # the filter refuses what would land outside
+                tarred.extractall(folder, tqdm(tarred.getmembers(), "unpacking", disable=None), filter="data")
         else:
             raise DataError(f"{archive} is no zip or tar archive: remove it and fetch it again")
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:
@@ -140,22 +140,3 @@ def unpack(archive: Path, folder: Path) -> None:
         raise DataError(
             f"cannot unpack {archive} to {folder} ({error}): make room, or choose another folder"
         ) from error
-
-
-def _unzip(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as file:
-        members = file.infolist()
-        for member in members:
-            target = (folder / member.filename).resolve()
-            if not target.is_relative_to(folder.resolve()) or stat.S_ISLNK(member.external_attr >> 16):
-                raise DataError(
-                    f"{archive} holds {member.filename}, which would land outside of {folder}: not unpacked"
-                )
-        for member in tqdm(members, "unpacking", disable=None):
-            file.extract(member, folder)
-
-
-def _untar(archive: Path, folder: Path) -> None:
-    with tarfile.open(archive) as file:
-        for member in tqdm(file.getmembers(), "unpacking", disable=None):
-            file.extract(member, folder, filter="data")  # refuses what would land outside
