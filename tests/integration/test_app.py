@@ -28,6 +28,7 @@ from weakshot_seg.cli import app
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.demo import view as demo
 from weakshot_seg.demo.page import build_page, serve
+from weakshot_seg.demo.view import View
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.segmentation import Segmentation
 from weakshot_seg.structures import ClassSplit
@@ -73,34 +74,29 @@ def segmenter(eager: Path) -> weakshot_seg.Segmenter:
 
 
 def test_no_opacity_is_the_image_and_hidden_classes_stay_bare() -> None:
-    image = np.random.default_rng(0).integers(0, 256, (600, 500, 3), np.uint8)
-    labels = np.zeros((600, 500), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (500, 480, 3), np.uint8)
+    labels = np.zeros((500, 480), np.uint8)
     labels[:300], labels[300:, 250:] = 1, 2
-    view = demo.view_of(segmentation(image, labels, ("sky", "grass", "cat"), (2,)), "", 0)
-    assert view.image.shape == image.shape
-    assert np.array_equal(demo.draw(view, [0, 1, 2], 0.0), image)
-    assert np.array_equal(demo.draw(view, [], 1.0), image)
-    grass = demo.draw(view, [1], 1.0)
+    view = View.of(segmentation(image, labels, ("sky", "grass", "cat"), (2,)), 0)
+    assert np.array_equal(view.draw([0, 1, 2], 0.0), image)
+    assert np.array_equal(view.draw([], 1.0), image)
+    grass = view.draw([1], 1.0)
     assert np.array_equal(grass[300:], image[300:])
     assert np.abs(grass[:300].astype(int) - image[:300]).mean() > 20
-    half = demo.draw(view, [1], 0.5).astype(int)
+    half = view.draw([1], 0.5).astype(int)
     assert np.abs(2 * half - image - grass)[:300].max() <= 1
 
 
 def test_tables_escape_names_and_mark_novel_classes() -> None:
     labels = np.zeros((10, 100), np.uint8)
     labels[:, 25:], labels[0, 0] = 1, 2
-    view = demo.view_of(segmentation(np.zeros((10, 100, 3), np.uint8), labels, ("a&<b>", "cat", "dog"), (1,)), "", 0)
-    table = demo.class_table(view)
-    assert "a&amp;&lt;b&gt;" in table
-    assert "<b>" not in table
-    rows = table.split("<tbody>")[1].split("</tr>")
-    assert "cat" in rows[0]
-    assert "★" in rows[0]
-    assert "<td>75 %</td><td>50 %</td>" in rows[0]
-    assert "★" not in rows[1]
-    assert "&lt; 1 %" in rows[2] or "< 1 %" in rows[2]
-    assert demo.class_choices(view) == [("cat ★", 1), ("a&<b>", 0), ("dog", 2)]
+    view = View.of(segmentation(np.zeros((10, 100, 3), np.uint8), labels, ("a&<b>", "cat", "dog"), (1,)), 0)
+    assert "<b>" not in view.table()
+    rows = view.table().split("<tbody>")[1].split("</tr>")
+    for row, parts in zip(rows, [("cat", "★", "<td>75 %</td><td>50 %</td>"), ("a&amp;&lt;b&gt;",), ("&lt; 1 %",)]):
+        assert all(part in row for part in parts)
+        assert ("★" in row) == ("★" in parts)
+    assert view.choices() == [("cat ★", 1), ("a&<b>", 0), ("dog", 2)]
     assert "&lt;script&gt;" in demo.message("<script>", alert=True)
 
 
@@ -246,21 +242,20 @@ def test_clicking_through_the_page(
     browser.execute_cdp_cmd("Network.enable", {})
     page.upload(scene)
     page.message("96 x 96 pixels")
-    expected = demo.look(segmenter, scene, 5, 2)
+    expected = View.of(segmenter.predict(demo.open_image(scene, 2)[0]), 5)
     everything = [area.class_id for area in expected.areas]
     first = page.picture()
-    assert np.array_equal(first, demo.draw(expected, everything, 0.65))
+    assert np.array_equal(first, expected.draw(everything, 0.65))
     names = [demo.starred(area.name, area.novel) for area in expected.areas]
     assert any("★" in name for name in names)
     assert page.texts("#shown label span")[: len(names)] == names
     assert [text.split("\n")[0] for text in page.texts("#table tbody td:first-child")] == names
-    captions = page.texts("#grid figcaption")
-    assert len(captions) == 5
-    assert all(caption.endswith("%") for caption in captions)
+    page.find("#proposals img")
+    assert page.texts("#proposals .caption-label") == [caption for _, caption in expected.proposals]
 
     page.find("#shown input").click()  # hides the largest class
     hidden = page.picture(unlike=first)
-    assert np.array_equal(hidden, demo.draw(expected, everything[1:], 0.65))
+    assert np.array_equal(hidden, expected.draw(everything[1:], 0.65))
     page.find("#opacity input[type=range]").send_keys(Keys.HOME)
     bare = page.picture(unlike=hidden)
     assert np.array_equal(bare, expected.image)
@@ -271,7 +266,7 @@ def test_clicking_through_the_page(
     page.upload(tmp_path / "text.png")
     page.message("text.png cannot be read")
     assert page.find("#note [role=alert]").is_displayed()
-    assert not page.texts("#grid figcaption")
+    assert not page.texts("#proposals img")
 
     check_console(browser, address)
 
@@ -281,7 +276,7 @@ def test_examples_and_narrow_windows(browser: webdriver.Chrome, address: str) ->
     page = Page(browser, address)
     page.find("#examples button.gallery-item").click()
     page.message("96 x 96 pixels")
-    page.find("#grid figure")
+    page.find("#proposals img")
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
     check_console(browser, address)
 

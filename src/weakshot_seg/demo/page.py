@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
+from html import escape
 from pathlib import Path
 
 import gradio as gr
 
-from weakshot_seg.demo.view import View, about, class_choices, class_table, draw, look, message
+from weakshot_seg.demo.view import View, message, open_image, starred
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.segmenter import Segmenter
 
@@ -32,10 +33,13 @@ def build_page(
         proposals: how many of the best to show.
         max_megapixels: larger images are refused.
     """
+    names, novel = segmenter.class_names, segmenter.split.novel
+    about = f"{len(names)} classes, {len(novel)} of them novel ★: learned from tags, without masks"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
         view = gr.State(None, time_to_live=KEPT)
         gr.Markdown(f"# {title}", elem_id="title")
-        gr.HTML(about(segmenter.class_names, segmenter.split.novel_names))
+        with gr.Accordion(about, open=False):
+            gr.HTML(escape(", ".join(starred(name, i in novel) for i, name in enumerate(names))))
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 upload = gr.Image(
@@ -61,38 +65,38 @@ def build_page(
                 opacity = gr.Slider(0, 1, 0.65, step=0.05, label="Opacity of the colours", elem_id="opacity")
                 shown = gr.CheckboxGroup([], label="Classes shown", elem_id="shown", visible=False)
                 table = gr.HTML(elem_id="table")
-        heading = gr.Markdown("## Best proposals", visible=False)
-        grid = gr.HTML(elem_id="grid")
+        best = gr.Gallery(
+            label="Best proposals",
+            columns=6,
+            height="auto",
+            format="jpeg",
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="proposals",
+            visible=False,
+        )
 
         def show(file: dict[str, str] | None, alpha: float) -> list[object]:
+            nothing = [None, gr.CheckboxGroup(visible=False), "", gr.Gallery(visible=False)]
+            if file is None:
+                return [None, message(HINT), *nothing]
             try:
-                found = look(segmenter, Path(file["path"]), proposals, max_megapixels) if file else None
+                image, size = open_image(Path(file["path"]), max_megapixels)
             except DataError as error:
-                found, line = None, message(str(error), alert=True)
-            else:
-                line = message(found.note if found else HINT)
-            if found is None:
-                return [None, line, None, gr.CheckboxGroup(visible=False), "", gr.Markdown(visible=False), ""]
-            choices = class_choices(found)
-            ids = [class_id for _, class_id in choices]
-            classes = gr.CheckboxGroup(choices, value=ids, visible=True)
-            return [
-                found,
-                line,
-                draw(found, ids, alpha),
-                classes,
-                class_table(found),
-                gr.Markdown(visible=True),
-                found.grid,
-            ]
+                return [None, message(str(error), alert=True), *nothing]
+            found = View.of(segmenter.predict(image), proposals)
+            ids = [class_id for _, class_id in found.choices()]
+            classes = gr.CheckboxGroup(found.choices(), value=ids, visible=True)
+            gallery = gr.Gallery(found.proposals, visible=True)
+            return [found, message(size), found.draw(ids, alpha), classes, found.table(), gallery]
 
         def redraw(found: View | None, ids: list[int], alpha: float) -> object:
-            return gr.skip() if found is None else draw(found, ids, alpha)
+            return gr.skip() if found is None else found.draw(ids, alpha)
 
         upload.change(
             show,
             [upload, opacity],
-            [view, note, picture, shown, table, heading, grid],
+            [view, note, picture, shown, table, best],
             preprocess=False,  # gradio's own reading fails on broken files without saying why
             show_progress_on=picture,
         )
@@ -132,7 +136,7 @@ def serve(page: gr.Blocks, host: str, port: int | None, share: bool, wait: bool 
             theme=gr.themes.Default(
                 primary_hue="slate", neutral_hue="slate", radius_size="sm", font=SYSTEM, font_mono=("monospace",)
             ),
-            css=STYLE,
+            css_paths=Path(__file__).parent / "templates" / "style.css",
         )
     except OSError as error:
         raise ConfigError(f"port={port} at host={host} cannot be used, it may be taken: port=null finds one") from error
@@ -140,23 +144,3 @@ def serve(page: gr.Blocks, host: str, port: int | None, share: bool, wait: bool 
     if wait:
         page.block_thread()
     return address
-
-
-STYLE = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
-.swatch { display: inline-block; width: 22px; height: 13px; margin-right: 9px; vertical-align: -1px }
-.swatch.novel { background-image: repeating-linear-gradient(45deg, #ffffffa0 0 2px, transparent 2px 6px);
-  box-shadow: 0 0 0 1.5px #ff0080 }
-.star { color: #ff0080 }
-table.classes { border: 0 !important; border-collapse: collapse; width: 100%; max-width: 560px }
-.classes th { text-align: left; font-weight: 600; opacity: .65 }
-.classes tr > * { padding: 4px 0 4px 14px !important; border: 0 !important;
-  border-bottom: 1px solid var(--border-color-primary) !important }
-.classes tr > :first-child { padding-left: 2px !important }
-.classes tr > * + * { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-.proposals { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(180px, 44%), 1fr)); gap: 14px }
-.proposals figure { margin: 0 } .proposals img { width: 100%; display: block; border-radius: 3px }
-.proposals figcaption { font-size: 14px; margin-top: 5px }
-.message { margin: 0; opacity: .75 } .message.alert { opacity: 1; color: #b3261e; font-weight: 600 }
-.about summary { cursor: pointer }
-"""
