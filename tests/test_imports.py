@@ -51,7 +51,7 @@ KNOWN_TO = {
     "onnxruntime": {"exporting/formats.py"},
     "yaml": {"reporting/runs.py", "utils/damage.py"},
     "filelock": {"data/readers/label_cache.py", "utils/run_lock.py"},
-    "hydra": {"cli", "train.py", "config", "checkpoints/loading.py", "training/trainer.py", "prediction"},
+    "hydra": {"cli", "train.py", "config", "checkpoints/building.py", "training/trainer.py", "prediction"},
     "omegaconf": {"cli", "train.py", "config", "checkpoints/trusted_targets.py", "training/trainer.py"},
     "wandb": {"training/callbacks/wandb_dashboard.py", "training/callbacks/wandb_logger.py"},
     "lightning": set(),  # its classes are not those of pytorch_lightning

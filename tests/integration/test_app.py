@@ -23,7 +23,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 import weakshot_seg
-from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.cli import app
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.demo import view as demo

@@ -17,8 +17,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import weakshot_seg
-from weakshot_seg.checkpoints.loading import load_module, read_model
+from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.checkpoints.model_folder import public_recipe
+from weakshot_seg.checkpoints.reading import read_model
 from weakshot_seg.cli import card, evaluate, predict
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.checkpoints.building import load_module
 
 BACKEND = "aot_eager"  # as inductor, but without its minutes of generated code
 

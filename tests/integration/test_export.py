@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import weakshot_seg
-from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.cli import export
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.exporting import graph

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from weakshot_seg import train
-from weakshot_seg.checkpoints.loading import build_module, load_module
+from weakshot_seg.checkpoints.building import build_module, load_module
 from weakshot_seg.checkpoints.trusted_targets import PARTS, shipped_targets
 from weakshot_seg.cli import convert, evaluate, export, predict, pseudo_label
 from weakshot_seg.errors import ConfigError
@@ -181,7 +181,7 @@ def test_recipes_that_are_none(
 
 
 def test_shipped_targets_are_read_from_the_configuration() -> None:
-    assert "weakshot_seg.losses.gpu_matcher.GpuHungarianMatcher" in shipped_targets("loss")
+    assert "weakshot_seg.losses.assignments.GpuHungarianMatcher" in shipped_targets("loss")
     assert "weakshot_seg.data.readers.voc.VOC2012" in shipped_targets("data")
     every = {target for part in PARTS for target in shipped_targets(part)}
     assert all(target.startswith("weakshot_seg.") for target in every)
@@ -191,7 +191,7 @@ def test_own_code_is_allowed_by_name(
     train: Train, refusal: Refusal, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "own_losses.py").write_text(
-        "from weakshot_seg.losses.mask import MaskLoss\n\nclass OwnLoss(MaskLoss):\n    pass\n"
+        "from weakshot_seg.losses.terms import MaskLoss\n\nclass OwnLoss(MaskLoss):\n    pass\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     own = ("loss.terms.mask._target_=own_losses.OwnLoss", "trainer.max_steps=2")

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 
-from weakshot_seg.checkpoints.loading import build_module
+from weakshot_seg.checkpoints.building import build_module
 from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.structures import IGNORE, EvalBatch
 from weakshot_seg.utils.recipe import Recipe

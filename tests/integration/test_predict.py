@@ -18,12 +18,12 @@ from PIL import Image, ImageOps
 
 import weakshot_seg
 from no_images import NO_IMAGES, spoil
-from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.cli.predict import main
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.inference import tta
+from weakshot_seg.inference.semantic import WholeImage
 from weakshot_seg.inference.sliding import SlidingWindow
-from weakshot_seg.inference.whole import WholeImage
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.prediction.segmentation import Segmentation
 

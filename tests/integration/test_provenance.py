@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from weakshot_seg.checkpoints.loading import load_module
-from weakshot_seg.checkpoints.same_classes import check_classes
+from weakshot_seg.checkpoints.building import load_module
+from weakshot_seg.checkpoints.compatibility import check_classes
 from weakshot_seg.cli import evaluate, pseudo_label
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 import weakshot_seg
-from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.inference import tta
+from weakshot_seg.inference.semantic import WholeImage
 from weakshot_seg.inference.sliding import SlidingWindow
-from weakshot_seg.inference.whole import WholeImage
 from weakshot_seg.prediction import segmenter as segmenter_module
 from weakshot_seg.prediction.segmentation import Segmentation
 from weakshot_seg.prediction.segmenter import Segmenter

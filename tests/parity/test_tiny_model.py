@@ -13,14 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from weakshot_seg.conversion.detectron2 import from_detectron2
-from weakshot_seg.conversion.report import match
+from weakshot_seg.conversion.matching import match
 from weakshot_seg.conversion.sizes import read_sizes
 from weakshot_seg.inference.semantic import scores_of
-from weakshot_seg.losses.classification import ClassificationLoss
-from weakshot_seg.losses.complement import ComplementLoss
+from weakshot_seg.losses.assignments import HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
-from weakshot_seg.losses.mask import MaskLoss
-from weakshot_seg.losses.matcher import HungarianMatcher
+from weakshot_seg.losses.terms import ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import WeakTargets
@@ -76,7 +74,7 @@ def build(weights: dict[str, Tensor], features: list[Tensor] | None = None) -> S
     model = SimFormer(sizes.num_classes, backbone, num_heads=4, dropout=0.0, **options)
     ours = model.state_dict()
     wanted = {n: t for n, t in source.tensors.items() if features is None or not n.startswith("backbone.")}
-    tensors, report = match(ours, wanted, [name for name in ours if name.endswith("num_batches_tracked")])
+    tensors, report = match(ours, wanted, source, [name for name in ours if name.endswith("num_batches_tracked")])
     assert report.complete, report.text()
     model.load_state_dict(tensors)
     return model

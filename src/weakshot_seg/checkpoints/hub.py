@@ -20,6 +20,17 @@ from weakshot_seg.errors import ConfigError
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", re.ASCII)
 """``user/name``, or ``user/name@revision`` with a branch, a tag or a commit."""
 
+REASONS = (  # those of a kind before those of its parents
+    (GatedRepoError, "the model of the hub must be asked for on its page; then `hf auth login`"),
+    (RevisionNotFoundError, "the hub has no revision {revision} of {name}"),
+    (RepositoryNotFoundError, "no such model at the hub (a private one needs `hf auth login`)"),
+    (
+        LocalEntryNotFoundError,
+        "the hub cannot be reached: download the model where there is a network, and give its folder",
+    ),
+    (EntryNotFoundError, f"the model of the hub has no {CONFIG} or {WEIGHTS}: it is none of ours"),
+)
+
 
 def is_hub_id(source: str) -> bool:
     """Whether a text can name a model of the hub; a relative path of two parts looks the same."""
@@ -35,25 +46,12 @@ def download(hub_id: str) -> Path:
         ConfigError: there is no such model, it is none of ours or may not be read, or the hub cannot be reached.
     """
     name, _, revision = hub_id.partition("@")
-    absent = f"ckpt={hub_id}: no such file or folder, and"
     try:
         config = Path(hf_hub_download(name, CONFIG, revision=revision or None))
         hf_hub_download(name, WEIGHTS, revision=config.parent.name)  # of the same commit
         return config.parent
-    except GatedRepoError as error:
-        raise ConfigError(
-            f"{absent} the model of the hub must be asked for on its page; then `hf auth login`"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ConfigError(f"{absent} the hub has no revision {revision} of {name}") from error
-    except RepositoryNotFoundError as error:
-        raise ConfigError(f"{absent} no such model at the hub (a private one needs `hf auth login`)") from error
-    except LocalEntryNotFoundError as error:
-        raise ConfigError(
-            f"{absent} the hub cannot be reached: download the model where there is a network, and give its folder"
-        ) from error
-    except EntryNotFoundError as error:
-        raise ConfigError(f"{absent} the model of the hub has no {CONFIG} or {WEIGHTS}: it is none of ours") from error
     except Exception as error:  # the hub's HTTP library, and thus its errors, changes from version to version
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"{absent} the hub answers: {reason}") from error
+        answer = " ".join(str(error).split()) or type(error).__name__
+        known = [text.format(name=name, revision=revision) for kind, text in REASONS if isinstance(error, kind)]
+        reason = [*known, f"the hub answers: {answer}"][0]
+        raise ConfigError(f"ckpt={hub_id}: no such file or folder, and {reason}") from error

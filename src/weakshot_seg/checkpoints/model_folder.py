@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor
 
+from weakshot_seg.checkpoints.saved_model import NETWORK, SavedModel
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.files import replacing
-from weakshot_seg.utils.recipe import Recipe
+from weakshot_seg.utils.recipe import VERSION
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-FORMAT = 1
-NETWORK = "model."
-"""What the names of the network's tensors start with; all others serve training alone (SimNet, averages of losses)."""
 
 PUBLIC: dict[str, tuple[str, ...] | None] = {
     "name": None,
@@ -55,23 +50,6 @@ PUBLIC: dict[str, tuple[str, ...] | None] = {
 names of the images, nothing about loggers."""
 
 
-@dataclass(frozen=True)
-class SavedModel:
-    """A trained model as a file holds it.
-
-    Attributes:
-        recipe: settings it is built from.
-        class_split: class names, and which are novel.
-        state: tensors by name; those of the network start with ``model.``.
-        step: optimiser steps it was trained for.
-    """
-
-    recipe: Recipe
-    class_split: ClassSplit
-    state: dict[str, Tensor]
-    step: int
-
-
 def write_folder(folder: Path, saved: SavedModel, version: str) -> None:
     """Writes the network and the public part of its recipe.
 
@@ -83,7 +61,7 @@ def write_folder(folder: Path, saved: SavedModel, version: str) -> None:
     network = {name: tensor.contiguous() for name, tensor in saved.state.items() if name.startswith(NETWORK)}
     config = {
         "weakshot_seg": version,
-        "format": FORMAT,
+        "format": VERSION,
         "class_names": list(saved.class_split.names),
         "novel": list(saved.class_split.novel),
         "step": saved.step,
@@ -108,34 +86,9 @@ def read_folder(folder: Path) -> SavedModel:
         raise ConfigError(f"{folder} is no model folder: {error}; weakshot card writes one") from error
     except (SafetensorError, ValueError, RecursionError) as error:
         raise ConfigError(f"{folder} cannot be read ({error}): download or write it again") from error
-    try:
-        version, step = _whole(config, "format"), _whole(config, "step")
-        if version > FORMAT:
-            raise ConfigError(f"{folder} was written by weakshot_seg {config['weakshot_seg']}: install a newer version")
-        names, novel = config["class_names"], config["novel"]
-        if not all(isinstance(name, str) for name in names) or any(type(number) is not int for number in novel):
-            raise ValueError("class_names must be a list of names, novel one of their ids")
-        return SavedModel(Recipe.from_dict(config["recipe"]), ClassSplit(tuple(names), tuple(novel)), state, step)
-    except ConfigError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise ConfigError(
-            f"{folder / CONFIG} was not written by weakshot card, or changed since ({reason}): "
-            "download or write it again"
-        ) from error
-
-
-def _whole(config: dict[str, Any], key: str) -> int:
-    """A whole number.
-
-    Raises:
-        ValueError: it is none.
-    """
-    value = config[key]
-    if type(value) is not int:
-        raise ValueError(f"{key} is {value!r}, which is no whole number")
-    return value
+    if not isinstance(config, dict) or "recipe" not in config:
+        raise ConfigError(f"{folder / CONFIG} was not written by weakshot card: it has no recipe")
+    return SavedModel.of(config, "format", state, config.get("step"), folder)
 
 
 def public_recipe(recipe: dict[str, Any]) -> dict[str, Any]:

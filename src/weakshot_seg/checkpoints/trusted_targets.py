@@ -40,8 +40,7 @@ def check_recipe(recipe: Recipe, origin: str | Path, allow_targets: Sequence[str
             if name not in shipped_targets(part) and not trusted:
                 raise ConfigError(
                     f"ckpt={origin} is refused: {key} of its recipe would call {name!r}, which does not come with "
-                    f"weakshot_seg and could do anything; only if you know the file, add allow_targets=[{name}] "
-                    f"(convert: --allow-targets {name})"
+                    f"weakshot_seg and could do anything; only if you know the file, add allow_targets=[{name}]"
                 )
 
 

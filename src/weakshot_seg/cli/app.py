@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 
-from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.cli.entry_point import entry_point
 from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.data.datamodule import WeakShotDataModule

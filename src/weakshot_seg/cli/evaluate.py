@@ -13,8 +13,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from weakshot_seg.checkpoints.loading import load_module, own_data
-from weakshot_seg.checkpoints.same_classes import check_classes
+from weakshot_seg.checkpoints.building import load_module, own_data
+from weakshot_seg.checkpoints.compatibility import check_classes
 from weakshot_seg.cli.entry_point import entry_point
 from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule

@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from weakshot_seg import __version__
-from weakshot_seg.checkpoints.loading import load_module, own_data
+from weakshot_seg.checkpoints.building import load_module, own_data
 from weakshot_seg.cli.entry_point import entry_point
 from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.data.datamodule import WeakShotDataModule

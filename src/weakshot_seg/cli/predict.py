@@ -13,7 +13,7 @@ import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
-from weakshot_seg.checkpoints.loading import load_module, weights_digest
+from weakshot_seg.checkpoints.building import load_module, weights_digest
 from weakshot_seg.cli.entry_point import entry_point
 from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.errors import ConfigError

@@ -107,7 +107,21 @@ class Export(Model):
     num_images: Count
     max_difference: NonNegative
     min_agreement: Share
+    time_limit: Positive
     benchmark: bool
+
+
+class Convert(TypedDict):
+    """Of ``weakshot convert``."""
+
+    source: str
+    out: str
+    overrides: Sequence[str]
+    split: int | None
+    classes: str | None
+    partial: bool
+    verbose: bool
+    allow_targets: Sequence[str]
 
 
 class Card(Model):
@@ -148,6 +162,7 @@ COMMANDS: dict[str, type] = {
     "check": Check,
     "report": Report,
     "export": Export,
+    "convert": Convert,
     "app": App,
     "card": Card,
 }

@@ -11,108 +11,79 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakshot_seg.conversion.renaming import Rename, to_ours
+from weakshot_seg.conversion.matching import Source
+from weakshot_seg.conversion.renaming import Table, prefixed, to_ours
 from weakshot_seg.conversion.safe_pickle import load_pickle
-from weakshot_seg.conversion.source import Source
 from weakshot_seg.errors import ConfigError
 
-_LAYER = "sem_seg_head.predictor.transformer.decoder.layers.{}."
-_SIMNET = "criterion.cro_pixel_sim_net."
+
+def _resnet_stage(stage: int) -> Table:
+    convolutions = [(f"conv{i}.weight", f"conv{i}.weight") for i in (1, 2, 3)]
+    norms = [(f"bn{i}.*", f"conv{i}.norm.*") for i in (1, 2, 3)]
+    shortcut = [("downsample.0.weight", "shortcut.weight"), ("downsample.1.*", "shortcut.norm.*")]
+    return prefixed(f"layer{stage}.*.", f"res{stage + 1}.*.", [*convolutions, *norms, *shortcut])
 
 
-def _one(ours: str, theirs: str) -> Rename:
-    return Rename(ours, (theirs,))
+_RESNET = [
+    ("conv1.weight", "stem.conv1.weight"),
+    ("bn1.*", "stem.conv1.norm.*"),
+    *(pair for stage in range(1, 5) for pair in _resnet_stage(stage)),
+]
+_SWIN = [
+    ("patch_embed.*.*", "patch_embed.*.*"),
+    ("layers_*.blocks.*.attn.relative_position_bias_table", "layers.*.blocks.*.attn.relative_position_bias_table"),
+    ("layers_*.blocks.*.attn.*.*", "layers.*.blocks.*.attn.*.*"),
+    ("layers_*.blocks.*.mlp.*.*", "layers.*.blocks.*.mlp.*.*"),
+    ("layers_*.blocks.*.*.*", "layers.*.blocks.*.*.*"),
+    # theirs merges patches at the end of a stage, timm's at the start of the next one
+    *((f"layers_{stage + 1}.downsample.*.*", f"layers.{stage}.downsample.*.*") for stage in range(3)),
+]
+_NORMS = [(f"backbone.norms.{level}.*", f"backbone.norm{level}.*") for level in range(4)]
 
 
-_RESNET = (
-    _one("backbone.net.conv1.weight", "backbone.stem.conv1.weight"),
-    _one("backbone.net.bn1.{}", "backbone.stem.conv1.norm.{}"),
-    *(
-        rename
-        for stage in range(1, 5)
-        for rename in (
-            *(
-                pair
-                for conv in range(1, 4)
-                for pair in (
-                    _one(
-                        f"backbone.net.layer{stage}.{{}}.conv{conv}.weight",
-                        f"backbone.res{stage + 1}.{{}}.conv{conv}.weight",
-                    ),
-                    _one(
-                        f"backbone.net.layer{stage}.{{}}.bn{conv}.{{}}",
-                        f"backbone.res{stage + 1}.{{}}.conv{conv}.norm.{{}}",
-                    ),
-                )
-            ),
-            _one(
-                f"backbone.net.layer{stage}.{{}}.downsample.0.weight", f"backbone.res{stage + 1}.{{}}.shortcut.weight"
-            ),
-            _one(
-                f"backbone.net.layer{stage}.{{}}.downsample.1.{{}}", f"backbone.res{stage + 1}.{{}}.shortcut.norm.{{}}"
-            ),
-        )
+def _convolution(ours: str, theirs: str) -> Table:
+    """A convolution followed by a norm."""
+    return [(f"{ours}.0.weight", f"{theirs}.weight"), (f"{ours}.1.*", f"{theirs}.norm.*")]
+
+
+_PIXEL_DECODER = [
+    *(pair for i in range(3) for pair in _convolution(f"laterals.{i}", f"adapter_{i + 1}")),
+    *(pair for i in range(3) for pair in _convolution(f"outputs.{i}", f"layer_{i + 1}")),
+    *_convolution("top", "layer_4"),
+    ("embed.*", "mask_features.*"),
+]
+_PREDICTOR = [
+    ("query_decoder.project.*", "input_proj.*"),
+    ("query_decoder.queries.*", "query_embed.*"),
+    ("query_decoder.norm.*", "transformer.decoder.norm.*"),
+    *prefixed(
+        "query_decoder.layers.*.",
+        "transformer.decoder.layers.*.",
+        [
+            ("self_attention.in_proj_*", "self_attn.in_proj_*"),
+            ("self_attention.out_proj.*", "self_attn.out_proj.*"),
+            ("cross_attention.in_proj_*", "multihead_attn.in_proj_*"),
+            ("cross_attention.out_proj.*", "multihead_attn.out_proj.*"),
+            ("*.*", "*.*"),
+        ],
     ),
-)
+    ("head.classify.*", "class_embed.*"),
+    ("head.mask_embed.*.*", "mask_embed.layers.*.*"),
+]
+_SIMNET = [
+    *((f"blocks.*.linear{i}.*", f"fc_branch.layers.*.layer{i}.*") for i in (1, 2)),
+    *((f"blocks.*.norm{i}.*", f"fc_branch.layers.*.bn{i}.*") for i in (1, 2)),
+    ("blocks.*.skip.*", "fc_branch.layers.*.sqz.*"),
+    ("head.*", "out_head.*"),
+]
 
-_SWIN = (
-    _one("backbone.net.patch_embed.{}.{}", "backbone.patch_embed.{}.{}"),
-    _one(
-        "backbone.net.layers_{}.blocks.{}.attn.relative_position_bias_table",
-        "backbone.layers.{}.blocks.{}.attn.relative_position_bias_table",
-    ),
-    _one("backbone.net.layers_{}.blocks.{}.attn.{}.{}", "backbone.layers.{}.blocks.{}.attn.{}.{}"),
-    _one("backbone.net.layers_{}.blocks.{}.mlp.{}.{}", "backbone.layers.{}.blocks.{}.mlp.{}.{}"),
-    _one("backbone.net.layers_{}.blocks.{}.{}.{}", "backbone.layers.{}.blocks.{}.{}.{}"),
-    *(  # theirs merges patches at the end of a stage, timm's at the start of the next one
-        _one(f"backbone.net.layers_{stage + 1}.downsample.{{}}.{{}}", f"backbone.layers.{stage}.downsample.{{}}.{{}}")
-        for stage in range(3)
-    ),
-    *(_one(f"backbone.norms.{level}.{{}}", f"backbone.norm{level}.{{}}") for level in range(4)),
-)
-
-_HEAD = (
-    *(
-        rename
-        for level, (ours, theirs) in enumerate(
-            (("laterals.0", "adapter_1"), ("laterals.1", "adapter_2"), ("laterals.2", "adapter_3"))
-        )
-        for rename in (
-            _one(f"pixel_decoder.{ours}.0.weight", f"sem_seg_head.pixel_decoder.{theirs}.weight"),
-            _one(f"pixel_decoder.{ours}.1.{{}}", f"sem_seg_head.pixel_decoder.{theirs}.norm.{{}}"),
-            _one(f"pixel_decoder.outputs.{level}.0.weight", f"sem_seg_head.pixel_decoder.layer_{level + 1}.weight"),
-            _one(f"pixel_decoder.outputs.{level}.1.{{}}", f"sem_seg_head.pixel_decoder.layer_{level + 1}.norm.{{}}"),
-        )
-    ),
-    _one("pixel_decoder.top.0.weight", "sem_seg_head.pixel_decoder.layer_4.weight"),
-    _one("pixel_decoder.top.1.{}", "sem_seg_head.pixel_decoder.layer_4.norm.{}"),
-    _one("pixel_decoder.embed.{}", "sem_seg_head.pixel_decoder.mask_features.{}"),
-    _one("query_decoder.project.{}", "sem_seg_head.predictor.input_proj.{}"),
-    _one("query_decoder.queries.{}", "sem_seg_head.predictor.query_embed.{}"),
-    _one("query_decoder.norm.{}", "sem_seg_head.predictor.transformer.decoder.norm.{}"),
-    _one("query_decoder.layers.{}.self_attention.in_proj_{}", _LAYER + "self_attn.in_proj_{}"),
-    _one("query_decoder.layers.{}.self_attention.out_proj.{}", _LAYER + "self_attn.out_proj.{}"),
-    _one("query_decoder.layers.{}.cross_attention.in_proj_{}", _LAYER + "multihead_attn.in_proj_{}"),
-    _one("query_decoder.layers.{}.cross_attention.out_proj.{}", _LAYER + "multihead_attn.out_proj.{}"),
-    _one("query_decoder.layers.{}.{}.{}", _LAYER + "{}.{}"),
-    _one("head.classify.{}", "sem_seg_head.predictor.class_embed.{}"),
-    _one("head.mask_embed.{}.{}", "sem_seg_head.predictor.mask_embed.layers.{}.{}"),
-)
-
-_SIMNET_NAMES = (
-    *(
-        rename
-        for i in (1, 2)
-        for rename in (
-            _one(f"simnet.blocks.{{}}.linear{i}.{{}}", f"{_SIMNET}fc_branch.layers.{{}}.layer{i}.{{}}"),
-            _one(f"simnet.blocks.{{}}.norm{i}.{{}}", f"{_SIMNET}fc_branch.layers.{{}}.bn{i}.{{}}"),
-        )
-    ),
-    _one("simnet.blocks.{}.skip.{}", f"{_SIMNET}fc_branch.layers.{{}}.sqz.{{}}"),
-    _one("simnet.head.{}", f"{_SIMNET}out_head.{{}}"),
-)
-
-TABLE = (*_RESNET, *_SWIN, *_HEAD, *_SIMNET_NAMES)
+TABLE = [
+    *prefixed("backbone.net.", "backbone.", _RESNET + _SWIN),
+    *_NORMS,
+    *prefixed("pixel_decoder.", "sem_seg_head.pixel_decoder.", _PIXEL_DECODER),
+    *prefixed("", "sem_seg_head.predictor.", _PREDICTOR),
+    *prefixed("simnet.", "criterion.cro_pixel_sim_net.", _SIMNET),
+]
 """Names of MaskFormer with ResNet or Swin backbone, and of SimFormer's SimNet."""
 
 OLD_NAMES = (
@@ -136,7 +107,16 @@ def read_detectron2(path: Path) -> Source:
     Raises:
         ConfigError: the file is missing, broken, hostile, or holds no tensors.
     """
-    return from_detectron2(_read(path), str(path))
+    content = load_pickle(path) if path.suffix == ".pkl" else load_torch(path)
+    state = content.get("model", content) if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise ConfigError(f"{path} holds a {type(content).__name__}; a dict of weights by name is needed")
+    tensors = {}
+    for name, value in state.items():
+        tensors[name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        if not isinstance(tensors[name], Tensor) or not isinstance(name, str):
+            raise ConfigError(f"{path} holds a {type(value).__name__} under {name!r}; only weights can be converted")
+    return from_detectron2(tensors, str(path))
 
 
 def from_detectron2(state: Mapping[str, Tensor], origin: str = "the state dict") -> Source:
@@ -158,27 +138,10 @@ def from_detectron2(state: Mapping[str, Tensor], origin: str = "the state dict")
     ours, unexpected = to_ours(renamed, TABLE)
     if not ours:
         raise ConfigError(f"{origin} has none of MaskFormer's names (it has {next(iter(state), 'nothing')}, ...)")
-    ours = {
-        name: tensor[:, :, 0, 0] if name.startswith("simnet.") and tensor.dim() == 4 else tensor
-        for name, tensor in ours.items()
-    }
+    for name, tensor in ours.items():
+        if name.startswith("simnet.") and tensor.dim() == 4:
+            ours[name] = tensor[:, :, 0, 0]
     return Source(ours, unexpected, left_out)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    content = load_pickle(path) if path.suffix == ".pkl" else load_torch(path)
-    state = content.get("model", content) if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        raise ConfigError(f"{path} holds a {type(content).__name__}; a dict of weights by name is needed")
-    tensors = {
-        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in state.items()
-    }
-    odd = [name for name, value in tensors.items() if not isinstance(value, Tensor) or not isinstance(name, str)]
-    if odd:
-        raise ConfigError(
-            f"{path} holds a {type(tensors[odd[0]]).__name__} under {odd[0]!r}; only weights can be converted"
-        )
-    return tensors
 
 
 def load_torch(path: Path) -> Any:

@@ -14,12 +14,99 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from weakshot_seg.conversion.huggingface_config import read_config
-from weakshot_seg.conversion.huggingface_names import HEAD, IN_MEMORY, RESNET, SWIN, TABLES, UNUSED
-from weakshot_seg.conversion.renaming import to_ours, to_theirs
-from weakshot_seg.conversion.source import Source
+from weakshot_seg.conversion.matching import Source
+from weakshot_seg.conversion.renaming import Table, prefixed, to_ours, to_theirs
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.files import replacing
 
+_BACKBONE = "model.pixel_level_module.encoder."
+_PIXEL_DECODER = "model.pixel_level_module.decoder."
+_TRANSFORMER = "model.transformer_module."
+_PROJECTIONS = "[q_proj k_proj v_proj]"
+"""Torch keeps the projections of query, key and value in one matrix, transformers in three."""
+
+_HEAD = [
+    ("pixel_decoder.top.*.*", f"{_PIXEL_DECODER}fpn.stem.*.*"),
+    *((f"pixel_decoder.laterals.{i}.*.*", f"{_PIXEL_DECODER}fpn.layers.{2 - i}.proj.*.*") for i in range(3)),
+    *((f"pixel_decoder.outputs.{i}.*.*", f"{_PIXEL_DECODER}fpn.layers.{2 - i}.block.*.*") for i in range(3)),
+    ("pixel_decoder.embed.*", f"{_PIXEL_DECODER}mask_projection.*"),
+    ("query_decoder.project.*", f"{_TRANSFORMER}input_projection.*"),
+    ("query_decoder.queries.*", f"{_TRANSFORMER}queries_embedder.*"),
+    ("query_decoder.norm.*", f"{_TRANSFORMER}decoder.layernorm.*"),
+    *prefixed(
+        "query_decoder.layers.*.",
+        f"{_TRANSFORMER}decoder.layers.*.",
+        [
+            ("self_attention.in_proj_*", f"self_attn.{_PROJECTIONS}.*"),
+            ("self_attention.out_proj.*", "self_attn.out_proj.*"),
+            ("cross_attention.in_proj_*", f"encoder_attn.{_PROJECTIONS}.*"),
+            ("cross_attention.out_proj.*", "encoder_attn.out_proj.*"),
+            ("linear1.*", "fc1.*"),
+            ("linear2.*", "fc2.*"),
+            ("norm1.*", "self_attn_layer_norm.*"),
+            ("norm2.*", "encoder_attn_layer_norm.*"),
+            ("norm3.*", "final_layer_norm.*"),
+        ],
+    ),
+    ("head.classify.*", "class_predictor.*"),
+    ("head.mask_embed.*.*", "mask_embedder.*.0.*"),
+]
+
+
+def _resnet_stage(stage: int) -> Table:
+    pairs = [
+        *((f"conv{i + 1}.*", f"layer.{i}.convolution.*") for i in range(3)),
+        *((f"bn{i + 1}.*", f"layer.{i}.normalization.*") for i in range(3)),
+        ("downsample.0.*", "shortcut.convolution.*"),
+        ("downsample.1.*", "shortcut.normalization.*"),
+    ]
+    return prefixed(f"layer{stage + 1}.*.", f"encoder.stages.{stage}.layers.*.", pairs)
+
+
+_RESNET = [
+    ("conv1.*", "embedder.embedder.convolution.*"),
+    ("bn1.*", "embedder.embedder.normalization.*"),
+    *(pair for stage in range(4) for pair in _resnet_stage(stage)),
+]
+_SWIN = [
+    ("patch_embed.proj.*", "model.embeddings.patch_embeddings.projection.*"),
+    ("patch_embed.norm.*", "model.embeddings.norm.*"),
+    *prefixed(
+        "layers_*.blocks.*.",
+        "model.encoder.layers.*.blocks.*.",
+        [
+            ("norm1.*", "layernorm_before.*"),
+            ("norm2.*", "layernorm_after.*"),
+            ("attn.relative_position_bias_table", "attention.self.relative_position_bias_table"),
+            ("attn.qkv.*", "attention.self.[query key value].*"),
+            ("attn.proj.*", "attention.output.dense.*"),
+            ("mlp.fc1.*", "intermediate.dense.*"),
+            ("mlp.fc2.*", "output.dense.*"),
+        ],
+    ),
+    # theirs merges patches at the end of a stage, timm's at the start of the next one
+    *((f"layers_{i + 1}.downsample.*.*", f"model.encoder.layers.{i}.downsample.*.*") for i in range(3)),
+]
+TABLES = {
+    "resnet": [*prefixed("backbone.net.", _BACKBONE, _RESNET), *_HEAD],
+    "swin": [
+        *prefixed("backbone.net.", _BACKBONE, _SWIN),
+        ("backbone.norms.*.*", f"{_BACKBONE}hidden_states_norms.*.*"),
+        *_HEAD,
+    ],
+}
+"""Names, as the folders store them, by family of the backbone."""
+
+IN_MEMORY = (
+    (r"(self_attn|encoder_attn)\.o_proj\.", r"\1.out_proj."),
+    (r"(decoder\.layers\.\d+)\.mlp\.(fc\d)\.", r"\1.\2."),
+)
+"""What transformers 5 calls the same tensors in memory: pattern and stored spelling."""
+
+UNUSED = re.compile(
+    r"criterion\.empty_weight|.*\.relative_position_index|model\.pixel_level_module\.encoder\.model\.layernorm\.\w+"
+)
+"""Stored tensors that hold nothing learned or are not used by the network."""
 NO_OBJECT_WEIGHT = 0.1
 SWIN_TABLE = "attention.self.relative_position_bias_table"
 
@@ -41,7 +128,7 @@ def read_huggingface(folder: Path) -> Source:
             name = re.sub(pattern, spelling, name)
         stored[name] = tensor
     unused = {name: stored.pop(name) for name in list(stored) if UNUSED.fullmatch(name)}
-    ours, unexpected = to_ours(stored, (*RESNET, *SWIN, *HEAD))
+    ours, unexpected = to_ours(stored, [*TABLES["resnet"], *TABLES["swin"]])
     return Source(ours, unexpected, unused, config.num_heads, config.class_names, config.mean, config.std)
 
 
@@ -67,8 +154,8 @@ def to_huggingface(
             index = _relative_position_index((int(len(theirs[name]) ** 0.5) + 1) // 2)
             made[name.replace("bias_table", "index")] = index
         width = len(tensors["backbone.norms.3.weight"])
-        prefix = "model.pixel_level_module.encoder.model.layernorm"
-        made |= {f"{prefix}.weight": torch.ones(width), f"{prefix}.bias": torch.zeros(width)}
+        made |= {f"{_BACKBONE}model.layernorm.weight": torch.ones(width)}
+        made |= {f"{_BACKBONE}model.layernorm.bias": torch.zeros(width)}
     return {**theirs, **made, **{name: t for name, t in unused.items() if name in made}}, unknown
 
 
@@ -80,7 +167,6 @@ def write_huggingface(folder: Path, tensors: dict[str, Tensor], files: Mapping[s
         tensors: content of ``model.safetensors``.
         files: content of the JSON files by name.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf8")
@@ -91,15 +177,14 @@ def write_huggingface(folder: Path, tensors: dict[str, Tensor], files: Mapping[s
 def _tensors(folder: Path) -> dict[str, Tensor]:
     index = folder / "model.safetensors.index.json"
     try:
+        pieces = {"model.safetensors"}
         if index.is_file():
-            pieces = sorted(set(json.loads(index.read_text("utf8"))["weight_map"].values()))
-            paths = [folder / Path(piece).name for piece in pieces]  # never outside the folder
-        else:
-            paths = [folder / "model.safetensors"]
+            pieces = set(json.loads(index.read_text("utf8"))["weight_map"].values())
+        paths = [folder / Path(piece).name for piece in sorted(pieces)]  # never outside the folder
         return {name: tensor for path in paths for name, tensor in load_file(path).items()}
     except OSError as error:
         raise ConfigError(f"{folder} has no weights ({error}); give a folder with model.safetensors") from error
-    except (SafetensorError, ValueError, KeyError, AttributeError) as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"the weights in {folder} cannot be read ({error}); download them again") from error
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weakshot_seg.conversion.sizes import BackboneSizes, ModelSizes
+from weakshot_seg.conversion.sizes import ModelSizes
 from weakshot_seg.errors import ConfigError
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -31,12 +31,12 @@ decoder layers, which neither MaskFormer nor this library does."""
 
 @dataclass(frozen=True)
 class HuggingFaceConfig:
-    """What the JSON files of a folder tell beyond the shapes.
+    """What the JSON files of a folder hold beyond the shapes.
 
     Attributes:
         num_heads: attention heads of the decoder.
         class_names: ``K`` names by id.
-        mean: RGB mean for images in 0..1; None = no file says so.
+        mean: RGB mean for images in 0..1; None = no file has it.
         std: RGB standard deviation.
     """
 
@@ -52,28 +52,27 @@ def read_config(folder: Path) -> HuggingFaceConfig:
     Raises:
         ConfigError: a file is missing or broken, or describes a network that does not exist here.
     """
-    path = folder / "config.json"
+    path, processor = folder / "config.json", folder / "preprocessor_config.json"
     config = _json(path)
     if config.get("model_type") != "maskformer":
         raise ConfigError(f"{path}: model_type is {config.get('model_type')!r}; only 'maskformer' can be converted")
     for part, kinds in REQUIRED.items():
         settings = config.get(part) or {}
-        kind = str(settings.get("model_type", "detr" if part == "decoder_config" else "swin")).removeprefix(
-            "maskformer-"
-        )
+        kind = str(settings.get("model_type", "detr" if part == "decoder_config" else "swin"))
+        kind = kind.removeprefix("maskformer-")
         if kind not in kinds:
             raise ConfigError(f"{path}: {part}.model_type is {kind!r}; only {' and '.join(kinds)} can be converted")
         for name, needed in kinds[kind].items():
             if settings.get(name, needed) not in (needed, [needed, needed]):
                 raise ConfigError(f"{path}: {part}.{name} is {settings[name]!r}; only {needed!r} exists here")
     labels = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
-    processor = folder / "preprocessor_config.json"
     image = _json(processor) if processor.is_file() else {}
+    mean, std = (tuple(image[key]) if key in image else None for key in ("image_mean", "image_std"))
     return HuggingFaceConfig(
         num_heads=int((config.get("decoder_config") or {}).get("decoder_attention_heads", 8)),
         class_names=tuple(str(labels[key]) for key in sorted(labels, key=int)),
-        mean=tuple(image["image_mean"]) if "image_mean" in image else None,
-        std=tuple(image["image_std"]) if "image_std" in image else None,
+        mean=mean,
+        std=std,
     )
 
 
@@ -86,10 +85,21 @@ def make_config(sizes: ModelSizes, num_heads: int, class_names: tuple[str, ...])
         class_names: ``K`` names by id.
     """
     assert sizes.backbone is not None
+    if sizes.backbone.family == "resnet":
+        backbone = {
+            "model_type": "resnet",
+            "embedding_size": 64,
+            "hidden_sizes": [4 * channels for channels in sizes.backbone.channels],
+            "depths": list(sizes.backbone.depths),
+            "layer_type": "bottleneck",
+        }
+    else:
+        names = ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")
+        backbone = {"model_type": "swin", **{name: sizes.backbone.options[name] for name in names}}
     return {
         "architectures": ["MaskFormerForInstanceSegmentation"],
         "model_type": "maskformer",
-        "backbone_config": _backbone(sizes.backbone),
+        "backbone_config": {**backbone, "out_features": STAGES},
         "decoder_config": {
             "model_type": "detr",
             "d_model": sizes.dim,
@@ -109,39 +119,22 @@ def make_config(sizes: ModelSizes, num_heads: int, class_names: tuple[str, ...])
 
 
 def make_preprocessor(
-    mean: tuple[float, ...], std: tuple[float, ...], short_edge: int | None, max_size: int | None
+    mean: list[float], std: list[float], short_edge: int | None, max_size: int | None
 ) -> dict[str, Any]:
     """``preprocessor_config.json``: transformers then prepares images as our evaluation does (None = no such limit)."""
-    size = {"shortest_edge": short_edge, "longest_edge": max_size or 10 * short_edge} if short_edge else None
+    size = {"size": {"shortest_edge": short_edge, "longest_edge": max_size or 10 * short_edge}} if short_edge else {}
     return {
         "image_processor_type": "MaskFormerImageProcessor",
-        "do_resize": size is not None,
-        **({"size": size} if size else {}),
+        "do_resize": bool(size),
+        **size,
         "size_divisor": 32,
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": list(mean),
-        "image_std": list(std),
+        "image_mean": mean,
+        "image_std": std,
         "ignore_index": 255,
         "do_reduce_labels": False,
-    }
-
-
-def _backbone(sizes: BackboneSizes) -> dict[str, Any]:
-    if sizes.family == "resnet":
-        return {
-            "model_type": "resnet",
-            "embedding_size": 64,
-            "hidden_sizes": [4 * channels for channels in sizes.channels],
-            "depths": list(sizes.depths),
-            "layer_type": "bottleneck",
-            "out_features": STAGES,
-        }
-    return {
-        "model_type": "swin",
-        "out_features": STAGES,
-        **{name: sizes.options[name] for name in ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")},
     }
 
 

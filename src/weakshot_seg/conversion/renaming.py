@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-PART = "{}"
-"""In a template: one part of a dotted name."""
+T = TypeVar("T")
+Table = list[tuple[str, str]]
+"""Our name and theirs of every kind of tensor, such as ``("layers.*.linear1.*", "encoder.*.fc1.*")``.
+
+Each ``*`` stands for one part of a dotted name, the same in both. ``[q k v]`` in theirs stands for three tensors that
+are ours when concatenated along the first axis.
+"""
 
 
-@dataclass(frozen=True)
-class Rename:
-    """One kind of tensor, called ``ours`` here and ``theirs`` there.
-
-    Attributes:
-        ours: template, e.g. ``query_decoder.layers.{}.linear1.{}``; each ``{}`` stands for one part of the name.
-        theirs: template with the same ``{}`` in the same order; several = tensors that are ours when concatenated along
-            the first axis (query, key and value projections).
-    """
-
-    ours: str
-    theirs: tuple[str, ...]
+def prefixed(ours: str, theirs: str, table: Table) -> Table:
+    """The table with something before all names."""
+    return [(ours + our, theirs + their) for our, their in table]
 
 
-def to_ours(tensors: Mapping[str, Tensor], table: Iterable[Rename]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+def to_ours(tensors: Mapping[str, Tensor], table: Table) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Renames foreign tensors.
 
     Args:
@@ -35,48 +32,60 @@ def to_ours(tensors: Mapping[str, Tensor], table: Iterable[Rename]) -> tuple[dic
         table: what is called what.
 
     Returns:
-        Tensors under our names, and the foreign names that no entry knows (also pieces whose other pieces lack).
+        Tensors under our names, and the foreign names that no entry has (also pieces whose other pieces lack).
     """
-    rules = [(_pattern(their), rename, i) for rename in table for i, their in enumerate(rename.theirs)]
-    pieces: dict[str, tuple[Rename, dict[int, str]]] = {}
+    rules = [(piece, (our, _pieces(their))) for our, their in table for piece in _pieces(their)]
+    found: dict[str, list[str]] = {}  # our name -> the foreign names of all its pieces
     unknown = []
     for name in tensors:
-        for pattern, rename, position in rules:
-            if match := pattern.fullmatch(name):
-                pieces.setdefault(_fill(rename.ours, match), (rename, {}))[1][position] = name
-                break
+        if match := _find(name, rules):
+            parts, (our, pieces) = match
+            found[_fill(our, parts)] = [_fill(piece, parts) for piece in pieces]
         else:
             unknown.append(name)
     ours = {}
-    for name, (rename, found) in pieces.items():
-        if len(found) < len(rename.theirs):
-            unknown += found.values()
+    for name, pieces in found.items():
+        present = [tensors[piece] for piece in pieces if piece in tensors]
+        if len(present) == len(pieces):
+            ours[name] = present[0] if len(pieces) == 1 else torch.cat(present)
         else:
-            parts = [tensors[found[i]] for i in range(len(found))]
-            ours[name] = parts[0] if len(parts) == 1 else torch.cat(parts)
+            unknown += [piece for piece in pieces if piece in tensors]
     return ours, tuple(unknown)
 
 
-def to_theirs(tensors: Mapping[str, Tensor], table: Iterable[Rename]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The inverse of :func:`to_ours`: tensors under the foreign names, and our names that no entry knows."""
-    rules = [(_pattern(rename.ours), rename) for rename in table]
+def to_theirs(tensors: Mapping[str, Tensor], table: Table) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The inverse of :func:`to_ours`: tensors under the foreign names, and our names that no entry has."""
     theirs: dict[str, Tensor] = {}
     unknown = []
     for name, tensor in tensors.items():
-        for pattern, rename in rules:
-            if match := pattern.fullmatch(name):
-                names = [_fill(their, match) for their in rename.theirs]
-                parts = [tensor] if len(names) == 1 else tensor.chunk(len(names))
-                theirs.update(zip(names, (part.contiguous() for part in parts), strict=True))
-                break
+        if match := _find(name, table):
+            parts, their = match
+            names = [_fill(piece, parts) for piece in _pieces(their)]
+            pieces = [tensor] if len(names) == 1 else tensor.chunk(len(names))
+            theirs.update(zip(names, (piece.contiguous() for piece in pieces), strict=True))
         else:
             unknown.append(name)
     return theirs, tuple(unknown)
 
 
+def _pieces(theirs: str) -> list[str]:
+    before, _, rest = theirs.partition("[")
+    words, _, after = rest.partition("]")
+    return [before + word + after for word in words.split() or [""]]
+
+
+def _find(name: str, rules: Iterable[tuple[str, T]]) -> tuple[tuple[str, ...], T] | None:
+    """What stands for the ``*`` of the first template that a name fits, and what goes with the template."""
+    for template, value in rules:
+        if match := _pattern(template).fullmatch(name):
+            return match.groups(), value
+    return None
+
+
+@cache
 def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(re.escape(template).replace(re.escape(PART), r"([^.]+)"))
+    return re.compile("([^.]+)".join(map(re.escape, template.split("*"))))
 
 
-def _fill(template: str, match: re.Match[str]) -> str:
-    return template.format(*match.groups())
+def _fill(template: str, parts: Sequence[str]) -> str:
+    return template.replace("*", "{}").format(*parts)

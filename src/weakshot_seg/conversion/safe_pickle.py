@@ -12,7 +12,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ def load_pickle(path: Path) -> Any:
     """
     try:
         with path.open("rb") as file:
-            return _plain(_Unpickler(file).load())
+            return _plain(_Unpickler(file, encoding="latin1").load())  # Python 2 wrote bytes as strings
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give a readable .pkl file") from error
     except Exception as error:  # a broken or hostile pickle can fail in any way
@@ -44,9 +44,6 @@ def load_pickle(path: Path) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file, encoding="latin1")  # Python 2 wrote bytes as strings
-
     def find_class(self, module: str, name: str) -> Any:
         known = ADMITTED.get((module.replace("numpy._core", "numpy.core"), name))
         if known is None:
@@ -96,24 +93,11 @@ def _make_array(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     return np.array(array, dtype=dtype.dtype.newbyteorder("="))
 
 
-def _reconstruct(kind: object, shape: object, code: object) -> _Array:
-    return _Array()
-
-
-def _scalar(dtype: Any, data: Any) -> np.ndarray:
-    return _make_array(data, dtype, (), "C")
-
-
 def _latin1(text: str, encoding: str) -> bytes:
     """What ``_codecs.encode`` does for the bytes of protocols 0 to 2."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
     return text.encode("latin1")
-
-
-def _no_bytes() -> bytes:
-    """What protocols 0 to 2 call for empty bytes."""
-    return b""
 
 
 def _plain(value: Any) -> Any:
@@ -132,13 +116,13 @@ def _plain(value: Any) -> Any:
 
 
 ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy.core.multiarray", "scalar"): _scalar,
+    ("numpy.core.multiarray", "_reconstruct"): lambda kind, shape, code: _Array(),
+    ("numpy.core.multiarray", "scalar"): lambda dtype, data: _make_array(data, dtype, (), "C"),
     ("numpy.core.numeric", "_frombuffer"): _make_array,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DType,
     ("_codecs", "encode"): _latin1,
-    ("__builtin__", "bytes"): _no_bytes,
+    ("__builtin__", "bytes"): lambda: b"",  # protocols 0 to 2, for empty bytes
     ("collections", "OrderedDict"): OrderedDict,
 }
 """The only names a pickle may use, and what they stand for here."""

@@ -1,20 +1,25 @@
-"""How large a model is, read from its tensors."""
+"""How large a foreign network is, read from its tensors, and the settings that rebuild it here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
+from weakshot_seg.conversion.matching import Source
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.utils.recipe import Recipe
 
 RESNETS: dict[tuple[int, ...], str] = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101", (3, 8, 36, 3): "resnet152"}
 """timm's names of ResNets with bottlenecks, by blocks per stage."""
 RESNET_CHANNELS = (64, 128, 256, 512)
 SWIN = "swin_tiny_patch4_window7_224"
 """timm's Swin of which all sizes are then given as options."""
+SETTINGS = ("num_queries", "dim", "ffn_dim", "num_layers", "pixel_dim", "embedding_dim")
+"""Sizes that are settings of the model, too."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class BackboneSizes:
 
 @dataclass(frozen=True)
 class ModelSizes:
-    """Sizes of a MaskFormer; None = the tensors do not tell, because that part is absent.
+    """Sizes of a MaskFormer; None = that part is absent.
 
     Attributes:
         backbone: see :class:`BackboneSizes`.
@@ -56,17 +61,17 @@ class ModelSizes:
         simnet_batch_norm: it has BatchNorm.
     """
 
-    backbone: BackboneSizes | None = None
-    num_classes: int | None = None
-    num_queries: int | None = None
-    dim: int | None = None
-    ffn_dim: int | None = None
-    num_layers: int | None = None
-    pixel_dim: int | None = None
-    embedding_dim: int | None = None
-    simnet_dim: int | None = None
-    simnet_blocks: int | None = None
-    simnet_batch_norm: bool | None = None
+    backbone: BackboneSizes | None
+    num_classes: int | None
+    num_queries: int | None
+    dim: int | None
+    ffn_dim: int | None
+    num_layers: int | None
+    pixel_dim: int | None
+    embedding_dim: int | None
+    simnet_dim: int | None
+    simnet_blocks: int | None
+    simnet_batch_norm: bool
 
 
 def read_sizes(tensors: Mapping[str, Tensor]) -> ModelSizes:
@@ -76,9 +81,7 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> ModelSizes:
         ConfigError: a backbone that is neither a ResNet with bottlenecks nor a Swin.
     """
     rows = {name: len(tensor) for name, tensor in tensors.items() if tensor.dim()}
-    classes = rows.get("head.classify.bias")
-    queries = tensors.get("query_decoder.queries.weight")
-    simnet = rows.get("simnet.blocks.0.linear1.bias")
+    classes, queries = rows.get("head.classify.bias"), tensors.get("query_decoder.queries.weight")
     return ModelSizes(
         backbone=_backbone(tensors),
         num_classes=None if classes is None else classes - 1,
@@ -88,29 +91,61 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> ModelSizes:
         num_layers=_count(tensors, "query_decoder.layers.") or None,
         pixel_dim=rows.get("pixel_decoder.top.0.weight"),
         embedding_dim=rows.get("pixel_decoder.embed.bias"),
-        simnet_dim=simnet,
+        simnet_dim=rows.get("simnet.blocks.0.linear1.bias"),
         simnet_blocks=_count(tensors, "simnet.blocks.") or None,
-        simnet_batch_norm=None if simnet is None else "simnet.blocks.0.norm1.weight" in tensors,
+        simnet_batch_norm="simnet.blocks.0.norm1.weight" in tensors,
     )
+
+
+def fit_recipe(recipe: Recipe, sizes: ModelSizes, source: Source) -> Recipe:
+    """A recipe with the sizes of a foreign network.
+
+    Args:
+        recipe: settings of the paper; what the network does not show stays as it is here.
+        sizes: of the network.
+        source: the network; its heads and normalisation go into the recipe.
+
+    Returns:
+        The new recipe. It has no similarity term if the network has no SimNet.
+    """
+    recipe = deepcopy(recipe)
+    model, terms = recipe.model, recipe.loss["terms"]
+    found = {name: getattr(sizes, name) for name in SETTINGS} | {"num_heads": source.num_heads}
+    model.update({name: value for name, value in found.items() if value is not None})
+    model["backbone"].update(pretrained=False, checkpoint=None)
+    if (backbone := sizes.backbone) is not None:
+        model["backbone"].update(name=backbone.name, norm_outputs=backbone.norm_outputs, **backbone.options)
+    if source.mean is not None and source.std is not None:
+        model["backbone"]["pretrained_cfg_overlay"] = {"mean": list(source.mean), "std": list(source.std)}
+    if sizes.simnet_dim is None:
+        terms.pop("similarity", None)
+    elif "similarity" in terms:
+        terms["similarity"]["simnet"].update(
+            embedding_dim=model["embedding_dim"],
+            hidden_dim=sizes.simnet_dim,
+            num_blocks=sizes.simnet_blocks,
+            batch_norm=sizes.simnet_batch_norm,
+        )
+    return recipe
 
 
 def _backbone(tensors: Mapping[str, Tensor]) -> BackboneSizes | None:
-    names = [name for name in tensors if name.startswith("backbone.net.")]
-    if not names:
+    net = {name.removeprefix("backbone.net."): t for name, t in tensors.items() if name.startswith("backbone.net.")}
+    if "layer1.0.conv3.weight" in net:
+        return _resnet(net)
+    if "layers_0.blocks.0.attn.relative_position_bias_table" in net:
+        return _swin(net, norm_outputs="backbone.norms.0.weight" in tensors)
+    if not net:
         return None
-    if "backbone.net.layer1.0.conv3.weight" in tensors:
-        return _resnet(tensors)
-    if "backbone.net.layers_0.blocks.0.attn.relative_position_bias_table" in tensors:
-        return _swin(tensors)
     raise ConfigError(
-        f"the backbone (with the tensor {names[0].removeprefix('backbone.net.')}) is neither a ResNet with "
-        "bottlenecks nor a Swin; only ResNet-50, -101, -152 and Swin can be converted"
+        f"the backbone (with the tensor {next(iter(net))}) is neither a ResNet with bottlenecks nor a Swin; only "
+        "ResNet-50, -101, -152 and Swin can be converted"
     )
 
 
-def _resnet(tensors: Mapping[str, Tensor]) -> BackboneSizes:
-    depths = tuple(_count(tensors, f"backbone.net.layer{stage}.") for stage in range(1, 5))
-    convolutions = [tensors.get(f"backbone.net.layer{stage}.0.conv2.weight") for stage in range(1, 5)]
+def _resnet(net: Mapping[str, Tensor]) -> BackboneSizes:
+    depths = tuple(_count(net, f"layer{stage}.") for stage in range(1, 5))
+    convolutions = [net.get(f"layer{stage}.0.conv2.weight") for stage in range(1, 5)]
     channels = tuple(len(tensor) for tensor in convolutions if tensor is not None)
     options: dict[str, Any] = {} if depths in RESNETS else {"layers": list(depths)}
     if channels != RESNET_CHANNELS:
@@ -118,21 +153,20 @@ def _resnet(tensors: Mapping[str, Tensor]) -> BackboneSizes:
     return BackboneSizes("resnet", RESNETS.get(depths, "resnet50"), depths, channels, options)
 
 
-def _swin(tensors: Mapping[str, Tensor]) -> BackboneSizes:
-    stages = range(_count(tensors, "backbone.net.layers_"))
-    depths = tuple(_count(tensors, f"backbone.net.layers_{s}.blocks.") for s in stages)
-    tables = [tensors[f"backbone.net.layers_{s}.blocks.0.attn.relative_position_bias_table"] for s in stages]
-    embed = tensors["backbone.net.layers_0.blocks.0.norm1.weight"]
+def _swin(net: Mapping[str, Tensor], norm_outputs: bool) -> BackboneSizes:
+    stages = range(_count(net, "layers_"))
+    depths = tuple(_count(net, f"layers_{stage}.blocks.") for stage in stages)
+    tables = [net[f"layers_{stage}.blocks.0.attn.relative_position_bias_table"] for stage in stages]
+    width = len(net["layers_0.blocks.0.norm1.weight"])
     options = {
-        "embed_dim": len(embed),
+        "embed_dim": width,
         "depths": list(depths),
         "num_heads": [table.shape[1] for table in tables],
         "window_size": (int(len(tables[0]) ** 0.5) + 1) // 2,  # a table has (2 w - 1)^2 rows
-        "mlp_ratio": len(tensors["backbone.net.layers_0.blocks.0.mlp.fc1.weight"]) / len(embed),
+        "mlp_ratio": len(net["layers_0.blocks.0.mlp.fc1.weight"]) / width,
         "always_partition": True,  # whole shifted windows also on small maps, as detectron2 and transformers
     }
-    channels = tuple(len(embed) * 2**stage for stage in stages)
-    return BackboneSizes("swin", SWIN, depths, channels, options, "backbone.norms.0.weight" in tensors)
+    return BackboneSizes("swin", SWIN, depths, tuple(width * 2**stage for stage in stages), options, norm_outputs)
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from weakshot_seg.exporting.formats import Images, Run
-from weakshot_seg.inference.semantic import Network
-from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.inference.semantic import Network, WholeImage
 from weakshot_seg.utils.padding import MULTIPLE, pad_batch
 from weakshot_seg.utils.tables import aligned
 
@@ -175,8 +174,9 @@ def compare(run: Run, model: Run, batches: Sequence[Images]) -> Iterator[Agreeme
     """Compares batch by batch."""
     for images in batches:
         (labels, scores), (true_labels, true_scores) = run(images), model(images)
+        count, _, height, width = images.shape
         difference = float(np.abs(scores - true_scores).max())
-        yield Agreement(len(images), *images.shape[2:], difference, float((labels == true_labels).mean()))
+        yield Agreement(count, height, width, difference, float((labels == true_labels).mean()))
 
 
 def batches_of(photos: Sequence[Pixels], dtype: str) -> list[Images]:
@@ -197,7 +197,8 @@ def batches_of(photos: Sequence[Pixels], dtype: str) -> list[Images]:
 
 def _resized(photo: Pixels, size: tuple[int, ...]) -> Pixels:
     """``[3, *size]``."""
-    return np.asarray(Image.fromarray(photo).resize(size[::-1])).transpose(2, 0, 1)
+    height, width = size
+    return np.asarray(Image.fromarray(photo).resize((width, height))).transpose(2, 0, 1)
 
 
 def measure(run: Run, model: Run, images: Images) -> Speed:
@@ -205,7 +206,7 @@ def measure(run: Run, model: Run, images: Images) -> Speed:
     rounds = [(_seconds(run, images), _seconds(model, images)) for _ in range(ROUNDS + 1)][1:]
     file, ours = (statistics.median(times) for times in zip(*rounds, strict=True))
     ratio = statistics.median(a / b for a, b in rounds)
-    return Speed(len(images), *images.shape[2:], torch.get_num_threads(), file, ours, ratio)
+    return Speed(len(images), images.shape[2], images.shape[3], torch.get_num_threads(), file, ours, ratio)
 
 
 def _seconds(run: Run, images: Images) -> float:

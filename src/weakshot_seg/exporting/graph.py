@@ -100,8 +100,8 @@ def time_limit(seconds: float) -> Iterator[None]:
         if not expired.is_set():
             raise
         raise ConfigError(
-            f"the export of this network for any image size has taken {seconds:g} seconds and was ended: choose another "
-            "backbone, or allow more time with time_limit=SECONDS"
+            f"the export of this network for any image size has taken {seconds:g} seconds and was ended: choose "
+            "another backbone, or allow more time with time_limit=SECONDS"
         ) from None
     finally:
         timer.cancel()

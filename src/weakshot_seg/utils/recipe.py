@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
+VERSION = 2
+"""Of the settings in files; to be raised when what a recipe names is moved or dropped, see ``compatibility.upgrade``."""
 Group = dict[str, Any]
 """Settings of one part, plain and resolved; ``_target_`` names what they build."""
 

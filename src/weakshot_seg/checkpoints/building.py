@@ -1,0 +1,157 @@
+"""Building a module: from a recipe, or of a trained model."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from copy import deepcopy
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from hydra.utils import instantiate
+from torch import Tensor, nn
+
+from weakshot_seg.checkpoints.compatibility import check_same_run
+from weakshot_seg.checkpoints.reading import read_checkpoint, read_model
+from weakshot_seg.checkpoints.saved_model import NETWORK, SavedModel, unusable
+from weakshot_seg.checkpoints.trusted_targets import check_recipe
+from weakshot_seg.errors import BrokenCheckpointError, ConfigError
+from weakshot_seg.structures import ClassSplit
+from weakshot_seg.training.module import WeakShotModule
+from weakshot_seg.utils.recipe import Group, Recipe
+
+log = logging.getLogger(__name__)
+
+
+def build_module(recipe: Recipe, class_split: ClassSplit) -> WeakShotModule:
+    """Makes network, criterion and optimiser from the settings of a run."""
+    model = instantiate(recipe.model, num_classes=class_split.num_classes)
+    criterion, optimizer = instantiate(recipe.loss), instantiate(recipe.optim)
+    return WeakShotModule(model, criterion, optimizer, class_split, recipe, recipe.seed)
+
+
+def load_module(source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
+    """Rebuilds the module of a trained model, on the CPU and in evaluation mode; for the arguments see below.
+
+    Raises:
+        ConfigError: see :func:`~weakshot_seg.checkpoints.reading.read_model` and :func:`module_of`.
+    """
+    return module_of(read_model(source), source, allow_targets)
+
+
+def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
+    """The module of a trained model in evaluation mode. What serves training alone is new if the model has it not.
+
+    Args:
+        saved: the model.
+        source: where it is from, see :func:`~weakshot_seg.checkpoints.reading.read_model`.
+        allow_targets: packages, modules or full names of classes that its recipe may name besides ours: code of your
+            own that it was trained with.
+
+    Raises:
+        ConfigError: see :func:`~weakshot_seg.checkpoints.trusted_targets.check_recipe`, or the recipe has a
+            wrong value, or the weights do not fit it.
+    """
+    try:
+        recipe = deepcopy(saved.recipe)
+        recipe.model["backbone"].update(pretrained=False, checkpoint=None)  # the weights are those of the model
+        recipe.model["backbone"].pop("checkpoint_path", None)  # timm's own option to read a file
+        for part in (recipe.model, recipe.loss):
+            if "compile" in part:
+                part["compile"] = None  # a few images are predicted before they would be compiled for
+    except (KeyError, TypeError, AttributeError) as error:
+        raise unusable(source, error) from error
+    check_recipe(recipe, source, allow_targets)
+    try:
+        module = build_module(recipe, saved.class_split)
+        if not callable(instantiate(recipe.data["val_transform"])):  # later its mistakes would not name the file
+            raise ValueError("data.val_transform is no transform")
+    except Exception as error:  # whatever a wrong value makes the parts of the model raise
+        raise unusable(source, error) from error
+    training = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(NETWORK)}
+    _fill(module, training | saved.state, source)
+    module.trained_steps = saved.step
+    return module.eval()
+
+
+def load_last(module: WeakShotModule, directory: Path) -> Path | None:
+    """Puts the weights to resume from into ``module``: of the newest checkpoint that can be read.
+
+    That is ``new.ckpt`` if the training was killed before it became ``last.ckpt``, which is the usual one, else
+    ``previous.ckpt``.
+
+    Returns:
+        Which file it was; None if there is none.
+
+    Raises:
+        ConfigError: the last file there is is not one of ours, of another run (see
+            :func:`~weakshot_seg.checkpoints.compatibility.check_same_run`), or its weights have other names or shapes.
+        BrokenCheckpointError: it cannot be read.
+    """
+    paths = [path for name in ("new", "last", "previous") if (path := directory / f"{name}.ckpt").is_file()]
+    for path, other in zip_longest(paths, paths[1:]):
+        try:
+            saved = read_checkpoint(path)
+        except BrokenCheckpointError as error:
+            if other is None:
+                raise
+            log.warning("%s; going on from %s", error, other)
+            continue
+        check_same_run(saved.recipe, saved.class_split, module.recipe, module.class_split, path)
+        _fill(module, saved.state, path)
+        return path
+    return None
+
+
+def start_from(module: WeakShotModule, source: str | Path) -> None:
+    """Initial weights for a training: the network of a model, and its SimNet where both have one of the same size.
+
+    Raises:
+        ConfigError: see :func:`~weakshot_seg.checkpoints.reading.read_model`, or the network has other names or shapes.
+    """
+    state, mine = read_model(source).state, module.state_dict()
+    network = {name for name in {*state, *mine} if name.startswith(NETWORK)}
+    same = {name for name in state.keys() & mine.keys() if state[name].shape == mine[name].shape}
+    if wrong := network - same:
+        raise ConfigError(
+            f"weights={source} does not fit this model: {len(wrong)} of {len(network)} tensors differ in name or shape "
+            f"({min(wrong)}, ...); use the model settings and the classes it was made with"
+        )
+    chosen = {name: state[name] for name in same if name in network or "simnet" in name}
+    module.load_state_dict(chosen, strict=False)
+
+
+def own_data(module: WeakShotModule, source: str | Path) -> Group:
+    """Settings of the data a model was trained on.
+
+    Args:
+        module: the model.
+        source: where it is from, for messages.
+
+    Raises:
+        ConfigError: they are not kept in a model folder, because they say where the files of a machine lie.
+    """
+    if "_target_" not in module.recipe.data:
+        raise ConfigError(f"ckpt={source} does not know where its data are: name them with data=... data.root=DIR")
+    return module.recipe.data
+
+
+def weights_digest(network: nn.Module) -> str:
+    """SHA-256 of the names and values of all parameters and buffers: equal for networks that are."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _fill(module: WeakShotModule, state: dict[str, Tensor], source: str | Path) -> None:
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip()
+        raise ConfigError(
+            f"ckpt={source} does not fit this model: {reason}; use the settings it was trained with"
+        ) from error

@@ -1,0 +1,149 @@
+"""What fits together: a file and this version, a checkpoint and the run that goes on from it, a model and its data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.structures import ClassSplit
+from weakshot_seg.utils.recipe import VERSION, Recipe
+from weakshot_seg.utils.tables import first_few
+
+MOVED = {
+    "weakshot_seg.optim.": "weakshot_seg.training.optim.",
+    "weakshot_seg.data.ade20k.": "weakshot_seg.data.readers.ade20k.",
+    "weakshot_seg.data.coco_stuff.": "weakshot_seg.data.readers.coco_stuff.",
+    "weakshot_seg.data.voc.": "weakshot_seg.data.readers.voc.",
+    "weakshot_seg.data.synthetic.SyntheticScenes": "weakshot_seg.data.synthetic.scenes.SyntheticScenes",
+}
+"""Where version 1 had what a recipe builds, and where it is now: what full names start with."""
+DROPPED: dict[str, tuple[str, ...]] = {}
+"""Settings of version 1 that no longer exist, by the full name of what took them."""
+
+SAME_RUN = ("supervision", "stage", "seed", "data.label_scope")
+"""Settings that say what the results of a run are results of."""
+PARTS = ("model", "loss", "optim", "data")
+"""Groups of settings whose change makes it another run, and is reported."""
+FREE = ("root", "cache_dir", "num_workers", "max_steps", "verify", "val", "val_batch_size")
+"""But for these of the data, and what is below them."""
+
+log = logging.getLogger(__name__)
+
+
+def upgrade(settings: Any, version: object) -> Any:
+    """The settings in a file as this version writes them.
+
+    Args:
+        settings: plain containers of any depth.
+        version: that the file was written with; 1 had no number.
+
+    Raises:
+        ConfigError: the version is newer than this one.
+        ValueError: it is no version.
+    """
+    if type(version) is not int or version < 1:
+        raise ValueError(f"its version is {version!r}")
+    if version > VERSION:
+        raise ConfigError(f"it was written by a newer weakshot_seg (format {version}): install a newer version")
+    return settings if version == VERSION else _moved(settings)
+
+
+def _moved(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return [_moved(child) for child in node]
+    if isinstance(node, Mapping):
+        node = {key: _moved(child) for key, child in node.items()}
+        dropped = DROPPED.get(node.get("_target_", ""), ())
+        return {key: child for key, child in node.items() if key not in dropped}
+    if isinstance(node, str):
+        old = next((old for old in MOVED if node.startswith(old)), "")
+        return MOVED.get(old, "") + node.removeprefix(old)
+    return node
+
+
+def check_same_run(trained: Recipe, split: ClassSplit, now: Recipe, data: ClassSplit, path: Path) -> None:
+    """Refuses to resume with other classes, another split or supervision; warns of other changes.
+
+    Args:
+        trained: recipe of the checkpoint.
+        split: of the checkpoint.
+        now: recipe of this command.
+        data: split of this command.
+        path: of the checkpoint.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    before, after = _flat(trained.to_dict()), _flat(now.to_dict())
+    fixed: list[tuple[str, Any, Any]] = [(key, before.get(key), after.get(key)) for key in SAME_RUN]
+    fixed += [("class names", split.names, data.names), ("novel classes", split.novel_names, data.novel_names)]
+    for what, old, new in fixed:
+        if old != new:
+            raise ConfigError(
+                f"resume=true, but {path} was trained with other {what}: {_apart(old, new)} instead of "
+                f"{_apart(new, old)}; resume with the settings of that run, give this one a name of its own "
+                f"(name=...), or start from its weights with weights={path}"
+            )
+    other = [
+        f"{key}={after.get(key)} (was {before.get(key)})"
+        for key in sorted(before.keys() | after.keys())
+        if key.startswith(tuple(f"{part}." for part in PARTS))
+        and not any(f"{key}.".startswith(f"data.{free}.") for free in FREE)
+        and before.get(key) != after.get(key)
+    ]
+    if other:
+        log.warning(
+            "resume=true with other settings than the run began with: %s; the optimiser keeps those it had",
+            first_few(other, 5),
+        )
+
+
+def _apart(value: Any, other: Any) -> Any:
+    """A value for a message; of names those that the other has not."""
+    return first_few([name for name in value if name not in other], 5) if isinstance(value, tuple) else value
+
+
+def _flat(node: Mapping[str, Any], key: str = "") -> dict[str, Any]:
+    """Settings by their full names."""
+    found: dict[str, Any] = {}
+    for name, child in node.items():
+        found |= _flat(child, f"{key}{name}.") if isinstance(child, Mapping) else {f"{key}{name}": child}
+    return found
+
+
+def check_classes(trained: ClassSplit, data: ClassSplit, ckpt: str | Path, force: bool = False) -> None:
+    """Refuses data with other class names, or with another split, than those of a model.
+
+    A model without novel classes fits every split.
+
+    Args:
+        trained: of the model.
+        data: of the data.
+        ckpt: for the message.
+        force: only warn, if at least the number of classes is the same.
+
+    Raises:
+        ConfigError: naming what differs and the remedy.
+    """
+    names = [(ours, theirs) for ours, theirs in zip(trained.names, data.names, strict=False) if ours != theirs]
+    remedy = "choose the data and the split that it was trained for"
+    if trained.num_classes != data.num_classes:
+        raise ConfigError(
+            f"ckpt={ckpt} was trained on {trained.num_classes} classes ({first_few(trained.names)}), but the data have "
+            f"{data.num_classes} ({first_few(data.names)}): {remedy}"
+        )
+    if names:
+        problem = f"ckpt={ckpt} was trained on other class names: {len(names)} differ, such as {names[0]}"
+    elif trained.novel and trained.novel != data.novel:
+        problem = (
+            f"ckpt={ckpt} was trained with the novel classes {first_few(trained.novel_names)}, but those of the data "
+            f"are {first_few(data.novel_names)}"
+        )
+    else:
+        return
+    if not force:
+        raise ConfigError(f"{problem}: {remedy} (split=..., data.novel_classes=[...]), or add force=true")
+    log.warning("force=true: %s", problem)
