@@ -33,7 +33,7 @@ def test_synthetic() -> None:
     data.setup()
     batches = list(data.train_dataloader())
     assert [batch.images.shape for batch in batches] == [(8, 3, 96, 96)] * 4
-    assert data.class_split == make_split(data.class_names, 2)
+    assert data.class_split == make_split(data.class_split.names, 2)
     assert next(iter(data.val_dataloader())).images.shape == (2, 3, 96, 96)
 
 
@@ -61,8 +61,8 @@ def test_published_data_sets(tmp_path: Path, config: str, layout: str, crop: int
     write(tmp_path, maps)
     data = data_of(config, f"root={tmp_path}", "batch_size=1", f"cache_dir={tmp_path}/cache")
     data.setup()
-    assert data.class_names == published_class_names(config)
-    assert data.class_split == make_split(data.class_names, 2, published=config)
+    assert data.class_split.names == published_class_names(config)
+    assert data.class_split == make_split(data.class_split.names, 2, published=config)
     assert next(iter(data.train_dataloader())).images.shape == (1, 3, crop, crop)
     batch = next(iter(data.val_dataloader()))
     assert batch.sizes == ((crop, crop),)

@@ -65,7 +65,7 @@ def test_parts_are_made_once_and_only_when_needed(make_data: MakeData, make_imag
     assert made == []
     data.setup("validate")
     assert made == ["val"]
-    assert data.class_names == make_images().class_names
+    assert data.class_split.names == make_images().class_names
     data.setup("fit")
     data.setup("fit")
     assert made == ["val", "train"]

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from sklearn.metrics import jaccard_score, precision_score, recall_score
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pseudo_labels import Manifest, PseudoLabels, candidate_classes, label_files, pseudo_map
-from weakshot_seg.data.pseudo_quality import measure, png_text, prediction_counts
+from weakshot_seg.data.pseudo_quality import KEY, agreement_counts, measure
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
@@ -54,7 +55,10 @@ def folder(dataset: WeakShotDataset, predictions: list[np.ndarray], tmp_path: Pa
         labels = explicit_rule(predicted, known, dataset.known[index])
         file = tmp_path / "labels" / f"image {index}.png"
         file.parent.mkdir(exist_ok=True)
-        Image.fromarray(labels).save(file, pnginfo=png_text(prediction_counts(predicted, known, NOVEL)))
+        text = PngInfo()
+        is_novel = dataset.split.is_novel().numpy()
+        text.add_text(KEY, json.dumps(agreement_counts(predicted, labels, known, dataset.known[index], is_novel)))
+        Image.fromarray(labels).save(file, pnginfo=text)
     names = dataset.split.names
     manifest = Manifest(
         "a.ckpt", "0" * 64, 10, 1, names, dataset.split.novel_names, len(dataset), {}, {}, complete=True
@@ -213,7 +217,10 @@ def test_measuring(dataset: WeakShotDataset, predictions: list[np.ndarray], fold
     shares = [hits / base, tagged / novel, found / len(pairs), labelled / outside]
     assert astuple(agreement) == pytest.approx([100 * share for share in shares])
     narrow = replace(agreement, base_accuracy=None, tag_precision=None)
-    assert measure(files, dataset, free=False) == (narrow, quality)  # these judge predictions that were free to be wrong
+    assert measure(files, dataset, free=False) == (
+        narrow,
+        quality,
+    )
 
 
 def test_nothing_to_measure(dataset: WeakShotDataset, folder: Path) -> None:
@@ -238,9 +245,12 @@ def test_what_is_refused(dataset: WeakShotDataset, folder: Path, make_images: Ma
     manifest = Manifest.read(folder)
     for changed, told in (
         ({"complete": False}, "unfinished"),
-        ({"class_names": ("a", "b")}, "other class names"),
-        ({"novel_classes": ("class 1", "class 2"), "split": 3}, r"other novel classes \(class 1, class 2\).*split=3"),
-        ({"num_images": 11}, "11 images, but there are 12"),
+        ({"class_names": ("a", "b")}, r"other data \(class_names: a, b\)"),
+        (
+            {"novel_classes": ("class 1", "class 2"), "split": 3},
+            r"other data \(novel_classes: class 1, .*split=3",
+        ),
+        ({"num_images": 11}, r"other data \(num_images: 11\) than this training \(12\)"),
     ):
         replace(manifest, **changed).write(folder)
         with pytest.raises(DataError, match=told) as caught:

@@ -9,11 +9,17 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic import AfterValidator, ConfigDict, Strict, TypeAdapter, ValidationError
 
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "text", None: "null"}
-BOUNDS = {Ge: ("at least", "ge"), Gt: ("more than", "gt"), Le: ("at most", "le"), Lt: ("less than", "lt")}
+BOUNDS = {
+    Ge: ("at least", "ge"),
+    Gt: ("more than", "gt"),
+    Le: ("at most", "le"),
+    Lt: ("less than", "lt"),
+    MultipleOf: ("a multiple of", "multiple_of"),
+}
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -54,7 +60,7 @@ def _of_setting(hint: Any) -> Any:
         return hint
     if origin is Path:
         return str
-    if origin is object or not inspect.isclass(origin):
+    if origin in (object, Any) or not inspect.isclass(origin):
         return Any
     if issubclass(origin, Mapping):
         return dict[str, _of_setting(arguments[-1]) if arguments else Any]  # type: ignore[misc]

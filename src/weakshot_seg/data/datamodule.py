@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -26,7 +26,10 @@ from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch, WeakSample
+from weakshot_seg.utils.ranges import Count, NonNegativeInt, PositiveShare, Workers
 from weakshot_seg.utils.signals import leave_signals_to_parent
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +66,10 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
             :mod:`~weakshot_seg.data.pseudo_labels`.
 
     Attributes:
-        make_train: As given.
-        make_val: As given.
+        make_train: ``train`` as given.
+        make_val: ``val`` as given.
         split: As given.
-
-    Raises:
-        DataError: the images, names and split do not fit together (from :meth:`setup`).
+        val_batch_size: As given.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         train_transform: Augmentation,
         val_transform: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
         split: int,
-        novel_ratio: float = DEFAULT_RATIO,
+        novel_ratio: PositiveShare = DEFAULT_RATIO,
         split_seed: int | None = None,
         novel_classes: Sequence[str] | None = None,
         split_file: str | None = None,
@@ -86,21 +87,22 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         label_scope: LabelScope = "image",
         supervision: Supervision = "weakshot",
         pairing: bool = True,
-        batch_size: int = 8,
-        val_batch_size: int = 8,
-        num_workers: int | None = None,
-        max_steps: int = 1000,
-        accumulate: int = 1,
-        seed: int = 0,
+        batch_size: Count = 8,
+        val_batch_size: Count = 8,
+        num_workers: Workers | None = None,
+        max_steps: Count = 1000,
+        accumulate: Count = 1,
+        seed: NonNegativeInt = 0,
         drop_unlabelled: bool = True,
         pseudo_labels: str | Path | None = None,
     ) -> None:
         super().__init__()
         self.make_train = train
         self.make_val = val
+        self.split = split
+        self.val_batch_size = val_batch_size
         self._train_transform = train_transform
         self._val_transform = val_transform
-        self.split = split
         self._make_split = partial(
             make_split,
             novel_ratio=novel_ratio,
@@ -113,7 +115,6 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         self._supervision = supervision
         self._pairing = pairing
         self._batch_size = batch_size
-        self._val_batch_size = val_batch_size
         self._num_workers = min(4, num_cpus() - 1) if num_workers is None else num_workers
         self._num_batches = max_steps * accumulate
         self._accumulate = accumulate
@@ -130,40 +131,43 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         Raises:
             DataError: the images, names and split do not fit together, or there is nothing to validate on.
         """
-        starting = stage in ("fit", None) and self._train is None
+        fitting = stage in ("fit", None)
+        starting = fitting and self._train is None
         if starting:
-            source = self.make_train()
-            self._check_names(source)
-            self._class_split = self.split_classes(source)
-            tag_only = tag_only_classes(source)
-            if tag_only:
-                log.info("classes with tags and without a single mask: %s", ", ".join(tag_only))
-            dataset = self.weak_dataset(source, self._class_split)
-            kept = np.flatnonzero(dataset.known.any(1))
-            if self._drop_unlabelled and len(kept) < len(source):
-                log.warning(
-                    "%d of %d training images have no label and are left out", len(source) - len(kept), len(source)
-                )
-                if not len(kept):
-                    raise DataError("no training image has a label: check the masks and the split")
-                dataset = self.weak_dataset(Selection(source, kept), self._class_split)
-            self._train = self._relabelled(dataset, self._pseudo_labels) if self._pseudo_labels else dataset
+            self._train = self._training_images()
         if self._val is None and self.make_val is not None:
-            source = self.make_val()
-            self._check_names(source)
-            if self._class_split is None:
-                self._class_split = self.split_classes(source)
-            self._val = source
-        if self._val is None and stage not in ("fit", None):
+            self._val = self.make_val()
+            self._check_names(self._val)
+            self._class_split = self._class_split or self.split_classes(self._val)
+        if self._val is None and not fitting:
             raise DataError("there are no validation images: add them, or set data.val_images to their folder")
         novel = list(self.class_split.novel)
         if starting and novel and (self._val is None or not self._val.presence()[:, novel].any()):
             log.warning("no validation image has a mask of a novel class: novel IoU cannot be measured")
 
-    def split_classes(self, source: LabelledImages, split: int | None = None) -> ClassSplit:
-        """Base and novel classes of a source, for the split of the settings or another number."""
-        number = self.split if split is None else split
-        return self._make_split(source.class_names, number, tag_only=tag_only_classes(source))
+    def _training_images(self) -> WeakShotDataset:
+        source = self.make_train()
+        self._check_names(source)
+        self._class_split = self.split_classes(source)
+        tag_only = tag_only_classes(source)
+        if tag_only:
+            log.info("classes with tags and without a single mask: %s", ", ".join(tag_only))
+        dataset = self.weak_dataset(source, self._class_split)
+        kept = np.flatnonzero(dataset.known.any(1))
+        if self._drop_unlabelled and len(kept) < len(source):
+            dropped = len(source) - len(kept)
+            log.warning("%d of %d training images have no label and are left out", dropped, len(source))
+            if not len(kept):
+                raise DataError("no training image has a label: check the masks and the split")
+            dataset = self.weak_dataset(Selection(source, kept), self._class_split)
+        if not self._pseudo_labels:
+            return dataset
+        if self._supervision != "weakshot":
+            raise ConfigError(f"pseudo_labels need supervision=weakshot, not {self._supervision}")
+        labels = PseudoLabels(dataset, self._pseudo_labels)
+        kept = np.flatnonzero(labels.presence().any(1))
+        log.info("%d of %d training images have pseudo-labels", len(kept), len(labels))
+        return WeakShotDataset(Selection(labels, kept), dataset.split, self._train_transform, supervision="full")
 
     def _check_names(self, source: LabelledImages) -> None:
         if self._class_split is not None and self._class_split.names != tuple(source.class_names):
@@ -173,36 +177,24 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
                 f"training and validation images have different class names ({differ}): give both the same list"
             )
 
+    def split_classes(self, source: LabelledImages, split: int | None = None) -> ClassSplit:
+        """Base and novel classes of a source, for the split of the settings or another number."""
+        number = self.split if split is None else split
+        return self._make_split(source.class_names, number, tag_only=tag_only_classes(source))
+
     def weak_dataset(self, source: LabelledImages, split: ClassSplit) -> WeakShotDataset:
         """The images of a source as training sees them."""
         return WeakShotDataset(source, split, self._train_transform, self._label_scope, self._supervision)
 
-    def _relabelled(self, dataset: WeakShotDataset, pseudo_labels: str | Path) -> WeakShotDataset:
-        if self._supervision != "weakshot":
-            raise ConfigError(f"pseudo_labels need supervision=weakshot, not {self._supervision}")
-        source = PseudoLabels(dataset, pseudo_labels)
-        kept = np.flatnonzero(source.presence().any(1))
-        log.info("%d of %d training images have pseudo-labels", len(kept), len(source))
-        return WeakShotDataset(Selection(source, kept), dataset.split, self._train_transform, supervision="full")
-
     @property
     def class_split(self) -> ClassSplit:
         """Base and novel classes, after :meth:`setup`."""
-        if self._class_split is None:
-            raise RuntimeError("call setup() before class_split")
-        return self._class_split
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """``K`` class names, after :meth:`setup`."""
-        return self.class_split.names
+        return _made(self._class_split)
 
     @property
     def train_dataset(self) -> WeakShotDataset:
         """The training images as training sees them, after ``setup("fit")``."""
-        if self._train is None:
-            raise RuntimeError('call setup("fit") before using the training images')
-        return self._train
+        return _made(self._train)
 
     @property
     def max_classes_per_image(self) -> int:
@@ -215,6 +207,7 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         # The trainer has read its checkpoint by now. It does not skip the batches of the interrupted pass itself, and
         # warns that a loader without state cannot be resumed; ours needs no state.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+        rank, world_size = self._process
         sampler = PairSampler(
             dataset.known,
             dataset.split,
@@ -222,8 +215,8 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
             self._num_batches,
             self._seed,
             start_batch=self.trainer.global_step * self._accumulate if self.trainer else 0,
-            rank=self._rank,
-            world_size=self._world_size,
+            rank=rank,
+            world_size=world_size,
             paired=self._pairing,
         )
         collate = partial(WeakBatch.collate, novel=dataset.split.is_novel(), paired=self._pairing)
@@ -238,22 +231,14 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         """
         source = Selection(self.train_dataset.hidden, indices)
         dataset = EvalDataset(source, self._val_transform, candidates=candidates[indices])
-        return self._loader(dataset, batch_size=self._val_batch_size, collate_fn=collate_eval)
-
-    @property
-    def val_batch_size(self) -> int:
-        """Images of a validation batch."""
-        return self._val_batch_size
+        return self._loader(dataset, batch_size=self.val_batch_size, collate_fn=collate_eval)
 
     def val_dataloader(self) -> DataLoader[EvalSample]:
         """All validation images in order, every ``world_size``-th on each process (``EvalBatch``)."""
-        if self._val is None:
-            raise RuntimeError("call setup() before val_dataloader()")
-        dataset = EvalDataset(self._val, self._val_transform, self._world_size)
-        sampler: DistributedSampler[EvalSample] = DistributedSampler(
-            dataset, self._world_size, self._rank, shuffle=False
-        )
-        return self._loader(dataset, batch_size=self._val_batch_size, sampler=sampler, collate_fn=collate_eval)
+        rank, world_size = self._process
+        dataset = EvalDataset(_made(self._val), self._val_transform, world_size)
+        sampler: DistributedSampler[EvalSample] = DistributedSampler(dataset, world_size, rank, shuffle=False)
+        return self._loader(dataset, batch_size=self.val_batch_size, sampler=sampler, collate_fn=collate_eval)
 
     def transfer_batch_to_device(
         self, batch: WeakBatch | EvalBatch, device: torch.device, dataloader_idx: int
@@ -262,12 +247,9 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         return batch.to(device, non_blocking=True)
 
     @property
-    def _rank(self) -> int:
-        return self.trainer.global_rank if self.trainer else 0
-
-    @property
-    def _world_size(self) -> int:
-        return self.trainer.world_size if self.trainer else 1
+    def _process(self) -> tuple[int, int]:
+        """Number of this process and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
         return DataLoader(
@@ -278,3 +260,9 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
+
+
+def _made(part: T | None) -> T:
+    if part is None:
+        raise RuntimeError('call setup() before using a data module, with "fit" for its training images')
+    return part

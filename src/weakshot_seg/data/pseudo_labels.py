@@ -26,6 +26,8 @@ from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.tables import first_few
 
+DATA = ("class_names", "novel_classes", "num_images")
+"""Fields of a manifest that the training images must agree with."""
 SAMPLES = 16
 """Images whose base pixels are compared with the pseudo-labels before a training."""
 
@@ -39,16 +41,11 @@ class Manifest:
     """What a folder of pseudo-labels was made with and how good they are.
 
     Attributes:
-        checkpoint: file the predictions are of.
+        checkpoint: file of the first stage.
         weights: SHA-256 of its network.
         step: its optimiser steps.
-        split: number of the split.
-        class_names: ``K`` names.
-        novel_classes: names of the novel ones.
-        num_images: number of training images.
         inference: settings of the inference.
         val_transform: settings of the resizing.
-        candidates: see :data:`Candidates`.
         complete: every image has its labels.
         agreement: with what training may know.
         quality: measured with the true masks, which nothing else reads.
@@ -95,8 +92,7 @@ class Manifest:
         Raises:
             ConfigError: naming what differs.
         """
-        fields = ("weights", "class_names", "novel_classes", "num_images", "inference", "val_transform", "candidates")
-        for field in fields:
+        for field in (*DATA, "weights", "inference", "val_transform", "candidates"):
             if getattr(self, field) != getattr(other, field):
                 raise ConfigError(
                     f"out={folder} holds pseudo-labels of another {field} (ckpt={self.checkpoint}, step {self.step}): "
@@ -114,20 +110,15 @@ class Manifest:
                 f"the pseudo-labels in {folder} are unfinished: run weakshot pseudo-label again with the same "
                 f"ckpt and out={folder}"
             )
-        for what, theirs, ours in (
-            ("class names", self.class_names, dataset.split.names),
-            ("novel classes", self.novel_classes, dataset.split.novel_names),
-        ):
-            if theirs != ours:
+        ours: tuple[Any, ...] = (dataset.split.names, dataset.split.novel_names, len(dataset))
+        for field, mine in zip(DATA, ours, strict=True):
+            theirs = getattr(self, field)
+            if theirs != mine:
+                texts = [str(value) if isinstance(value, int) else first_few(value) for value in (theirs, mine)]
                 raise DataError(
-                    f"the pseudo-labels in {folder} are for other {what} ({first_few(theirs)}) than this training "
-                    f"({first_few(ours)}): choose the data and split they were made for (split={self.split})"
+                    f"the pseudo-labels in {folder} are for other data ({field}: {texts[0]}) than this training "
+                    f"({texts[1]}): choose the data and split={self.split} that they were made for, or make them anew"
                 )
-        if self.num_images != len(dataset):
-            raise DataError(
-                f"the pseudo-labels in {folder} are for {self.num_images} images, but there are {len(dataset)} "
-                "training images: make them anew"
-            )
 
 
 class PseudoLabels:

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from weakshot_seg.data.images import read_mask
 from weakshot_seg.data.parallel import in_parallel
@@ -20,7 +19,7 @@ from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
 KEY = "weakshot_seg"
-"""Of the text in a PNG file: what its pixels do not show of the prediction they were made of."""
+"""Of the text in a PNG file of pseudo-labels that holds its :func:`agreement_counts`."""
 
 Percent = float | None
 """None where there is nothing to count."""
@@ -62,17 +61,30 @@ class Quality:
     classes: tuple[ClassQuality, ...]
 
 
-def prediction_counts(predicted: NDArray[np.uint8], known: NDArray[np.uint8], novel: Sequence[int]) -> tuple[int, int]:
-    """Pixels ``[h, w]`` predicted as their ``known`` base class, and others predicted as a novel one."""
-    base = known != IGNORE
-    return int((base & (predicted == known)).sum()), int((~base & np.isin(predicted, novel)).sum())
+def agreement_counts(
+    predicted: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    known: NDArray[np.uint8],
+    tags: NDArray[np.bool_],
+    is_novel: NDArray[np.bool_],
+) -> list[tuple[int, int]]:
+    """Part and whole of each share in :class:`Agreement`, of one image.
 
-
-def png_text(counts: tuple[int, int]) -> PngInfo:
-    """Holds the counts: ``save(..., pnginfo=...)``."""
-    info = PngInfo()
-    info.add_text(KEY, json.dumps(counts))
-    return info
+    Args:
+        predicted: uint8 ``[h, w]``, ids 0..K-1.
+        labels: uint8 ``[h, w]``, the pseudo-labels made of it.
+        known: uint8 ``[h, w]``, ids of base classes and ``IGNORE``.
+        tags: bool ``[K]``, the image-level labels that training may know.
+        is_novel: bool ``[K]``.
+    """
+    base, novel, wanted = known != IGNORE, np.flatnonzero(is_novel), np.flatnonzero(tags & is_novel)
+    counts = (
+        (base & (predicted == known), base),
+        (~base & np.isin(labels, novel), ~base & np.isin(predicted, novel)),
+        (np.isin(wanted, labels), np.ones_like(wanted)),
+        (~base & (labels != IGNORE), ~base),
+    )
+    return [(int(part.sum()), int(whole.sum())) for part, whole in counts]
 
 
 def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) -> tuple[Agreement, Quality]:
@@ -81,7 +93,7 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) 
     Args:
         files: the PNG file of each image.
         dataset: the training images.
-        free: the predictions were free to choose any class.
+        free: the predictions could be of any class.
 
     Raises:
         DataError: a file is missing, broken or not of ours.
@@ -93,7 +105,6 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) 
         table += of_image[0]
         counts += of_image[1]
     shares = [_percent(part, whole) for part, whole in counts]
-    agreement = Agreement(*(shares if free else [None, None, *shares[2:]]))
     hits, true, labelled = np.diag(table), table.sum(1), table[:, :-1].sum(0)
     classes = tuple(
         ClassQuality(
@@ -106,41 +117,26 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) 
         for c in split.novel
     )
     known = [c.iou for c in classes if c.iou is not None]
-    return agreement, Quality(sum(known) / len(known) if known else None, classes)
+    quality = Quality(sum(known) / len(known) if known else None, classes)
+    return Agreement(*(shares if free else [None, None, *shares[2:]])), quality
 
 
-def _count(
-    files: Sequence[Path], dataset: WeakShotDataset, index: int
-) -> tuple[NDArray[np.int64], list[tuple[int, int]]]:
-    """Of one image: pixels ``[K, K + 1]`` by true class and label (last: none), and (part, whole) of the agreement."""
-    labels, split = read_mask(files[index]), dataset.split
-    base_hits, predicted_novel = _read_counts(files[index])
-    truth = dataset.source.load(index)[1]
-    if truth is None:
-        truth = np.full_like(labels, IGNORE)
-    table = np.zeros((split.num_classes, split.num_classes + 1), dtype=np.int64)
-    counted = truth != IGNORE
-    np.add.at(table, (truth[counted], np.minimum(labels[counted], split.num_classes)), 1)
-    outside = ~np.isin(truth, split.base)
-    labelled = outside & (labels != IGNORE)
-    tags = np.flatnonzero(dataset.known[index] & split.is_novel().numpy())
-    return table, [
-        (base_hits, int((~outside).sum())),
-        (int((labelled & np.isin(labels, split.novel)).sum()), predicted_novel),
-        (int(np.isin(tags, labels).sum()), len(tags)),
-        (int(labelled.sum()), int(outside.sum())),
-    ]
-
-
-def _read_counts(path: Path) -> tuple[int, int]:
-    with Image.open(path) as file:
+def _count(files: Sequence[Path], dataset: WeakShotDataset, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of one image: pixels ``[K, K + 1]`` by true class and label (last: none), and its agreement ``[4, 2]``."""
+    labels, num_classes = read_mask(files[index]), dataset.split.num_classes
+    with Image.open(files[index]) as file:
         try:
-            base_hits, predicted_novel = map(int, json.loads(file.info[KEY]))
+            counts = np.array(json.loads(file.info[KEY]), dtype=np.int64).reshape(4, 2)
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{path} was not written by weakshot pseudo-label: remove it, and call that again"
+                f"{files[index]} was not written by weakshot pseudo-label: remove it, and call that again"
             ) from error
-    return base_hits, predicted_novel
+    table = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
+    truth = dataset.source.load(index)[1]
+    if truth is not None:
+        counted = truth != IGNORE
+        np.add.at(table, (truth[counted], np.minimum(labels[counted], num_classes)), 1)
+    return table, counts
 
 
 def _percent(part: int, whole: int) -> Percent:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.padding import PADDING_VALUE
+from weakshot_seg.utils.ranges import Count, NonNegative, PositiveShare, Scale, Share
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # It would ask the network for a newer version when imported.
 import albumentations as A
@@ -25,7 +26,7 @@ Image = NDArray[np.uint8]
 
 CROP_TRIES = 10
 
-cv2.setNumThreads(0)  # The workers of the loader are the parallelism; threads within each of them only compete.
+cv2.setNumThreads(0)  # the workers of the loader are the parallelism
 
 
 class TrainTransform:
@@ -42,35 +43,23 @@ class TrainTransform:
             tried, then the last is taken. 1: any crop will do.
 
     Raises:
-        ConfigError: an argument is out of range.
+        ConfigError: the lowest scale is above the highest.
     """
 
     def __init__(
         self,
-        crop_size: int,
-        scale: tuple[float, float] = (0.5, 2.0),
-        short_edge: int | None = None,
-        max_size: int | None = None,
-        flip: float = 0.5,
-        color_jitter: bool | float = True,
-        category_max_area: float = 1.0,
+        crop_size: Count,
+        scale: tuple[Scale, Scale] = (0.5, 2.0),
+        short_edge: Count | None = None,
+        max_size: Count | None = None,
+        flip: Share = 0.5,
+        color_jitter: bool | NonNegative = True,
+        category_max_area: PositiveShare = 1.0,
     ) -> None:
-        low, high = scale
-        if crop_size < 1 or (short_edge is not None and short_edge < 1) or (max_size is not None and max_size < 1):
-            raise ConfigError(
-                f"crop_size, short_edge and max_size must be positive, got {crop_size, short_edge, max_size}"
-            )
-        if not 0 < low <= high:
-            raise ConfigError(
-                f"scale is [{low}, {high}]: give a positive lowest and highest factor, such as [0.5, 2.0]"
-            )
-        if not 0 <= flip <= 1 or not 0 < category_max_area <= 1 or color_jitter < 0:
-            raise ConfigError(
-                "flip must be in [0, 1], category_max_area in (0, 1], color_jitter at least 0, got "
-                f"{flip}, {category_max_area}, {color_jitter}"
-            )
+        if scale[0] > scale[1]:
+            raise ConfigError(f"scale is {list(scale)}: give the lowest and the highest factor, such as [0.5, 2.0]")
         steps = [
-            RandomShortEdge(crop_size if short_edge is None else short_edge, max_size, (low, high)),
+            RandomShortEdge(crop_size if short_edge is None else short_edge, max_size, scale),
             LabelledCrop(crop_size, category_max_area),
             *([ssd_color_jitter(float(color_jitter))] if color_jitter else []),
             A.HorizontalFlip(p=flip),
@@ -105,14 +94,9 @@ class EvalTransform:
     Args:
         short_edge: Length the shorter edge is resized to; None keeps the size of the image.
         max_size: Limit of the longer edge; None: no limit.
-
-    Raises:
-        ConfigError: an argument is not positive.
     """
 
-    def __init__(self, short_edge: int | None = None, max_size: int | None = None) -> None:
-        if (short_edge is not None and short_edge < 1) or (max_size is not None and max_size < 1):
-            raise ConfigError(f"short_edge and max_size must be positive or null, got {short_edge} and {max_size}")
+    def __init__(self, short_edge: Count | None = None, max_size: Count | None = None) -> None:
         self._resize = RandomShortEdge(short_edge, max_size)
 
     def __call__(self, image: Image) -> Image:

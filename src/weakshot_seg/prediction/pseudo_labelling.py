@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,13 +12,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
+from PIL.PngImagePlugin import PngInfo
 from pytorch_lightning.callbacks import BasePredictionWriter
 
-from weakshot_seg.checkpoints.loading import load_module, own_data, weights_digest
-from weakshot_seg.checkpoints.same_classes import check_classes
+from weakshot_seg.checkpoints.building import load_module, own_data, weights_digest
+from weakshot_seg.checkpoints.compatibility import check_classes
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pseudo_labels import Candidates, Manifest, candidate_classes, label_files, pseudo_map
-from weakshot_seg.data.pseudo_quality import Agreement, measure, png_text, prediction_counts
+from weakshot_seg.data.pseudo_quality import KEY, Agreement, agreement_counts, measure
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import EvalBatch
@@ -47,8 +49,8 @@ def make_pseudo_labels(
         make_trainer: makes a ``Trainer`` from ``logger`` and ``callbacks``.
         candidates: see :data:`~weakshot_seg.data.pseudo_labels.Candidates`; None: as the recipe of the checkpoint says.
         data: settings of a :class:`WeakShotDataModule`; None: the checkpoint's own.
-        allow_targets: see :func:`~weakshot_seg.checkpoints.loading.load_module`.
-        force: see :func:`~weakshot_seg.checkpoints.same_classes.check_classes`.
+        allow_targets: see :func:`~weakshot_seg.checkpoints.building.load_module`.
+        force: see :func:`~weakshot_seg.checkpoints.compatibility.check_classes`.
 
     Returns:
         Novel IoU of the pseudo-labels in percent; None without true novel masks, and on all processes but the first.
@@ -134,13 +136,15 @@ class PseudoLabelWriter(BasePredictionWriter):
         *_: Any,
     ) -> None:
         """``batch.truths`` are the maps that training may see."""
-        for name, labels, known in zip(batch.names, prediction, batch.truths, strict=True):
+        is_novel = self._split.is_novel().numpy()
+        for name, map_of_ids, truth in zip(batch.names, prediction, batch.truths, strict=True):
             file, tags = self._files[name]
-            predicted, hidden = labels.cpu().numpy(), known.cpu().numpy()
-            picture = label_png(pseudo_map(predicted, hidden, tags, self._split.is_novel().numpy()), self._colours)
-            text = png_text(prediction_counts(predicted, hidden, self._split.novel))
+            predicted, known = map_of_ids.cpu().numpy(), truth.cpu().numpy()
+            labels = pseudo_map(predicted, known, tags, is_novel)
+            text = PngInfo()
+            text.add_text(KEY, json.dumps(agreement_counts(predicted, labels, known, tags, is_novel)))
             with replacing(file) as temporary:
-                picture.save(temporary, "PNG", pnginfo=text)
+                label_png(labels, self._colours).save(temporary, "PNG", pnginfo=text)
 
 
 def _share(files: Sequence[Path], batch_size: int, rank: int, world_size: int) -> list[int]:

@@ -1,33 +1,37 @@
 """The embedded data set: generated scenes of 4 stuff and 12 thing classes; no file is read.
 
 Stuff regions with wavy borders tile the image, 1 to 4 things lie on them and partly hide each other, and about half of
-the scenes hold unlabelled clutter. Shape and texture tell the classes apart; colours hardly do.
+the scenes hold unlabelled clutter. Shape and texture distinguish the classes; colours hardly do.
 """
 
 from __future__ import annotations
 
 import colorsys
 import math
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
+from annotated_types import MultipleOf
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from weakshot_seg.data.synthetic import shapes, textures
-from weakshot_seg.data.synthetic.shapes import Field, Shape
-from weakshot_seg.data.synthetic.textures import TAU, StuffTexture, ThingTexture, grid, value_noise
-from weakshot_seg.errors import ConfigError
+from weakshot_seg.data.source import present_classes
+from weakshot_seg.data.synthetic import stuff
+from weakshot_seg.data.synthetic.stuff import grid, value_noise
+from weakshot_seg.data.synthetic.things import SHAPES, TAU, TEXTURES, Field, Shape, Texture, blob
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.ranges import Count, NonNegativeInt
 
 Part = Literal["training", "validation"]
 Bytes = NDArray[np.uint8]
+Size = Annotated[Count, MultipleOf(32)]
 
 
 class Stuff(NamedTuple):
     """A background class: its texture and the range of its hues (in turns of the colour wheel)."""
 
-    texture: StuffTexture
+    texture: Callable[[np.random.Generator, int], Field]
     hues: tuple[float, float]
 
 
@@ -35,34 +39,37 @@ class Thing(NamedTuple):
     """A foreground class: its outline, its texture and the middle of its hues (in turns of the colour wheel)."""
 
     shape: Shape
-    texture: ThingTexture
+    texture: Texture
     hue: float
 
 
 # The hues of neighbours overlap, so that the texture must decide.
 STUFF = {
-    "sky": Stuff(textures.sky, (0.45, 0.75)),
-    "grass": Stuff(textures.grass, (0.10, 0.40)),
-    "water": Stuff(textures.water, (0.35, 0.70)),
-    "brick": Stuff(textures.brick, (-0.10, 0.25)),
+    "sky": Stuff(stuff.sky, (0.45, 0.75)),
+    "grass": Stuff(stuff.grass, (0.10, 0.40)),
+    "water": Stuff(stuff.water, (0.35, 0.70)),
+    "brick": Stuff(stuff.brick, (-0.10, 0.25)),
 }
 # Some share the shape, some the texture and some the hue, and hues overlap (HUE_JITTER): no cue alone decides.
 HUE_JITTER = 0.12
 THINGS = {
-    "striped disc": Thing(shapes.disc, textures.striped, 0 / 6),
-    "checkered disc": Thing(shapes.disc, textures.checkered, 3 / 6),
-    "striped square": Thing(shapes.square, textures.striped, 1 / 6),
-    "dotted square": Thing(shapes.square, textures.dotted, 4 / 6),
-    "checkered triangle": Thing(shapes.polygon(3), textures.checkered, 2 / 6),
-    "dotted flower": Thing(shapes.flower, textures.dotted, 0 / 6),
-    "nautical star": Thing(shapes.star(5, 0.55), textures.faceted, 5 / 6),
-    "lifebuoy": Thing(shapes.ring, textures.banded, 1 / 6),
-    "heart": Thing(shapes.heart, textures.plain, 3 / 6),
-    "crescent": Thing(shapes.crescent, textures.plain, 2 / 6),
-    "cross": Thing(shapes.cross, textures.outlined, 4 / 6),
-    "arrow": Thing(shapes.arrow, textures.outlined, 5 / 6),
+    name: Thing(SHAPES[shape], TEXTURES[texture], sixths / 6)
+    for name, shape, texture, sixths in (
+        ("striped disc", "disc", "striped", 0),
+        ("checkered disc", "disc", "checkered", 3),
+        ("striped square", "square", "striped", 1),
+        ("dotted square", "square", "dotted", 4),
+        ("checkered triangle", "triangle", "checkered", 2),
+        ("dotted flower", "flower", "dotted", 0),
+        ("nautical star", "star", "faceted", 5),
+        ("lifebuoy", "ring", "banded", 1),
+        ("heart", "heart", "plain", 3),
+        ("crescent", "crescent", "plain", 2),
+        ("cross", "cross", "outlined", 4),
+        ("arrow", "arrow", "outlined", 5),
+    )
 }
-CLUTTER_TEXTURES = (textures.plain, textures.striped, textures.checkered, textures.dotted, textures.outlined)
+CLUTTER_TEXTURES = tuple(TEXTURES.values())[:5]
 
 
 class _Item(NamedTuple):
@@ -81,28 +88,17 @@ class SyntheticScenes:
 
     Args:
         part: "training" or "validation".
-        num_images: Number of scenes, at least 1.
+        num_images: Number of scenes.
         size: Side of the square images in pixels, a multiple of 32. Everything in a scene scales with it.
-        seed: Not negative.
+        seed: Of the scenes.
 
     Attributes:
         class_names: The 16 class names; the position is the class id.
-
-    Raises:
-        ConfigError: an argument is out of its range.
     """
 
     class_names: tuple[str, ...] = (*STUFF, *THINGS)
 
-    def __init__(self, part: Part, num_images: int, size: int = 96, seed: int = 0) -> None:
-        if part not in get_args(Part):
-            raise ConfigError(f"unknown part '{part}' of the synthetic scenes: use one of {', '.join(get_args(Part))}")
-        if num_images < 1:
-            raise ConfigError(f"num_images is {num_images}: the synthetic scenes need at least 1")
-        if size < 32 or size % 32:
-            raise ConfigError(f"size is {size}: the synthetic scenes need a positive multiple of 32, such as 96 or 128")
-        if seed < 0:
-            raise ConfigError(f"seed is {seed}: the synthetic scenes need 0 or more")
+    def __init__(self, part: Part, num_images: Count, size: Size = 96, seed: NonNegativeInt = 0) -> None:
         self.part = part
         # RGB and label of every pixel in one array, which worker processes share.
         self._scenes = np.empty((num_images, size, size, 4), dtype=np.uint8)
@@ -111,7 +107,7 @@ class SyntheticScenes:
             rng = np.random.default_rng(np.random.SeedSequence([seed, get_args(Part).index(part), index]))
             image, labels = draw_scene(rng, size)
             self._scenes[index, ..., :3], self._scenes[index, ..., 3] = image, labels
-            self._presence[index] = np.bincount(labels.ravel(), minlength=IGNORE)[: len(self.class_names)] > 0
+            self._presence[index] = present_classes(labels, len(self.class_names))
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -174,7 +170,7 @@ def _place_items(rng: np.random.Generator) -> list[_Item]:
         _place(rng, items, len(STUFF) + kind, kinds[kind], rng.uniform(0.17, 0.30))
     for _ in range(rng.integers(1, 4) if rng.random() < 0.5 else 0):
         texture = CLUTTER_TEXTURES[rng.integers(len(CLUTTER_TEXTURES))]
-        _place(rng, items, IGNORE, Thing(shapes.blob(rng), texture, rng.random()), rng.uniform(0.05, 0.1))
+        _place(rng, items, IGNORE, Thing(blob(rng), texture, rng.random()), rng.uniform(0.05, 0.1))
     return items
 
 

@@ -1,0 +1,113 @@
+"""Outlines and surfaces of the synthetic things, as formulas in the object's own frame.
+
+Coordinates ``x``, ``y`` are float arrays of one shape, in units of the object's radius; ``y`` points up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Field = NDArray[np.floating]
+Shape = Callable[[Field, Field], Field]
+"""(x, y) -> signed distance: negative inside, positive outside, with a slope of about 1 across the outline, so that
+dividing by the size of a pixel gives soft edges. The figure fills about the unit disc."""
+Texture = Callable[[Field, Field, Field, float], Field]
+"""(x, y, signed distance to the outline, length of one repeat) -> tone in 0..1."""
+
+TAU = 2 * math.pi
+SQRT_HALF = 0.5**0.5
+TIP = 1.2
+"""Radius of the corners of pointed figures, which would look small within the unit disc."""
+
+
+def step(field: Field, width: float) -> Field:
+    """0 below zero, 1 above, with a linear ramp of ``width`` against jagged edges."""
+    return np.clip(field / width + 0.5, 0, 1)
+
+
+def _fold(x: Field, y: Field, sectors: int) -> tuple[Field, Field]:
+    """Maps the plane onto half a sector of a figure with ``sectors`` mirror-symmetric arms, the first along +y."""
+    sector = 2 * np.pi / sectors
+    angle = np.arctan2(x, y)
+    angle = np.abs(angle - sector * np.round(angle / sector))
+    radius = np.hypot(x, y)
+    return radius * np.cos(angle), radius * np.sin(angle)
+
+
+def star(points: int, inner: float) -> Shape:
+    """A star whose inner corners lie ``inner`` times as far out as its tips; ``cos(pi / points)`` makes a polygon."""
+    corner_x, corner_y = inner * math.cos(math.pi / points), inner * math.sin(math.pi / points)
+    length = math.hypot(1 - corner_x, corner_y)
+    normal_x, normal_y = corner_y / length, (1 - corner_x) / length
+
+    def distance(x: Field, y: Field) -> Field:
+        along, across = _fold(x, y, points)
+        return (along - TIP) * normal_x + across * normal_y
+
+    return distance
+
+
+def blob(rng: np.random.Generator) -> Shape:
+    """A random lumpy outline unlike any of the named shapes."""
+    waves = [(k, rng.uniform(-0.4, 0.4) / k, rng.uniform(0, 2 * math.pi)) for k in range(2, 6)]
+
+    def distance(x: Field, y: Field) -> Field:
+        angle = np.arctan2(y, x)
+        outline = sum(swing * np.cos(k * angle + phase) for k, swing, phase in waves)
+        return np.hypot(x, y) - 0.75 - outline
+
+    return distance
+
+
+def _heart(x: Field, y: Field) -> Field:
+    """A square on its corner with a half disc on each of its upper sides."""
+    half = 0.82
+    x, y = np.abs(x), y + 0.1
+    square = (x + np.abs(y) - half) * SQRT_HALF
+    return np.minimum(square, np.hypot(x - half / 2, y - half / 2) - half * SQRT_HALF)
+
+
+def _cross(x: Field, y: Field) -> Field:
+    x, y = np.abs(x), np.abs(y)
+    return np.maximum(np.maximum(x, y) - 1, np.minimum(x, y) - 0.34)
+
+
+def _arrow(x: Field, y: Field) -> Field:
+    """A broad head on a shaft."""
+    x = np.abs(x)
+    head, shaft = np.maximum(-y, (x + y - 1) * SQRT_HALF), np.maximum(x - 0.42, np.abs(y + 0.4) - 0.6)
+    return np.minimum(head, shaft)
+
+
+def _flower(x: Field, y: Field) -> Field:
+    """Five round petals."""
+    along, across = _fold(x, y, 5)
+    return np.minimum(np.hypot(along - 0.62, across) - 0.38, np.hypot(x, y) - 0.5)
+
+
+SHAPES: dict[str, Shape] = {
+    "disc": lambda x, y: np.hypot(x, y) - 1,
+    "square": lambda x, y: np.maximum(np.abs(x), np.abs(y)) - 0.8,
+    "triangle": star(3, math.cos(math.pi / 3)),
+    "star": star(5, 0.55),
+    "ring": lambda x, y: np.abs(np.hypot(x, y) - 0.7) - 0.3,
+    "crescent": lambda x, y: np.maximum(np.hypot(x, y) - 1, 0.72 - np.hypot(x - 0.62, y)),
+    "heart": _heart,
+    "cross": _cross,
+    "arrow": _arrow,
+    "flower": _flower,
+}
+TEXTURES: dict[str, Texture] = {
+    "plain": lambda x, y, depth, period: 0.75 + 0.2 * np.clip(y, -1, 1),  # fades a little from top to bottom
+    "striped": lambda x, y, depth, period: step(np.sin(TAU * x / period), 0.8),
+    "checkered": lambda x, y, depth, period: step(np.sin(TAU * x / period) * np.sin(TAU * y / period), 0.4),
+    "dotted": lambda x, y, depth, period: step(np.cos(TAU * x / period) + np.cos(TAU * y / period) - 0.7, 0.8),
+    "outlined": lambda x, y, depth, period: step(depth + 0.17, 0.1),  # a broad rim
+    # sectors in turns light and dark, as on a nautical star with five points, and on a lifebuoy
+    "faceted": lambda x, y, depth, period: step(np.sin(5 * np.arctan2(x, y)) * np.hypot(x, y), 0.3),
+    "banded": lambda x, y, depth, period: step(np.sin(4 * np.arctan2(x, y)) * np.hypot(x, y), 0.4),
+}
