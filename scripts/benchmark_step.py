@@ -25,17 +25,14 @@ from benchmarks.contestants import Contestant, HuggingFace, Ours
 from benchmarks.pair_network import ConcatenatedSimNet, SimilarityRun
 from benchmarks.timing import Spread, alternate, peak_bytes, ratio
 from benchmarks.workload import Workload, make_workload
-from weakshot_seg.losses.classification import ClassificationLoss
-from weakshot_seg.losses.complement import ComplementLoss
+from weakshot_seg.losses.assignments import HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
-from weakshot_seg.losses.mask import MaskLoss
-from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
+from weakshot_seg.losses.terms import ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.models.simnet import SimNet
 from weakshot_seg.structures import SegOutput
-from weakshot_seg.training.memory import keep_freed_memory
 
 OTHER, PLAIN, FULL, PLAIN_WEAK = "Hugging Face", "ours plain", "ours full", "ours plain, weak targets"
 
@@ -69,8 +66,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All numbers by name."""
     torch.manual_seed(0)
     device = torch.device(args.device)
-    if device.type == "cpu":
-        keep_freed_memory()  # as train does; for all contestants
     work = make_workload(args.size, args.batch, args.classes, device)
     contestants = make_contestants(args, work)
     options = (args.rounds, args.warmup, device, args.clock)

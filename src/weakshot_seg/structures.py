@@ -14,8 +14,6 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from weakshot_seg.utils.points import take_points
-
 IGNORE = 255
 """Label of every pixel whose class is unknown: unlabelled, padding and, in training, all novel pixels."""
 
@@ -260,8 +258,8 @@ class EvalBatch(_Movable):
 
 
 @dataclass(frozen=True)
-class SegOutput:
-    """What the network says of a batch, for all decoder layers (the last layer is the prediction).
+class SegOutput(_Movable):
+    """Outputs of the network for a batch, of all decoder layers (the last layer is the prediction).
 
     Attributes:
         class_logits: float ``[L, B, Q, K+1]``, the last class is "no object".
@@ -278,13 +276,12 @@ class SegOutput:
 
     def masks_of(self, queries: Tensor) -> Tensor:
         """Mask logits ``[L, B, S, h, w]`` of some proposals of every layer and image (int64 ``[L, B, S]``)."""
-        if self.mask_embeddings is None:
-            index = queries[..., None, None].expand(-1, -1, -1, *self.mask_logits.shape[-2:])
-            return self.mask_logits.gather(2, index)
-        index = queries[..., None].expand(-1, -1, -1, self.mask_embeddings.shape[-1])
-        chosen = self.mask_embeddings.gather(2, index).transpose(0, 1)  # [B, L, S, C]
-        masks = chosen.flatten(1, 2) @ self.pixel_embeddings.flatten(2)  # [B, LS, hw]
-        return masks.view(*chosen.shape[:3], *self.mask_logits.shape[-2:]).transpose(0, 1)
+        factors = self.mask_logits.flatten(3) if self.mask_embeddings is None else self.mask_embeddings
+        chosen = factors.gather(2, queries[..., None].expand(-1, -1, -1, factors.shape[-1]))
+        if self.mask_embeddings is not None:
+            flat = chosen.transpose(0, 1).flatten(1, 2) @ self.pixel_embeddings.flatten(2)  # [B, LS, hw]
+            chosen = flat.unflatten(1, (len(queries), queries.shape[2])).transpose(0, 1)
+        return chosen.unflatten(3, self.mask_logits.shape[-2:])
 
     def masks_at(self, points: Tensor) -> Tensor:
         """Mask logits of the last layer at pixels: int64 ``[b, J]`` of the first b images -> float ``[b, J, Q]``."""
@@ -301,8 +298,7 @@ class SegOutput:
 
     def float(self) -> SegOutput:
         """The same in float32: losses and matching never run in half precision."""
-        embeddings = None if self.mask_embeddings is None else self.mask_embeddings.float()
-        return SegOutput(self.class_logits.float(), self.mask_logits.float(), self.pixel_embeddings.float(), embeddings)
+        return self._map("float")
 
 
 @dataclass(frozen=True)
@@ -320,3 +316,8 @@ class Assignment:
     def last(self) -> Assignment:
         """The last decoder layer alone (L = 1)."""
         return Assignment(self.queries[-1:], self.by_class)
+
+
+def take_points(maps: Tensor, points: Tensor) -> Tensor:
+    """Values at pixels: ``[B, C, P]``, ``[B, J]`` -> ``[B, J, C]``."""
+    return maps.gather(2, points[:, None].expand(-1, maps.shape[1], -1)).transpose(1, 2)

@@ -10,9 +10,8 @@ import torch.nn.functional as F
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.inference import tta
-from weakshot_seg.inference.semantic import Inference, label_map
+from weakshot_seg.inference.semantic import Inference, WholeImage, label_map
 from weakshot_seg.inference.sliding import SlidingWindow
-from weakshot_seg.inference.whole import WholeImage
 from weakshot_seg.structures import SegOutput
 
 ALL = slice(None)

@@ -11,13 +11,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from weakshot_seg.losses.absence import AbsenceLoss
-from weakshot_seg.losses.class_queries import ClassQueries
-from weakshot_seg.losses.classification import ClassificationLoss
-from weakshot_seg.losses.complement import ComplementLoss
-from weakshot_seg.losses.mask import MaskLoss
+from weakshot_seg.losses.assignments import ClassQueries
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
-from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, LossTerm, MaskLoss
 from weakshot_seg.models.simnet import SimNet
 from weakshot_seg.structures import SegOutput, WeakTargets
 

@@ -33,7 +33,7 @@ COMMON = {
     "trainer.accumulate_grad_batches": 1,
     "trainer.precision": "bf16-mixed",
     "model.num_queries": 100,
-    "loss.assignment._target_": "weakshot_seg.losses.matcher.HungarianMatcher",
+    "loss.assignment._target_": "weakshot_seg.losses.assignments.HungarianMatcher",
 }
 
 

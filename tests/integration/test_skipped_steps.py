@@ -12,7 +12,7 @@ import torch
 
 from processes import Distributed, start
 from weakshot_seg import train as training
-from weakshot_seg.losses.mask import MaskLoss
+from weakshot_seg.losses.terms import MaskLoss
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import SegOutput
 from weakshot_seg.training.module import WeakShotModule

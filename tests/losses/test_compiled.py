@@ -8,12 +8,10 @@ import torch
 from torch import fx
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.losses.complement import ComplementLoss
+from weakshot_seg.losses.assignments import HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
-from weakshot_seg.losses.mask import MaskLoss
-from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.losses.point_mask import PointMaskLoss
-from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.losses.terms import ComplementLoss, LossTerm, MaskLoss
 from weakshot_seg.structures import SegOutput, WeakTargets
 
 TERMS: dict[str, Callable[[], LossTerm]] = {

@@ -11,14 +11,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from weakshot_seg.data.weak_labels import WeakShotDataset
-from weakshot_seg.losses.absence import AbsenceLoss
-from weakshot_seg.losses.class_queries import ClassQueries
-from weakshot_seg.losses.classification import ClassificationLoss
-from weakshot_seg.losses.complement import ComplementLoss
+from weakshot_seg.losses.assignments import ClassQueries, HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
-from weakshot_seg.losses.mask import MaskLoss
-from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
+from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.models.simnet import SimNet
 from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest, SegOutput, WeakBatch, WeakTargets
 

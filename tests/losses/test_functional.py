@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from weakshot_seg.losses.functional import empty_focal, mask_losses, pairwise_mask_cost
+from weakshot_seg.losses.functional import mask_losses, pairwise_mask_cost
 
 
 def sigmoid(x: float) -> float:
@@ -124,10 +124,3 @@ def test_pairwise_cost_agrees_with_mask_losses_at_large_logits() -> None:
     cost = pairwise_mask_cost(logits, mask.float()[None, :, None], 20.0, 1.0)
     losses = mask_losses(logits[0], mask.view(1, 1, 60))
     torch.testing.assert_close(cost.flatten(), 20 * losses.focal + losses.dice)
-
-
-def test_empty_focal_is_the_focal_loss_of_an_empty_mask() -> None:
-    logits: Tensor = (5 * torch.randn(2, 3, 4, 5, dtype=torch.float64)).requires_grad_()
-    expected = [focal_by_loop(x.flatten().tolist(), [False] * 20) for x in logits.detach().flatten(0, 1)]
-    torch.testing.assert_close(empty_focal(logits), torch.tensor(expected, dtype=torch.float64).view(2, 3))
-    assert torch.autograd.gradcheck(empty_focal, logits)

@@ -1,4 +1,4 @@
-"""The pixel lattice against plain bilinear upsampling and slicing."""
+"""The strided grid against plain bilinear upsampling and slicing."""
 
 from collections import Counter
 
@@ -6,32 +6,32 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from weakshot_seg.losses.lattice import PixelLattice
+from weakshot_seg.losses.functional import StridedGrid
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 @pytest.mark.parametrize("size", [(16, 24), (15, 23), (17, 9), (3, 2), (4, 6)])
-def test_resizes_bilinearly_at_the_lattice(stride: int, size: tuple[int, int]) -> None:
+def test_resizes_bilinearly_at_the_grid(stride: int, size: tuple[int, int]) -> None:
     maps = torch.randn(2, 3, 4, 6, dtype=torch.float64)
     full = F.interpolate(maps, size, mode="bilinear", align_corners=False)
     for top in range(min(stride, size[0])):
         for left in range(min(stride, size[1])):
-            lattice = PixelLattice(size, stride, top, left)
+            grid = StridedGrid(size, stride, top, left)
             torch.testing.assert_close(
-                lattice.resize(maps)(maps), full[..., top::stride, left::stride], rtol=1e-10, atol=1e-10
+                grid.resize(maps), full[..., top::stride, left::stride], rtol=1e-10, atol=1e-10
             )
 
 
-def test_pick_takes_the_pixels_of_the_lattice() -> None:
+def test_pick_takes_the_pixels_of_the_grid() -> None:
     rows = torch.arange(5.0)[:, None].expand(5, 7)
-    lattice = PixelLattice((5, 7), 2, 1, 0)
-    assert lattice.pick(rows).tolist() == [[1] * 4, [3] * 4]
+    grid = StridedGrid((5, 7), 2, 1, 0)
+    assert grid.pick(rows).tolist() == [[1] * 4, [3] * 4]
 
 
 def test_stride_one_takes_every_pixel_without_drawing_a_random_number() -> None:
     before = torch.get_rng_state()
-    lattice = PixelLattice.draw((3, 4), 1)
-    assert lattice.pick(torch.ones(3, 4)).sum() == 12
+    grid = StridedGrid.draw((3, 4), 1)
+    assert grid.pick(torch.ones(3, 4)).sum() == 12
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -42,7 +42,7 @@ def test_over_the_steps_all_pixels_come_up_equally_often(stride: int) -> None:
     pixels = torch.arange(54).view(size)
     draws = 600
     for _ in range(draws):
-        counts.update(PixelLattice.draw(size, stride).pick(pixels).flatten().tolist())
+        counts.update(StridedGrid.draw(size, stride).pick(pixels).flatten().tolist())
     assert len(counts) == 54
     expected = draws / stride**2
     assert all(abs(count - expected) < 5 * expected**0.5 for count in counts.values())
@@ -51,8 +51,8 @@ def test_over_the_steps_all_pixels_come_up_equally_often(stride: int) -> None:
 @pytest.mark.parametrize("size", [(1, 5), (5, 1), (1, 1), (2, 2)])
 def test_maps_smaller_than_the_stride_have_pixels_too(size: tuple[int, int]) -> None:
     for _ in range(50):
-        lattice = PixelLattice.draw(size, 3)
-        picked = lattice.pick(torch.ones(size))
+        grid = StridedGrid.draw(size, 3)
+        picked = grid.pick(torch.ones(size))
         assert picked.numel() > 0
         maps = torch.ones(1, 2, 2)
-        assert lattice.resize(maps)(maps).shape[-2:] == picked.shape
+        assert grid.resize(maps).shape[-2:] == picked.shape

@@ -10,10 +10,8 @@ import pytest
 import torch
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.losses import gpu_matcher
-from weakshot_seg.losses.class_queries import ClassQueries
-from weakshot_seg.losses.gpu_matcher import GpuHungarianMatcher
-from weakshot_seg.losses.matcher import HungarianMatcher
+from weakshot_seg.losses import assignments
+from weakshot_seg.losses.assignments import ClassQueries, GpuHungarianMatcher, HungarianMatcher
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]
@@ -174,7 +172,7 @@ def test_last_layer_of_an_assignment() -> None:
     assert torch.equal(Assignment(queries).last().queries, queries[2:])
 
 
-def test_gpu_matcher_solves_the_same_problem(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_assignments_solves_the_same_problem(make_output: MakeOutput, make_targets: MakeTargets) -> None:
     targets = make_targets(**MIXED, size=(9, 13))
     output = make_output(images=5, queries=6)
     expected, got = HungarianMatcher()(output, targets).queries, GpuHungarianMatcher()(output, targets).queries
@@ -201,7 +199,7 @@ def test_an_image_that_is_not_finite_does_not_disturb_the_others(
             assert set(row) <= set(range(6))
 
 
-def test_gpu_matcher_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_matcher, "batch_linear_assignment", None)
+def test_assignments_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignments, "batch_linear_assignment", None)
     with pytest.raises(ConfigError, match=r"weakshot-seg\[gpu\]"):
         GpuHungarianMatcher()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
-from weakshot_seg.losses.pair_quality import pair_quality
+from weakshot_seg.losses.similarity import pair_quality
 
 SHAPE = (4, 6, 7)
 

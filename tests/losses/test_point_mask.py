@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.losses.mask import MaskLoss
-from weakshot_seg.losses.matcher import HungarianMatcher
+from weakshot_seg.losses.assignments import HungarianMatcher
 from weakshot_seg.losses.point_mask import PointMaskLoss, labels_at, logits_at
+from weakshot_seg.losses.terms import MaskLoss
 from weakshot_seg.structures import SegOutput, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from weakshot_seg.losses.sampling import choose_class, sample_points
-from weakshot_seg.utils.points import take_points
+from weakshot_seg.losses.similarity import choose_class, sample_points
+from weakshot_seg.structures import take_points
 
 
 def nowhere(region: torch.Tensor) -> torch.Tensor:

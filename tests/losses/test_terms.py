@@ -9,12 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.losses.absence import AbsenceLoss
-from weakshot_seg.losses.class_queries import ClassQueries
-from weakshot_seg.losses.classification import ClassificationLoss
-from weakshot_seg.losses.complement import IGNORE_LOGIT, ComplementLoss
-from weakshot_seg.losses.mask import MaskLoss
-from weakshot_seg.losses.matcher import HungarianMatcher
+from weakshot_seg.losses.assignments import ClassQueries, HungarianMatcher
+from weakshot_seg.losses.terms import IGNORE_LOGIT, AbsenceLoss, ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]

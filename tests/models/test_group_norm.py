@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weakshot_seg.models.group_norm import GroupNorm
+from weakshot_seg.models.norms import GroupNorm
 
 
 @pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])

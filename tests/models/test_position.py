@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from weakshot_seg.models.position import sine_position_embedding
+from weakshot_seg.models.query_decoder import sine_position_embedding
 
 
 @pytest.mark.parametrize(("height", "width", "dim"), [(1, 1, 4), (3, 5, 8), (7, 2, 32)])

@@ -10,12 +10,9 @@ from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.backbone import TimmBackbone
-from weakshot_seg.models.heads import ProposalHead
-from weakshot_seg.models.masked_decoder import MaskedQueryDecoder
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
-from weakshot_seg.models.position import sine_position_embedding
-from weakshot_seg.models.query_decoder import DecoderLayer, QueryDecoder
-from weakshot_seg.models.simformer import SimFormer
+from weakshot_seg.models.query_decoder import DecoderLayer, MaskedQueryDecoder, QueryDecoder, sine_position_embedding
+from weakshot_seg.models.simformer import ProposalHead, SimFormer
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakshot_seg.losses.classification import ClassificationLoss
-from weakshot_seg.losses.complement import ComplementLoss
+from weakshot_seg.losses.assignments import HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
-from weakshot_seg.losses.mask import MaskLoss
-from weakshot_seg.losses.matcher import HungarianMatcher
+from weakshot_seg.losses.terms import ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 
 Compare = Callable[..., None]

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from weakshot_seg.losses import similarity
 from weakshot_seg.losses.similarity import BalanceWeights, PixelSimilarityLoss, cosine
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
-from weakshot_seg.utils.points import take_points
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets, take_points
 
 Compare = Callable[..., None]
 ReadTargets = Callable[..., WeakTargets]

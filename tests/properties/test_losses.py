@@ -13,17 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from properties.batches import SEEDS, Batch, Saying, batches, say
-from weakshot_seg.losses.absence import AbsenceLoss
-from weakshot_seg.losses.class_queries import ClassQueries
-from weakshot_seg.losses.classification import ClassificationLoss
-from weakshot_seg.losses.complement import ComplementLoss
+from weakshot_seg.losses.assignments import ClassQueries, GpuHungarianMatcher, HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion, Losses
-from weakshot_seg.losses.gpu_matcher import GpuHungarianMatcher
-from weakshot_seg.losses.mask import MaskLoss
-from weakshot_seg.losses.matcher import HungarianMatcher
 from weakshot_seg.losses.point_mask import PointMaskLoss
 from weakshot_seg.losses.similarity import DISTILLATION, PixelSimilarityLoss
-from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, LossTerm, MaskLoss
 from weakshot_seg.models.simnet import SimNet
 from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
 

@@ -1,4 +1,4 @@
-"""Semantic inference: every pixel takes the class its proposals vote for (MaskFormer section 3.4; method section 6).
+"""Semantic inference: every pixel takes the class with the highest score (MaskFormer section 3.4; method section 6).
 
 The scores of all classes at the size of a large image are gigabytes. :class:`Scores` therefore computes those of a few
 classes when asked, from what is small: class logits, and mask logits at stride 4.
@@ -105,10 +105,11 @@ def semantic_scores(class_logits: Tensor, mask_logits: Tensor, classes: Classes 
     Returns:
         float ``[B, K, H, W]``.
     """
-    votes = class_logits.softmax(-1)[..., :-1][..., classes]
-    probs = mask_logits.sigmoid()
+    probabilities = class_logits.softmax(-1)[..., :-1][..., classes]
+    masks = mask_logits.sigmoid()
     # a 1x1 convolution per image: on CPUs twice as fast as the matrix product
-    maps = [F.conv2d(p, v.T[:, :, None, None]) for p, v in zip(probs.split(1), votes, strict=True)]
+    pairs = zip(masks.split(1), probabilities, strict=True)
+    maps = [F.conv2d(mask, p.T[:, :, None, None]) for mask, p in pairs]
     return maps[0] if len(maps) == 1 else torch.cat(maps)  # cat would copy also a single one
 
 
@@ -116,6 +117,14 @@ def scores_of(output: SegOutput, padded: Size, contents: Sequence[Size]) -> list
     """The scores of each image of an output (last layer); for ``padded`` and ``contents`` see :class:`Inference`."""
     logits = zip(output.class_logits[-1], output.mask_logits[-1], contents, strict=True)
     return [ProposalScores(classes, masks, padded, content) for classes, masks, content in logits]
+
+
+class WholeImage:
+    """The network is applied to every image as a whole, in one pass over the batch; implements :class:`Inference`."""
+
+    def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:
+        """See :class:`Inference`."""
+        return scores_of(network(images), (images.shape[-2], images.shape[-1]), contents)
 
 
 def label_map(

@@ -8,33 +8,24 @@ from itertools import chain
 
 from torch import Tensor
 
-from weakshot_seg.errors import ConfigError
-from weakshot_seg.inference.semantic import Classes, Network, Scores, Size, resize
-from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.inference.semantic import Classes, Network, Scores, Size, WholeImage, resize
 from weakshot_seg.utils.padding import pad_batch
+from weakshot_seg.utils.ranges import BelowOne, Count
 
 
 class SlidingWindow:
-    """The network sees windows of each image; where they overlap, the score is their mean.
+    """The network is applied to windows of each image; where they overlap, the score is their mean.
 
     Windows are as large as the crops of the training should be, so that objects have the sizes the network knows. An
-    image that is smaller than a window is seen as a whole.
+    image that is smaller than a window is taken as a whole.
 
     Args:
         window: side of the windows in pixels of the network's input.
         overlap: share of a window that its neighbour covers too, 0 to below 1; the last one of a row may overlap more.
         batch_size: windows that go through the network at once.
-
-    Raises:
-        ConfigError: an argument is out of range.
     """
 
-    def __init__(self, window: int, overlap: float = 0.5, batch_size: int = 4) -> None:
-        if window < 1 or not 0 <= overlap < 1 or batch_size < 1:
-            raise ConfigError(
-                "inference: window and batch_size must be positive and overlap in [0, 1), got "
-                f"window={window}, batch_size={batch_size}, overlap={overlap}"
-            )
+    def __init__(self, window: Count, overlap: BelowOne = 0.5, batch_size: Count = 4) -> None:
         self.window, self.overlap, self.batch_size = window, overlap, batch_size
 
     def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:

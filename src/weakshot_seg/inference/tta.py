@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch.nn.functional as F
+from annotated_types import Gt, Le, MinLen
 from torch import Tensor
 
-from weakshot_seg.errors import ConfigError
 from weakshot_seg.inference.semantic import Classes, Inference, Network, Scores, Size
 from weakshot_seg.utils.padding import pad_batch
+
+Scales = Annotated[Sequence[Annotated[float, Gt(0), Le(100)]], MinLen(1)]
 
 
 class TestTimeAugmentation:
     """Mean of the scores over scales and horizontal flip (method section 6); wraps another inference.
 
     Args:
-        inner: how each scaled and flipped image is seen.
+        inner: how the network is applied to each scaled and flipped image.
         scales: factors on the size of the network's input; 1 is the size of the evaluation without augmentation.
-        flip: also see each scale mirrored.
-
-    Raises:
-        ConfigError: no scale is given, or one that is not positive.
+        flip: also each scale mirrored.
     """
 
-    def __init__(self, inner: Inference, scales: Sequence[float], flip: bool = True) -> None:
-        if not scales or min(scales) <= 0:
-            raise ConfigError(f"inference.scales is {list(scales)}: give one or more positive factors")
+    def __init__(self, inner: Inference, scales: Scales, flip: bool = True) -> None:
         self.inner = inner
         self.scales = tuple(scales)
         self.flips = (False, True) if flip else (False,)

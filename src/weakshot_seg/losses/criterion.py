@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.losses.terms import LossTerm
 from weakshot_seg.structures import SegOutput, WeakTargets
 from weakshot_seg.utils.compiling import Backend, Compilable, check_backend
 
@@ -76,7 +76,7 @@ class Criterion(nn.Module):
         return Losses(total, parts, weighted)
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """What the terms tell of the latest call beside their losses, see :meth:`LossTerm.diagnostics`."""
+        """What the terms report of the latest call beside their losses, see :meth:`LossTerm.diagnostics`."""
         return {
             name: value for term in self.terms.values() for name, value in cast(LossTerm, term).diagnostics().items()
         }

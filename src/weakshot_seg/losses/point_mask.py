@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Le
 from torch import Tensor
 
-from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.functional import mask_losses, with_gradient
-from weakshot_seg.losses.term import LossTerm
+from weakshot_seg.losses.terms import Layers, LossTerm, mean_over_ranks
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
 from weakshot_seg.utils.compiling import Compilable
-from weakshot_seg.utils.distributed import mean_over_ranks
+from weakshot_seg.utils.ranges import Count, NonNegative, Share
 
 
 class PointMaskLoss(LossTerm):
@@ -27,27 +27,19 @@ class PointMaskLoss(LossTerm):
         num_points: points per mask (12544 = 112 x 112 as in Mask2Former).
         oversample: times ``num_points`` are drawn to choose the undecided ones from; at least 1.
         importance: share of the points that are the undecided ones; the rest is uniform.
-
-    Raises:
-        ConfigError: a number is out of range.
     """
 
     def __init__(
         self,
-        weight: float = 1.0,
-        focal_weight: float = 20.0,
-        dice_weight: float = 1.0,
-        layers: Literal["all", "last"] = "all",
-        num_points: int = 12544,
-        oversample: float = 3.0,
-        importance: float = 0.75,
+        weight: NonNegative = 1.0,
+        focal_weight: NonNegative = 20.0,
+        dice_weight: NonNegative = 1.0,
+        layers: Layers = "all",
+        num_points: Count = 12544,
+        oversample: Annotated[float, Ge(1), Le(1000)] = 3.0,
+        importance: Share = 0.75,
     ) -> None:
         super().__init__(weight, layers, {"focal": focal_weight, "dice": dice_weight})
-        if num_points < 1 or oversample < 1 or not 0 <= importance <= 1:
-            raise ConfigError(
-                "loss.terms.mask: num_points and oversample must be at least 1 and importance in [0, 1], got "
-                f"{num_points}, {oversample}, {importance}"
-            )
         self.num_points = num_points
         self.oversample = oversample
         self.importance = importance

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from weakshot_seg.errors import ConfigError
-from weakshot_seg.losses.pair_quality import pair_quality
-from weakshot_seg.losses.sampling import choose_class, sample_points
-from weakshot_seg.losses.term import LossTerm
-from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
-from weakshot_seg.utils.distributed import mean_over_ranks
-from weakshot_seg.utils.points import take_points
+from weakshot_seg.losses.terms import LossTerm, mean_over_ranks
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets, take_points
+from weakshot_seg.utils.ranges import Count, NonNegative, Share
 
 
 class PixelSimilarityLoss(LossTerm):
@@ -36,23 +33,17 @@ class PixelSimilarityLoss(LossTerm):
     def __init__(
         self,
         simnet: nn.Module,
-        weight: float = 1.0,
-        base_weight: float = 1.0,
-        novel_weight: float = 0.1,
-        num_points: int = 100,
-        inside_share: float = 0.8,
+        weight: NonNegative = 1.0,
+        base_weight: NonNegative = 1.0,
+        novel_weight: NonNegative = 0.1,
+        num_points: Count = 100,
+        inside_share: Share = 0.8,
         distillation: Literal["ce", "cce", "b0.5"] = "cce",
         student_pairs: Literal["cross", "within"] = "cross",
-        history: int = 25,
+        history: Annotated[int, Ge(1), Le(10**6)] = 25,
         layers: Literal["last"] = "last",
     ) -> None:
         super().__init__(weight, layers, {"base": base_weight, "novel": novel_weight})
-        if distillation not in DISTILLATION:
-            raise ConfigError(
-                f"loss.terms.similarity.distillation={distillation!r}: choose from {sorted(DISTILLATION)}"
-            )
-        if student_pairs not in ("cross", "within"):
-            raise ConfigError(f"loss.terms.similarity.student_pairs={student_pairs!r}: choose 'cross' or 'within'")
         self.simnet = simnet
         self.balance = BalanceWeights(history)
         self.num_points = num_points
@@ -212,6 +203,59 @@ def distill_linear(teacher: Tensor, student: Tensor) -> Tensor:
 
 
 DISTILLATION = {"ce": distill_ce, "cce": distill_cce, "b0.5": distill_linear}
+
+
+def sample_points(region: Tensor, count: int, padding: Tensor) -> Tensor:
+    """Draws pixels of each image's region; when it has fewer than ``count``, the rest come from elsewhere.
+
+    Args:
+        region: bool ``[B, P]`` over flattened pixels.
+        count: pixels per image, at most P.
+        padding: bool ``[B, P]``, pixels that are taken only when there are no others.
+
+    Returns:
+        int64 ``[B, count]`` pixel indices, distinct within an image.
+    """
+    noise = torch.rand(region.shape, device=region.device)
+    return (region.float() - padding.float() + 0.1 * noise).topk(min(count, region.shape[1]), dim=1).indices
+
+
+def choose_class(candidates: Tensor) -> Tensor:
+    """One of the candidate classes of each row, uniformly.
+
+    Args:
+        candidates: bool ``[B, K]``.
+
+    Returns:
+        int64 ``[B]``, -1 in rows without a candidate.
+    """
+    noise = torch.rand(candidates.shape, device=candidates.device)
+    choice = (candidates + 0.5 * noise).argmax(1)
+    return torch.where(candidates.any(1), choice, -1)
+
+
+@torch.no_grad()
+def pair_quality(logits: Tensor, same: Tensor, counted: Tensor) -> dict[str, Tensor]:
+    """Accuracy, and precision, recall and F1 of either kind of pairs, without waiting for the device.
+
+    Args:
+        logits: float ``[..., 2]`` for (different, same).
+        same: bool ``[...]``, the truth.
+        counted: bool ``[...]``, the pairs to judge.
+
+    Returns:
+        Scalars 0..1: ``accuracy``, ``precision_similar``, ..., ``f1_dissimilar``; NaN where it is 0 / 0.
+    """
+    said = logits[..., 1] > logits[..., 0]
+    hits, positives = said & same, torch.stack([said, same])
+    quality = {"accuracy": ((said == same) & counted).sum() / counted.sum()}
+    for kind, hit, both in (("similar", hits, positives), ("dissimilar", ~(said | same), ~positives)):
+        hit = (hit & counted).sum()
+        predicted, true = (both & counted).flatten(1).sum(1)
+        quality[f"precision_{kind}"] = hit / predicted
+        quality[f"recall_{kind}"] = hit / true
+        quality[f"f1_{kind}"] = 2 * hit / (predicted + true)
+    return quality
 
 
 def _shrink(maps: Tensor, size: list[int]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -16,9 +16,10 @@ from timm.layers.format import Format
 from timm.models import FeatureInfo
 from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.models.group_norm import GroupNorm
+from weakshot_seg.models.norms import FrozenBatchNorm2d, GroupNorm
 
 STRIDES = (4, 8, 16, 32)
 
@@ -115,21 +116,6 @@ class TimmBackbone(nn.Module):
         return [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
-class FrozenBatchNorm2d(nn.BatchNorm2d):
-    """Fixed scale and shift: BatchNorm in evaluation mode, without keeping its input for the backward pass."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, C, H, W]`` -> the same."""
-        # in half precision BatchNorm itself works in float32, and without gradients it keeps nothing either
-        if x.dtype != self.weight.dtype or not torch.is_grad_enabled():
-            return super().forward(x)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        scale = self.weight * (self.running_var + self.eps).rsqrt()
-        shift = self.bias - self.running_mean * scale
-        return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
-
-
 class PaddedSwinBlock(SwinTransformerBlock):
     """Swin's block for maps that its windows do not divide: padded first, then shifted, as Swin's authors do.
 
@@ -189,7 +175,7 @@ class SimpleFeaturePyramid(nn.Module):
 
 
 def _create(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    """Creates the network; transformers are told to take any image size."""
+    """Creates the network; transformers with the option to take any image size."""
     flexible: list[dict[str, Any]] = [{"dynamic_img_size": True}, {"strict_img_size": False}, {}]
     for size_options in flexible:
         try:
@@ -211,16 +197,15 @@ def _from_file(name: str, checkpoint: str, options: dict[str, Any]) -> nn.Module
     path = Path(checkpoint).expanduser()
     if not path.is_file():
         raise ConfigError(f"model.backbone.checkpoint={checkpoint}: no such file")
-    options = {**options, "pretrained_cfg_overlay": {"file": str(path)}}
     try:
-        with torch.random.fork_rng(devices=[]):
-            net, other = _create(name, True, options), _create(name, True, options)
+        with _Filled() as filled:
+            net = _create(name, True, {**options, "pretrained_cfg_overlay": {"file": str(path)}})
     except Exception as error:  # timm raises whatever the reader of the file's format raises
         reason = str(error).splitlines()[0]
         raise ConfigError(f"model.backbone.checkpoint={checkpoint} does not fit {name}: {reason}") from error
-    # timm renames keys and tolerates missing ones; what did not come from the file is random, so it differs
-    pairs = zip(net.state_dict().items(), other.state_dict().values(), strict=True)
-    missing = [key for (key, value), again in pairs if not torch.equal(value, again)]
+    # integers are counts of batches, which PyTorch supplies to old files itself
+    tensors = {key: t for key, t in net.state_dict(keep_vars=True).items() if t.is_floating_point()}
+    missing = [key for key, tensor in tensors.items() if id(tensor) not in filled.tensors]
     if missing:
         raise ConfigError(
             f"model.backbone.checkpoint={checkpoint} lacks {len(missing)} tensors of {name} ({missing[0]}, ...); "
@@ -229,9 +214,24 @@ def _from_file(name: str, checkpoint: str, options: dict[str, Any]) -> nn.Module
     return net
 
 
+class _Filled(TorchFunctionMode):
+    """Collects the tensors that something is copied into, as ``load_state_dict`` does with those a file contains.
+
+    timm tolerates that a file lacks tensors and renames those it has: only the network's own tensors can be compared.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tensors: dict[int, Tensor] = {}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is Tensor.copy_:
+            self.tensors[id(args[0])] = args[0]
+        return func(*args, **(kwargs or {}))
+
+
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Images 0..255 (uint8 or float) ``[B, 3, H, W]`` -> float, by ``mean`` and ``std`` ``[3, 1, 1]`` in 0..1."""
     return (images.to(mean.dtype) / 255 - mean) / std
-
-
-__all__ = ["STRIDES", "SimpleFeaturePyramid", "TimmBackbone", "normalise"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weakshot_seg.models.group_norm import GroupNorm
+from weakshot_seg.models.norms import GroupNorm
 
 
 class FPNPixelDecoder(nn.Module):

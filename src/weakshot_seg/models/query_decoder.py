@@ -1,19 +1,18 @@
-"""The transformer decoder over learned proposal queries (DETR, arXiv 2005.12872; method section 2)."""
+"""Transformer decoders over learned proposal queries: DETR's, as in the paper, and Mask2Former's."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weakshot_seg.models.cpu_layers import Dropout, Linear, MultiheadAttention
-from weakshot_seg.models.position import sine_position_embedding
-
 
 class QueryDecoder(nn.Module):
-    """Learned queries attend to an image memory; every layer's output is kept for deep supervision.
+    """Learned queries attend to an image memory (DETR, arXiv 2005.12872; method section 2).
 
     Args:
         in_channels: channels of the memory feature.
@@ -48,9 +47,15 @@ class QueryDecoder(nn.Module):
         nn.init.kaiming_uniform_(self.project.weight, a=1)
 
     def forward(self, feature: Tensor, pixel_embeddings: Tensor, mask_embed: Callable[[Tensor], Tensor]) -> Tensor:
-        """Memory feature ``[B, in_channels, h, w]`` -> proposal embeddings ``[L, B, Q, dim]``.
+        """Proposal embeddings after every layer, for deep supervision.
 
-        The other arguments are for decoders that look at the masks of their queries.
+        Args:
+            feature: memory ``[B, in_channels, h, w]``.
+            pixel_embeddings: ``[B, C, H, W]`` of any size; for masked attention.
+            mask_embed: proposal embeddings ``[B, Q, dim]`` -> mask embeddings ``[B, Q, C]``; for masked attention.
+
+        Returns:
+            ``[L, B, Q, dim]``.
         """
         keys, values, query_position = self.prepare(feature)
         target = torch.zeros_like(query_position)
@@ -69,17 +74,54 @@ class QueryDecoder(nn.Module):
         return keys, values, self.queries.weight.expand(memory.shape[0], -1, -1)
 
 
+class MaskedQueryDecoder(QueryDecoder):
+    """Queries start as learned features, predict at once, and attend within the masks they have predicted.
+
+    The decoder of Mask2Former (arXiv 2112.01527, section 3.2), not the paper's; it converges in fewer steps. With one
+    query per class the learned features are class prototypes from the first step on.
+
+    Args:
+        in_channels: channels of the memory feature.
+        num_queries: ``Q``.
+        **options: see :class:`QueryDecoder`.
+    """
+
+    def __init__(self, in_channels: int, num_queries: int = 100, **options: Any) -> None:
+        super().__init__(in_channels, num_queries, **options)
+        self.features = nn.Embedding(num_queries, self.dim)
+
+    def forward(self, feature: Tensor, pixel_embeddings: Tensor, mask_embed: Callable[[Tensor], Tensor]) -> Tensor:
+        """As :class:`QueryDecoder`, with the proposals before the first layer: ``[L + 1, B, Q, dim]``."""
+        keys, values, query_position = self.prepare(feature)
+        # masks are linear in the pixel embeddings: these resized once are the masks of all layers resized
+        pixels = F.interpolate(pixel_embeddings.detach(), feature.shape[-2:], mode="bilinear", align_corners=False)
+        target = self.features.weight.expand(feature.shape[0], -1, -1)
+        outputs = [self.norm(target)]
+        for layer in self.layers:
+            outside = self._outside(mask_embed(outputs[-1]), pixels)
+            target = layer(target, query_position, keys, values, outside)
+            outputs.append(self.norm(target))
+        return torch.stack(outputs)
+
+    @torch.no_grad()
+    def _outside(self, mask_embeddings: Tensor, pixels: Tensor) -> Tensor:
+        """Bool ``[B * heads, Q, hw]``: pixels a query must not attend to; a query with an empty mask attends to all."""
+        outside = mask_embeddings @ pixels.flatten(2) < 0  # sigmoid < 0.5
+        outside &= ~outside.all(2, keepdim=True)
+        return outside.repeat_interleave(self.num_heads, 0)
+
+
 class DecoderLayer(nn.Module):
     """Post-norm: self-attention among proposals, cross-attention to the memory, feed-forward."""
 
     def __init__(self, dim: int, num_heads: int, ffn_dim: int, dropout: float) -> None:
         super().__init__()
-        self.self_attention = MultiheadAttention(dim, num_heads, dropout, batch_first=True)
-        self.cross_attention = MultiheadAttention(dim, num_heads, dropout, batch_first=True)
-        self.linear1 = Linear(dim, ffn_dim)
-        self.linear2 = Linear(ffn_dim, dim)
+        self.self_attention = nn.MultiheadAttention(dim, num_heads, dropout, batch_first=True)
+        self.cross_attention = nn.MultiheadAttention(dim, num_heads, dropout, batch_first=True)
+        self.linear1 = nn.Linear(dim, ffn_dim)
+        self.linear2 = nn.Linear(ffn_dim, dim)
         self.norm1, self.norm2, self.norm3 = nn.LayerNorm(dim), nn.LayerNorm(dim), nn.LayerNorm(dim)
-        self.dropout = Dropout(dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(
         self, target: Tensor, query_position: Tensor, keys: Tensor, values: Tensor, outside: Tensor | None = None
@@ -96,3 +138,31 @@ class DecoderLayer(nn.Module):
         target = self.norm2(target + self.dropout(attended))
         hidden = self.linear2(self.dropout(F.relu(self.linear1(target))))
         return self.norm3(target + self.dropout(hidden))
+
+
+def sine_position_embedding(height: int, width: int, dim: int, device: torch.device | None = None) -> Tensor:
+    """The sine position embedding of DETR (normalised, temperature 10000; method section 2).
+
+    Channels: first half encodes y, second half x; sines and cosines alternate. Positions run over (0, 2 pi].
+
+    Args:
+        height: rows of the grid.
+        width: columns of the grid.
+        dim: channels, a multiple of 4.
+        device: where to make it.
+
+    Returns:
+        float32 ``[dim, height, width]``.
+    """
+    half = dim // 2
+    channel = torch.arange(half, device=device, dtype=torch.float32)
+    wavelength = 10000 ** (2 * torch.div(channel, 2, rounding_mode="floor") / half)
+
+    def encode(count: int) -> Tensor:
+        steps = torch.arange(1, count + 1, device=device, dtype=torch.float32)
+        angle = (steps / (count + 1e-6) * 2 * math.pi)[:, None] / wavelength  # [count, half]
+        return torch.stack([angle[:, 0::2].sin(), angle[:, 1::2].cos()], dim=2).flatten(1)
+
+    y = encode(height)[:, None].expand(-1, width, -1)
+    x = encode(width)[None].expand(height, -1, -1)
+    return torch.cat([y, x], dim=2).permute(2, 0, 1)

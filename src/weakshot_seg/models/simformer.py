@@ -1,21 +1,21 @@
-"""SimFormer's network (arXiv 2210.02270): MaskFormer (arXiv 2107.06278) assembled from its four parts."""
+"""SimFormer's network (arXiv 2210.02270): MaskFormer (arXiv 2107.06278) assembled from its parts."""
 
 from __future__ import annotations
 
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.backbone import STRIDES, TimmBackbone, normalise
 from weakshot_seg.models.checkpointing import checkpoint_blocks
-from weakshot_seg.models.heads import ProposalHead
-from weakshot_seg.models.masked_decoder import MaskedQueryDecoder
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
-from weakshot_seg.models.query_decoder import QueryDecoder
+from weakshot_seg.models.query_decoder import MaskedQueryDecoder, QueryDecoder
 from weakshot_seg.structures import SegOutput
 from weakshot_seg.utils.compiling import Backend, check_backend
+from weakshot_seg.utils.ranges import BelowOne, Channels, Count, Layers
 
 
 class SimFormer(nn.Module):
@@ -40,7 +40,7 @@ class SimFormer(nn.Module):
         compile: backend of ``torch.compile`` ("inductor") for the four parts of the network; None = as written.
 
     Raises:
-        ConfigError: no such memory stride, no such compiler, or both compiled and checkpointed.
+        ConfigError: no such compiler, or both compiled and checkpointed.
     """
 
     mean: Tensor
@@ -50,23 +50,21 @@ class SimFormer(nn.Module):
         self,
         num_classes: int,
         backbone: TimmBackbone,
-        num_queries: int | None = 100,
-        dim: int = 256,
-        pixel_dim: int = 256,
-        embedding_dim: int = 256,
-        num_layers: int = 6,
-        num_heads: int = 8,
-        ffn_dim: int = 2048,
-        dropout: float = 0.1,
-        memory_stride: int = 32,
+        num_queries: Channels | None = 100,
+        dim: Channels = 256,
+        pixel_dim: Channels = 256,
+        embedding_dim: Channels = 256,
+        num_layers: Layers = 6,
+        num_heads: Count = 8,
+        ffn_dim: Channels = 2048,
+        dropout: BelowOne = 0.1,
+        memory_stride: Literal[4, 8, 16, 32] = 32,
         memory: Literal["backbone", "pixel_decoder"] = "backbone",
         masked_attention: bool = False,
         activation_checkpointing: bool = False,
         compile: Backend | None = None,
     ) -> None:
         super().__init__()
-        if memory_stride not in STRIDES:
-            raise ConfigError(f"model.memory_stride={memory_stride} must be one of {STRIDES}")
         self.num_classes = num_classes
         self.num_queries = num_queries or num_classes
         self.memory_level = STRIDES.index(memory_stride)
@@ -120,3 +118,29 @@ class SimFormer(nn.Module):
         masks = flat @ pixel_embeddings.flatten(2)
         mask_logits = masks.view(batch, layers, queries, height, width).transpose(0, 1)
         return SegOutput(class_logits, mask_logits, pixel_embeddings, mask_embeddings)
+
+
+class ProposalHead(nn.Module):
+    """Linear classifier to K+1 classes (last = no object) and a 3-layer MLP to mask embeddings (method section 2).
+
+    Args:
+        dim: width of the proposal embeddings.
+        num_classes: ``K``.
+        embedding_dim: channels ``C`` of the mask embeddings.
+    """
+
+    def __init__(self, dim: int, num_classes: int, embedding_dim: int = 256) -> None:
+        super().__init__()
+        self.classify = nn.Linear(dim, num_classes + 1)
+        self.mask_embed = nn.ModuleList([nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, embedding_dim)])
+
+    def forward(self, proposals: Tensor) -> tuple[Tensor, Tensor]:
+        """``[..., dim]`` -> (class logits ``[..., K+1]``, mask embeddings ``[..., C]``)."""
+        return self.classify(proposals), self.mask_embeddings(proposals)
+
+    def mask_embeddings(self, proposals: Tensor) -> Tensor:
+        """``[..., dim]`` -> mask embeddings ``[..., C]``."""
+        hidden = proposals
+        for layer in self.mask_embed[:-1]:
+            hidden = F.relu(layer(hidden))
+        return self.mask_embed[-1](hidden)

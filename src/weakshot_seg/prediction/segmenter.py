@@ -32,11 +32,10 @@ from hydra.utils import instantiate
 from numpy.typing import NDArray
 from PIL import Image
 
-from weakshot_seg.checkpoints.loading import load_module
+from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.data.images import read_image, upright_rgb
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.inference.semantic import Inference, best_class
-from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.inference.semantic import Inference, WholeImage, best_class
 from weakshot_seg.prediction.segmentation import Segmentation
 from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.utils.padding import pad_batch, padded_size
@@ -58,11 +57,11 @@ def load(
 
     Args:
         ckpt: a checkpoint, a model folder, or a model of the Hugging Face hub; see
-            :func:`~weakshot_seg.checkpoints.loading.read_model`.
+            :func:`~weakshot_seg.checkpoints.reading.read_model`.
         device: "cpu", "cuda", "cuda:1", "mps", ...; "auto": a GPU (CUDA, MPS, ...) if there is one.
         inference: see :class:`Segmenter`.
         allow_targets: packages of your own that the model was made of, see
-            :func:`~weakshot_seg.checkpoints.loading.load_module`.
+            :func:`~weakshot_seg.checkpoints.building.load_module`.
 
     Raises:
         ConfigError: the file is missing, broken or not one of ours, or there is no such device.
@@ -74,9 +73,9 @@ class Segmenter:
     """A trained model ready for images.
 
     Args:
-        module: see :func:`~weakshot_seg.checkpoints.loading.load_module`.
+        module: see :func:`~weakshot_seg.checkpoints.building.load_module`.
         device: see :func:`load`.
-        inference: how each image is seen: :class:`~weakshot_seg.inference.whole.WholeImage` (None),
+        inference: how each image is seen: :class:`~weakshot_seg.inference.semantic.WholeImage` (None),
             :class:`~weakshot_seg.inference.sliding.SlidingWindow` or
             :class:`~weakshot_seg.inference.tta.TestTimeAugmentation`.
 

@@ -1,4 +1,4 @@
-"""Training and validation steps, optimiser, and what a checkpoint says of itself."""
+"""Training and validation steps, optimiser, and what a checkpoint holds besides weights."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
-from weakshot_seg.inference.semantic import Inference, label_map
-from weakshot_seg.inference.whole import WholeImage
+from weakshot_seg.inference.semantic import Inference, WholeImage, label_map
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch
-from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport
+from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport, on_host
 from weakshot_seg.training.optim import PolyAdamW
 from weakshot_seg.training.provenance import git_commit, library_versions
 from weakshot_seg.training.step_guard import StepGuard
-from weakshot_seg.utils.recipe import Recipe
+from weakshot_seg.utils.recipe import VERSION, Recipe
 
 
 class WeakShotModule(pl.LightningModule):
@@ -66,8 +66,14 @@ class WeakShotModule(pl.LightningModule):
         self.guard = StepGuard()
 
     def on_train_start(self) -> None:
-        """Sets up the guard."""
+        """Sets up the guard, and the learning rates of the next step: a finished training that is resumed had 0."""
         self.guard.start(self.model, self.criterion, device=self.device)
+        for config in self.trainer.lr_scheduler_configs:
+            schedule = config.scheduler
+            assert isinstance(schedule, LambdaLR)
+            rates = zip(schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True)
+            for group, rate, factor in rates:
+                group["lr"] = rate * factor(schedule.last_epoch)
 
     def on_train_batch_start(self, batch: WeakBatch, batch_idx: int) -> None:
         """Seeds by the number of the batch and the rank, so that a resumed run draws what it would have drawn."""
@@ -83,20 +89,14 @@ class WeakShotModule(pl.LightningModule):
         """
         losses = self.criterion(self.model(batch.images), batch.targets)
         if self.logs_this_step:
-            shown = {"loss": losses.total, **losses.parts}
-            # Lightning reads what the progress bar may show after every step, also what it has shown before: on a GPU
-            # each of these would wait for all work so far
-            on_host = torch.stack(list(shown.values())).detach().cpu()
-            values = {f"train/{name}": value for name, value in zip(shown, on_host, strict=True)}
-            self.log_dict(values, prog_bar=True, batch_size=len(batch.images))
-            weighted = {f"train/weighted/{name}": value.detach() for name, value in losses.weighted.items()}
-            told = {f"train/{name}": value for name, value in self.criterion.diagnostics().items()}
-            self.log_dict(weighted | told, batch_size=len(batch.images))
+            weighted = {f"weighted/{name}": value for name, value in losses.weighted.items()}
+            values = {"loss": losses.total, **losses.parts, **weighted, **self.criterion.diagnostics()}
+            self.log_dict({f"train/{name}": value for name, value in values.items()}, batch_size=len(batch.images))
         return self.guard.watch(self.global_step, losses.total, losses.parts)
 
     @property
     def skipped_steps(self) -> int:
-        """Steps skipped because the loss or gradients were not finite, as of the latest look."""
+        """Steps skipped because the loss or gradients were not finite, as of the guard's latest report."""
         return self.guard.reported
 
     @property
@@ -106,7 +106,7 @@ class WeakShotModule(pl.LightningModule):
 
     @property
     def _log_interval(self) -> int:
-        # Lightning sets it without declaring it; where loggers never write (0), the bar and the guard need some
+        # Lightning sets it without declaring it; where loggers never write (0), the guard needs some
         return getattr(self.trainer, "log_every_n_steps", 1) or 50
 
     def configure_gradient_clipping(
@@ -117,29 +117,29 @@ class WeakShotModule(pl.LightningModule):
     ) -> None:
         """Clips the gradients, and skips the step if they are not finite.
 
-        Logs their norm as ``train/grad_norm`` (before it is clipped) and ``train/skipped_steps``.
+        Logs their norm as ``train/grad_norm`` (before it is clipped), ``train/skipped_steps``, and the learning rates.
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
         self.guard.decide(self.global_step, norm, optimizer)
         if self.logs_this_step:
             self.log_dict({"train/grad_norm": norm, "train/skipped_steps": self.guard.skipped.float()})
+            self.log_dict({f"lr-AdamW/{group['name']}": group["lr"] for group in optimizer.param_groups})
         if gradient_clip_val and gradient_clip_algorithm == "value":
             torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
         elif gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """Looks at the guard where the loggers wait for the device anyway."""
+        """Lets the guard report where the loggers wait for the device anyway."""
         if self.global_step % self._log_interval == 0:
             self.guard.report()
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
-        """Predicts label maps at the original sizes and counts them; callbacks get ``predictions`` and ``batch``."""
-        predictions = self.predict_batch(batch)
-        for prediction, truth in zip(predictions, batch.truths, strict=True):
-            self.metrics.update(prediction, truth.to(prediction.device))
-        return {"predictions": predictions, "batch": batch}
+        """Predicts label maps at the original sizes and counts them; callbacks get ``predictions``, on the CPU."""
+        predictions = on_host(self.predict_batch(batch))
+        self.metrics.update(predictions, batch.truths)
+        return {"predictions": predictions}
 
     def predict_step(self, batch: EvalBatch, batch_idx: int) -> list[Tensor]:
         """See :meth:`predict_batch`."""
@@ -167,10 +167,10 @@ class WeakShotModule(pl.LightningModule):
         self.log("val/score", score or 0.0, rank_zero_only=True)
         for name, value in self.report.summary().items():
             if value is not None:
-                self.log(f"val/{name}", value, prog_bar=name in ("base_iou", "novel_iou"), rank_zero_only=True)
+                self.log(f"val/{name}", value, rank_zero_only=True)
 
     def on_train_end(self) -> None:
-        """Looks at the guard; reports that nothing was measured, if there is nothing to validate on."""
+        """Lets the guard report; makes an empty report if there is nothing to validate on."""
         self.guard.report()
         if not self.trainer.enable_validation:
             self.report = SegmentationReport.from_confusion(self.metrics.confusion, self.class_split)
@@ -185,6 +185,7 @@ class WeakShotModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to use the weights elsewhere: recipe, classes, normalisation, and what code made them."""
         checkpoint["weakshot_seg"] = {
+            "version": VERSION,
             "recipe": self.recipe.to_dict(),
             "class_names": list(self.class_split.names),
             "novel": list(self.class_split.novel),
