@@ -18,17 +18,16 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.strategies import ParallelStrategy
 
-from weakshot_seg.checkpoints.loading import build_module, load_last, start_from
+from weakshot_seg.checkpoints.building import build_module, load_last, start_from
 from weakshot_seg.checkpoints.trusted_targets import named_targets
-from weakshot_seg.config.compose import conf_dir, entry_point, plain
+from weakshot_seg.cli.entry_point import entry_point
+from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.prediction.pseudo_labelling import make_pseudo_labels
-from weakshot_seg.training.callbacks.wandb_logger import ResilientWandbLogger
-from weakshot_seg.training.memory import keep_freed_memory
 from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.training.step_guard import StepGuard
-from weakshot_seg.training.trainer import make_trainer
+from weakshot_seg.training.trainer import make_trainer, silence_libraries
 from weakshot_seg.utils.recipe import Recipe
 from weakshot_seg.utils.run_lock import run_lock
 from weakshot_seg.utils.run_status import recorded
@@ -65,8 +64,9 @@ def identity(cfg: DictConfig) -> dict[str, Any]:
 
 def train(cfg: DictConfig) -> float | None:
     """Trains and evaluates one stage in the folder ``cfg.output_dir``; returns novel IoU."""
-    run_dir = Path(cfg.output_dir)
+    silence_libraries()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    run_dir = Path(cfg.output_dir)
     checkpoints = run_dir / "checkpoints"
     data: WeakShotDataModule = instantiate(cfg.data)
     data.setup("fit")
@@ -79,26 +79,16 @@ def train(cfg: DictConfig) -> float | None:
     trainer = make_trainer(
         cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=loggers or False, **options
     )
-    if trainer.strategy.root_device.type == "cpu":
-        keep_freed_memory()
     check_processes(trainer)
-    log.info(
-        "split %s: %d base classes with masks; novel, by %s-level labels only: %s",
-        cfg.split,
-        len(data.class_split.base),
-        cfg.data.label_scope,
-        ", ".join(data.class_split.novel_names),
-    )
-    batch, devices, batches = cfg.data.batch_size, trainer.world_size, trainer.accumulate_grad_batches
-    log.info(
-        "%d images per step: %d per batch, %d device(s), %d batch(es)",
-        batch * devices * batches,
-        batch,
-        devices,
-        batches,
-    )
+    base, novel = len(data.class_split.base), ", ".join(data.class_split.novel_names)
+    scope, devices, batches = cfg.data.label_scope, trainer.world_size, trainer.accumulate_grad_batches
+    log.info("split %s: %d base classes with masks; novel, by %s-level labels only: %s", cfg.split, base, scope, novel)
+    batch, images = cfg.data.batch_size, cfg.data.batch_size * devices * batches
+    log.info("%d images per step: %d per batch, %d device(s), %d batch(es)", images, batch, devices, batches)
     checkpoint = load_last(module, checkpoints) if cfg.resume else None  # refuses in one line what does not fit
-    if cfg.resume and not checkpoint:
+    if checkpoint:
+        log.info("going on from %s", checkpoint)
+    elif cfg.resume:
         if (run_dir / "metrics.json").exists():
             raise ConfigError(
                 f"resume=true, but {run_dir} has results and no checkpoint to go on from: a training would overwrite "
@@ -113,7 +103,7 @@ def train(cfg: DictConfig) -> float | None:
             trainer.validate(module, data, verbose=False)
     finally:
         for logger in loggers:
-            if isinstance(logger, ResilientWandbLogger):
+            if hasattr(logger, "finish"):  # of W&B, which is imported only where it is used
                 logger.finish()  # else the next job of a multirun continues this run
     assert module.report is not None
     if trainer.is_global_zero:

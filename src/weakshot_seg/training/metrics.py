@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,12 @@ from weakshot_seg.structures import IGNORE, ClassSplit
 from weakshot_seg.utils.tables import aligned
 
 FloatArray = NDArray[np.float64]
+MEANS = (
+    *("base_iou", "novel_iou", "miou", "harmonic_iou"),
+    *("base_accuracy", "novel_accuracy", "mean_accuracy", "pixel_accuracy"),
+    *("frequency_weighted_iou", "miou_strict"),
+)
+"""The numbers of a :class:`SegmentationReport` that are not of single classes."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,9 @@ class SegmentationReport:
             pixels = 100 * true / true.sum()
         base, novel = list(split.base), list(split.novel)
         base_iou, novel_iou = _mean(iou[base]), _mean(iou[novel])
+        harmonic = None if base_iou is None or novel_iou is None else 0.0
+        if base_iou and novel_iou:
+            harmonic = 2 * base_iou * novel_iou / (base_iou + novel_iou)
         return cls(
             split=split,
             iou=_optional(iou),
@@ -89,7 +99,7 @@ class SegmentationReport:
             base_iou=base_iou,
             novel_iou=novel_iou,
             miou=_mean(iou),
-            harmonic_iou=_harmonic(base_iou, novel_iou),
+            harmonic_iou=harmonic,
             base_accuracy=_mean(accuracy[base]),
             novel_accuracy=_mean(accuracy[novel]),
             mean_accuracy=_mean(accuracy),
@@ -101,31 +111,14 @@ class SegmentationReport:
 
     def summary(self) -> dict[str, float | None]:
         """The means, by name, for loggers."""
-        return {
-            "base_iou": self.base_iou,
-            "novel_iou": self.novel_iou,
-            "miou": self.miou,
-            "harmonic_iou": self.harmonic_iou,
-            "base_accuracy": self.base_accuracy,
-            "novel_accuracy": self.novel_accuracy,
-            "mean_accuracy": self.mean_accuracy,
-            "pixel_accuracy": self.pixel_accuracy,
-            "frequency_weighted_iou": self.frequency_weighted_iou,
-            "miou_strict": self.miou_strict,
-        }
+        return {name: getattr(self, name) for name in MEANS}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain Python, ready for JSON: the means and ``classes``, a list with one entry per class."""
+        columns = zip(self.split.names, self.iou, self.accuracy, self.pixels, strict=True)
         classes = [
-            {
-                "id": index,
-                "name": name,
-                "novel": index in self.split.novel,
-                "iou": self.iou[index],
-                "accuracy": self.accuracy[index],
-                "pixels": self.pixels[index],
-            }
-            for index, name in enumerate(self.split.names)
+            {"id": i, "name": name, "novel": i in self.split.novel, "iou": iou, "accuracy": accuracy, "pixels": pixels}
+            for i, (name, iou, accuracy, pixels) in enumerate(columns)
         ]
         return {**self.summary(), "classes": classes}
 
@@ -141,10 +134,10 @@ class SegmentationReport:
             ("per pixel", _text(self.frequency_weighted_iou), _text(self.pixel_accuracy), ""),
         ]
         classes = [("id", "class", "kind", "IoU", "accuracy", "pixels")]
-        for index, name in enumerate(split.names):
-            name, kind = (f"{name} *", "novel") if index in split.novel else (name, "base")
-            iou, accuracy, pixels = (_text(values[index]) for values in (self.iou, self.accuracy, self.pixels))
-            classes.append((str(index), name, kind, iou, accuracy, pixels))
+        for entry in self.to_dict()["classes"]:
+            name, kind = (f"{entry['name']} *", "novel") if entry["novel"] else (entry["name"], "base")
+            iou, accuracy, pixels = (_text(entry[column]) for column in ("iou", "accuracy", "pixels"))
+            classes.append((str(entry["id"]), name, kind, iou, accuracy, pixels))
         return aligned(means, "<>>>") + "\n\n" + aligned(classes, "><<>>>")
 
 
@@ -167,28 +160,29 @@ class SegmentationMetrics(Metric):
         counts = torch.zeros(split.num_classes, split.num_classes, dtype=torch.int64)
         self.add_state("confusion", counts, dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Counts the pixels of one label map, or of several stacked ones.
+    def update(self, predictions: Sequence[Tensor], truths: Sequence[Tensor]) -> None:
+        """Counts the pixels of a batch of label maps; waits for the device once.
 
         Args:
-            prediction: integer class ids 0..K-1, any shape.
-            truth: integer class ids 0..K-1 or :data:`IGNORE` (not counted), the same shape.
+            predictions: integer class ids 0..K-1, of any shapes.
+            truths: integer class ids 0..K-1 or :data:`IGNORE` (not counted), the same shapes.
 
         Raises:
             DataError: the shapes differ, or an id is out of range.
         """
-        if prediction.shape != truth.shape:
-            raise DataError(f"the predicted map is {list(prediction.shape)}, but the true one {list(truth.shape)}")
-        counted = truth != IGNORE
-        true, predicted = truth[counted].long(), prediction[counted].long()
-        num_classes = self.split.num_classes
+        for prediction, truth in zip(predictions, truths, strict=True):
+            if prediction.shape != truth.shape:
+                raise DataError(f"the predicted map is {list(prediction.shape)}, but the true one {list(truth.shape)}")
+        predicted, true = (torch.cat([m.flatten() for m in maps]).cpu().numpy() for maps in (predictions, truths))
+        counted = true != IGNORE
+        true, predicted, num_classes = true[counted], predicted[counted], self.split.num_classes
         for ids, what in ((true, "true"), (predicted, "predicted")):
-            if len(ids) and not 0 <= ids.min() <= ids.max() < num_classes:
+            if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
                 raise DataError(
                     f"a {what} map holds class id {ids.max()}, but ids are 0..{num_classes - 1} or {IGNORE}"
                 )
-        counts = torch.bincount(true * num_classes + predicted, minlength=num_classes**2)
-        self.confusion += counts.view(num_classes, num_classes)
+        counts = np.bincount(true.astype(np.int64) * num_classes + predicted, minlength=num_classes**2)
+        self.confusion += torch.from_numpy(counts).view(num_classes, num_classes).to(self.confusion.device)
 
     def compute(self) -> Tensor:
         """The confusion matrix int64 ``[K, K]``, summed over processes."""
@@ -197,6 +191,12 @@ class SegmentationMetrics(Metric):
     def report(self) -> SegmentationReport:
         """What was counted since the last reset; under DDP every process must call it, and each gets the same."""
         return SegmentationReport.from_confusion(self.compute(), self.split)
+
+
+def on_host(maps: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors of any shapes and one dtype on the CPU, by one copy."""
+    flat = torch.cat([m.flatten() for m in maps]).cpu()
+    return [part.view(m.shape) for part, m in zip(flat.split([m.numel() for m in maps]), maps, strict=True)]
 
 
 def image_miou(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float | None:
@@ -221,12 +221,6 @@ def _mean(values: FloatArray) -> float | None:
     """Mean over the classes that have a value."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else None
-
-
-def _harmonic(a: float | None, b: float | None) -> float | None:
-    if a is None or b is None:
-        return None
-    return 2 * a * b / (a + b) if a + b > 0 else 0.0
 
 
 def _text(value: float | None) -> str:

@@ -9,6 +9,8 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from weakshot_seg.utils.ranges import NonNegative, NonNegativeInt
+
 EMBEDDINGS = ("pos_embed", "cls_token", "reg_token", "relative_position_bias_table")
 """Names of bare embedding parameters in timm's transformers."""
 NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -26,11 +28,11 @@ class PolyAdamW:
         warmup_steps: steps of linear warm-up from 0.
     """
 
-    lr: float = 1e-4
-    weight_decay: float = 1e-4
-    backbone_factor: float = 0.1
-    power: float = 0.9
-    warmup_steps: int = 0
+    lr: NonNegative = 1e-4
+    weight_decay: NonNegative = 1e-4
+    backbone_factor: NonNegative = 0.1
+    power: NonNegative = 0.9
+    warmup_steps: NonNegativeInt = 0
 
     def build(self, module: nn.Module, max_steps: int, fused: bool = True) -> tuple[AdamW, LambdaLR]:
         """Optimiser and per-step schedule of all trainable parameters; those of a ``backbone`` are slower."""

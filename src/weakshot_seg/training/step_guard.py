@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weakshot_seg.errors import DivergedError
+from weakshot_seg.utils.ranges import Count
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class StepGuard:
     gradients are summed over the processes of a run: so all skip the same steps, without asking each other.
 
     A step is :meth:`begin` and :meth:`watch` for each of its batches, then :meth:`decide`; only :meth:`report` waits
-    for the device.
+    for the device, and not before the step is decided.
 
     Args:
         limit: skipped steps in a row with which the training stops.
@@ -47,7 +48,7 @@ class StepGuard:
         reported: the same, as of the latest report.
     """
 
-    def __init__(self, limit: int = 20) -> None:
+    def __init__(self, limit: Count = 20) -> None:
         self.limit = limit
         self.skipped = torch.tensor(0)
         self._in_a_row = torch.tensor(0)
@@ -57,6 +58,7 @@ class StepGuard:
         self._parts: tuple[str, ...] = ()
         self.reported = 0
         self._attempts: dict[int, Attempt] = {}  # since the latest report
+        self._amid_step = False
         self._buffers: list[list[Tensor]] = []  # flat, by type
         self._before: list[Tensor] = []  # the same in one piece each, as they were when the step began
 
@@ -73,11 +75,11 @@ class StepGuard:
 
     def begin(self, step: int, learning_rate: float, images: tuple[str, ...]) -> None:
         """Before a batch of a step."""
-        if (attempt := self._attempts.get(step)) is not None:
-            images = (*attempt.images, *images)
+        if self._amid_step:
+            images = (*self._attempts[step].images, *images)
         else:
             self._before = [torch.cat(buffers) for buffers in self._buffers]
-        self._attempts[step] = Attempt(learning_rate, images)
+        self._attempts[step], self._amid_step = Attempt(learning_rate, images), True
 
     def watch(self, step: int, total: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
         """The loss to minimise: ``total``, whose gradients are all NaN if it or one of its parts is not finite.
@@ -104,17 +106,20 @@ class StepGuard:
         self._in_a_row = (self._in_a_row + 1) * bad
         self._last_skipped = torch.where(bad, step, self._last_skipped)
         if optimizer.defaults.get("fused"):
-            cast(Any, optimizer).found_inf = bad.float()  # what torch's own GradScaler tells fused optimisers
+            cast(Any, optimizer).found_inf = bad.float()  # as torch's own GradScaler does
         for buffers, before in zip(self._buffers, self._before, strict=True):
             kept = torch.where(bad, before, torch.cat(buffers))
             torch._foreach_copy_(buffers, kept.split([len(buffer) for buffer in buffers]))
+        self._amid_step = False
 
     def report(self) -> None:
-        """Warns of steps skipped since the latest report.
+        """Warns of steps skipped since the latest report; between two batches of a step it does nothing.
 
         Raises:
             DivergedError: too many in a row, naming step, loss terms, learning rate and images of the last.
         """
+        if self._amid_step:
+            return
         numbers = torch.stack([self.skipped, self._in_a_row, self._last_skipped, self._last_bad_loss]).tolist()
         skipped, in_a_row, step, bad_loss = numbers
         new, self.reported = skipped - self.reported, skipped
@@ -124,13 +129,13 @@ class StepGuard:
         attempt = attempts[step]
         what = self._bad_terms() if bad_loss == step else "the gradients are not finite, though the loss is"
         images = ", ".join(attempt.images[:8]) + (", ..." if len(attempt.images) > 8 else "")
-        told = f"step {step}: {what} (learning rate {attempt.learning_rate:.3g}; images {images})"
+        last = f"step {step}: {what} (learning rate {attempt.learning_rate:.3g}; images {images})"
         if in_a_row >= self.limit:
             raise DivergedError(
-                f"{in_a_row} steps in a row were skipped, the last was {told}; lower optim.lr, raise "
+                f"{in_a_row} steps in a row were skipped, the last was {last}; lower optim.lr, raise "
                 "optim.warmup_steps, or allow more with max_skipped_steps"
             )
-        log.warning("%d step(s) skipped, the last was %s", new, told)
+        log.warning("%d step(s) skipped, the last was %s", new, last)
 
     def _bad_terms(self) -> str:
         total, *values = self._bad_values.tolist()

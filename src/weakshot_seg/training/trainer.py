@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from typing import Any
 
 import pytorch_lightning as pl
@@ -15,10 +17,29 @@ from weakshot_seg.errors import ConfigError, UserError
 
 PRECISIONS = ("32", "32-true", "16", "16-mixed", "bf16", "bf16-mixed")
 """Those of Lightning that leave the batch as it is: the others would convert label maps, too."""
+UNHELPFUL = (
+    r"Found \d+ module\(s\) in eval mode",  # frozen normalisation layers
+    r"The '.*_dataloader' does not have many workers",  # data.num_workers is chosen on purpose
+    r".*your dataloader is not resumable",  # ours needs no state
+    r"The number of training batches \(\d+\) is smaller than the logging interval",
+    r"Checkpoint directory .* exists and is not empty",  # of a resumed run
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+    r"Detected call of `lr_scheduler.step\(\)` before `optimizer.step\(\)`",  # a skipped first step in fp16
+)
+"""Warnings of libraries that name nothing a user could mend."""
+
+
+def silence_libraries() -> None:
+    """Keeps warnings and tips of libraries from the console that nobody can act on: the only place that does so."""
+    for message in UNHELPFUL:
+        warnings.filterwarnings("ignore", message=message)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # devices found, tips, "max_steps reached"
+    logging.getLogger("timm").setLevel(logging.ERROR)  # names in weights files: models.backbone compares them itself
 
 
 def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
-    """Builds the trainer.
+    """Builds the trainer. ``val_check_interval`` counts optimiser steps (or is their share, or a time).
 
     Args:
         settings: the group ``trainer``.
@@ -28,10 +49,16 @@ def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
         ConfigError: this machine has not the devices, the precision is none of :data:`PRECISIONS`, or Lightning refuses
             the settings.
     """
+    silence_libraries()
     check_devices(settings.get("accelerator", "auto"), settings.get("devices", 1))
     precision = str(settings.get("precision") or "32")
     if precision not in PRECISIONS:
         raise ConfigError(f"trainer.precision={precision}: choose one of {', '.join(PRECISIONS)}")
+    interval = settings.get("val_check_interval")
+    if isinstance(interval, float) and settings.get("max_steps", -1) > 0:
+        interval = max(1, int(interval * settings.max_steps))
+    if isinstance(interval, int):  # Lightning counts batches
+        options["val_check_interval"] = interval * settings.get("accumulate_grad_batches", 1)
     try:
         trainer: pl.Trainer = instantiate(settings, **options)
     except InstantiationException as error:

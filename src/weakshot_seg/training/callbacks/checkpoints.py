@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
 from weakshot_seg.errors import StoppedBySignal
+from weakshot_seg.utils.ranges import Count
 from weakshot_seg.utils.signals import StopRequest, requeue_slurm_job
 
 
@@ -32,14 +33,14 @@ class LastCheckpoint(Checkpoint):
         every_n_steps: Optimiser steps between two saves.
     """
 
-    def __init__(self, directory: str, every_n_steps: int = 250) -> None:
+    def __init__(self, directory: str, every_n_steps: Count = 250) -> None:
         self.path = Path(directory) / "last.ckpt"
         self.every_n_steps = every_n_steps
         self._stop = StopRequest()
-        self._between_steps = True
-        self._step_before = 0
-        self._saved_step = 0
         self._stopping = 0  # by this signal
+        self._step_before = 0  # the latest batch
+        self._between_steps = True
+        self._saved_step = 0
         self._validated_step = 0
         self._keep_last = False  # as the previous one: not if it is of another run or spoilt
 
@@ -58,9 +59,9 @@ class LastCheckpoint(Checkpoint):
             self._stop.received = signal.SIGTERM
         self._saved_step = trainer.global_step
         self._keep_last = trainer.ckpt_path is not None and Path(trainer.ckpt_path) == self.path
-        progress = trainer.fit_loop.epoch_loop.batch_progress
-        if progress.current.ready < trainer.num_training_batches:
-            progress.is_last_batch = False  # it was, if max_steps is larger now; Lightning would run no batch, for ever
+        loop = trainer.fit_loop.epoch_loop
+        if loop.batch_progress.current.ready < trainer.num_training_batches:
+            loop.batch_progress.is_last_batch = False  # it was, if max_steps is larger now; no batch would be run
         self._make_up(trainer)
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
@@ -69,6 +70,7 @@ class LastCheckpoint(Checkpoint):
         if self._step_before != trainer.global_step == self._saved_step:
             self._flush(trainer)
         self._step_before = trainer.global_step
+        self._number_logs(trainer, trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Saves at every multiple of the interval and on request."""
@@ -107,6 +109,11 @@ class LastCheckpoint(Checkpoint):
         """If the last validation was interrupted, no step is left: this is the first hook of the resumed training."""
         self._make_up(trainer)
 
+    @staticmethod
+    def _number_logs(trainer: pl.Trainer, step: int) -> None:
+        """Lightning's number of what it logs next is one short after a checkpoint that was saved at a validation."""
+        trainer.fit_loop.epoch_loop._batches_that_stepped = step
+
     def _amid_training(self, trainer: pl.Trainer) -> bool:
         return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and self._between_steps
 
@@ -116,6 +123,7 @@ class LastCheckpoint(Checkpoint):
         if not (trainer.enable_validation and batches and self._validated_step < trainer.global_step):
             return
         if trainer.val_check_batch is not None and batches % trainer.val_check_batch == 0:
+            self._number_logs(trainer, trainer.global_step - 1)
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.run()
             trainer.training = True
@@ -151,7 +159,7 @@ class LastCheckpoint(Checkpoint):
         if not self._stopping:
             return
         if not trainer.is_global_zero:
-            raise SystemExit(0)  # the first process tells
+            raise SystemExit(0)  # the first process prints the message
         how = "the same command with resume=true goes on from there"
         if self._stopping == getattr(signal, "SIGUSR1", None) and requeue_slurm_job():
             how = "the SLURM job is in the queue again and will go on from there"

@@ -1,57 +1,103 @@
-"""What one sees of a training: the progress bar with loss terms and time left, and the learning rates in the logs."""
+"""The progress line of a training or an evaluation."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import LearningRateMonitor, TQDMProgressBar
+from pytorch_lightning.callbacks import ProgressBar
+from tqdm import tqdm
+
+from weakshot_seg.utils.ranges import NonNegativeInt
+
+LINE = "{desc} {n_fmt}/{total_fmt} |{bar:10}| {elapsed}<{remaining} {rate_fmt}{postfix}"
+SHOWN = {"train/loss": "loss", "val/base_iou": "base IoU", "val/novel_iou": "novel IoU"}
 
 
-class TrainingProgress(TQDMProgressBar):
-    """Lightning's bar for a training of one pass: no epoch number, short names, and a right estimate after resuming.
+class TrainingProgress(ProgressBar):
+    """One line: step, time left, speed of this session, loss, and base and novel IoU of the latest validation.
 
     Args:
-        refresh_rate: Batches between two updates; every update waits for the GPU.
+        refresh_rate: Steps, or batches of an evaluation, between two updates, which wait for the GPU; 0: no line.
     """
 
-    def __init__(self, refresh_rate: int = 10) -> None:
-        super().__init__(refresh_rate=refresh_rate)
+    def __init__(self, refresh_rate: NonNegativeInt = 10) -> None:
+        super().__init__()
+        self.refresh_rate = refresh_rate
+        self._line: tqdm[Any] | None = None
+        self._values: dict[str, float] = {}
+
+    def disable(self) -> None:
+        """Shows nothing: Lightning asks for it in all processes but the first."""
+        self.refresh_rate = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The values shown, so that a resumed training begins with them."""
+        return {"values": self._values}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes them over from a checkpoint."""
+        self._values = state_dict["values"]
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Sets up the bar also where a training resumes amid its pass: then Lightning leaves the next hook out."""
-        super().on_train_start(trainer)
-        self.on_train_epoch_start(trainer)
+        """Begins the line at the step the training continues from."""
+        self._begin("training", trainer.max_steps, "step", trainer.global_step)
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Starts the bar at the batch a resumed training continues from, so that the speed is that of this session."""
-        super().on_train_epoch_start(trainer)
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-        self.train_progress_bar.initial = self.train_progress_bar.n = done
-        self.train_progress_bar.set_description("training")
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Brings the line up to date after every so many steps."""
+        self._update(trainer, trainer.global_step)
 
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float | Any]:
-        """``{"loss": "1.23", ...}``: names without ``train/`` and ``val/``, three digits, no version of the logger."""
-        metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
-        return {
-            name.removeprefix("train/").removeprefix("val/"): f"{value:.3g}" if isinstance(value, float) else value
-            for name, value in metrics.items()
-        }
+    def on_validation_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Names what is going on; an evaluation has a line of its own."""
+        if self._line is not None:
+            self._line.set_description_str("validation")
+        elif not trainer.sanity_checking:
+            self._begin("evaluation", sum(map(int, trainer.num_val_batches)), "batch")
 
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        """Counts the batches of an evaluation."""
+        if trainer.state.fn == "validate":
+            self._update(trainer, batch_idx + 1)
 
-class LearningRates(LearningRateMonitor):
-    """Logs the learning rate of every parameter group at every step; without a logger it rests (Lightning's fails)."""
+    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Shows the new IoU."""
+        if trainer.state.fn == "validate":
+            self._end()
+        elif self._line is not None:
+            self._line.set_description_str("training  ", refresh=False)
+            self._show(trainer)
 
-    def __init__(self) -> None:
-        super().__init__(logging_interval="step")
+    def on_train_end(self, *_: Any) -> None:
+        """Leaves the line as it is."""
+        self._end()
 
-    def on_train_start(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Finds the parameter groups."""
-        if trainer.loggers:
-            super().on_train_start(trainer, *args)
+    def on_exception(self, *_: Any) -> None:
+        """The same: what is printed next gets a line of its own."""
+        self._end()
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
-        """Logs."""
-        if trainer.loggers:
-            super().on_train_batch_start(trainer, *args)
+    def _begin(self, title: str, total: int, unit: str, done: int = 0) -> None:
+        if self.refresh_rate:
+            options: dict[str, Any] = {"unit": unit, "initial": done, "bar_format": LINE, "smoothing": 0}
+            self._line = tqdm(desc=title.ljust(10), total=total, dynamic_ncols=True, file=sys.stdout, **options)
+
+    def _update(self, trainer: pl.Trainer, done: int) -> None:
+        if self._line is None or done == self._line.n:
+            return
+        if done % self.refresh_rate == 0 or done == self._line.total:
+            self._line.n = done
+            self._show(trainer)
+
+    def _show(self, trainer: pl.Trainer) -> None:
+        assert self._line is not None
+        latest = trainer.callback_metrics
+        self._values |= {name: float(latest[name]) for name in SHOWN if name in latest}
+        texts = [f"{text} {self._values[name]:.3g}" for name, text in SHOWN.items() if name in self._values]
+        self._line.set_postfix_str(", ".join(texts))
+
+    def _end(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None

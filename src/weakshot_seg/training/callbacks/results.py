@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytorch_lightning as pl
 
-from weakshot_seg.training.callbacks.module import EvaluatedModule
 from weakshot_seg.utils.files import replacing
+
+if TYPE_CHECKING:
+    from weakshot_seg.training.module import WeakShotModule
 
 
 class MetricsFile(pl.Callback):
     """Writes ``metrics.json`` after every validation and at the end of training; it holds the latest report.
 
-    Beside the report it says under which rules it was reached: split, stage, seed, supervision, label scope, novel
-    classes. The hook is :class:`EvaluatedModule`.
+    Beside the report it holds the rules under which it was reached: split, stage, seed, supervision, label scope, novel
+    classes.
 
     Args:
         directory: Folder of ``metrics.json``, made when needed.
@@ -55,7 +57,7 @@ class MetricsFile(pl.Callback):
         self._write(trainer, pl_module)
 
     def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        module = cast(EvaluatedModule, pl_module)
+        module = cast("WeakShotModule", pl_module)
         if module.report is None or not trainer.is_global_zero:
             return
         recipe = module.recipe

@@ -67,12 +67,12 @@ class ResilientWandbLogger(WandbLogger):
         try:
             action(self.experiment)
         except BROKEN as error:
-            log.warning("W&B's service process has failed (%s): it is started anew", _told(error))
+            log.warning("W&B's service process has failed (%s): it is started anew", _text(error))
             self._reset()
             try:
                 action(self.experiment)
             except BROKEN as again:
-                log.warning("nothing more goes to W&B (%s); other loggers go on", _told(again))
+                log.warning("nothing more goes to W&B (%s); other loggers go on", _text(again))
                 self._given_up = True
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -90,17 +90,17 @@ class ResilientWandbLogger(WandbLogger):
         try:
             self.experiment.finish()
         except BROKEN as error:
-            log.warning("W&B's service process has failed (%s)", _told(error))
+            log.warning("W&B's service process has failed (%s)", _text(error))
             self._reset()
 
     def _reset(self) -> None:
         self._experiment = None
-        with suppress(*BROKEN):  # it says that the service is gone, and has forgotten it then
+        with suppress(*BROKEN):  # it reports that the service is gone, and has forgotten it then
             wandb.teardown()
         wandb.run = None  # else Lightning would take it up
 
 
-def _told(error: Exception) -> str:
+def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
