@@ -3,33 +3,35 @@
 import os
 
 import pytest
+import torch
 
 from weakshot_seg.data import parallel
 from weakshot_seg.data.parallel import PER_PROCESS, in_parallel
 
 
-def square_and_process(index: int) -> tuple[int, int]:
-    return index * index, os.getpid()
+def square_and_process(item: int) -> tuple[int, int]:
+    return item * item, os.getpid()
 
 
-def fail(index: int) -> int:
-    raise ZeroDivisionError(f"item {index}")
+def fail(item: int) -> int:
+    raise ZeroDivisionError(f"item {item}")
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_results_come_in_order_from_that_many_processes(cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the random numbers of what follows are as if nothing had been computed."""
     monkeypatch.setattr(parallel, "num_cpus", lambda: cpus)
-    count = 4 * PER_PROCESS + 1
-    results = list(in_parallel(square_and_process, count, ""))
-    assert [result for result, _ in results] == [i * i for i in range(count)]
-    assert len({process for _, process in results} - {os.getpid()}) == cpus
-
-
-def test_few_items_stay_in_this_process() -> None:
-    assert {process for _, process in in_parallel(square_and_process, PER_PROCESS - 1, "")} == {os.getpid()}
+    state = torch.get_rng_state()
+    items = range(3, 4 * PER_PROCESS)
+    results = list(in_parallel(square_and_process, items, ""))
+    assert [result for result, _ in results] == [i * i for i in items]
+    processes = {process for _, process in results}
+    assert len(processes) <= cpus
+    assert (os.getpid() in processes) == (cpus == 1)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 @pytest.mark.parametrize("count", [1, 2 * PER_PROCESS])
 def test_errors_arrive(count: int) -> None:
     with pytest.raises(ZeroDivisionError, match="item 0"):
-        list(in_parallel(fail, count, ""))
+        list(in_parallel(fail, range(count), ""))

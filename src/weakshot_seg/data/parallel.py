@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -28,8 +28,8 @@ def in_parallel(task: Callable[[T], R], items: Sequence[T], title: str) -> Itera
     """``task(item)`` of each item, in order, computed by as many processes as there are CPUs.
 
     Args:
-        task: Can be pickled.
-        items: Likewise.
+        task: Can be pickled; each process gets it once.
+        items: Can be pickled.
         title: Of the progress bar, which appears after a second.
     """
     bar = partial(tqdm, desc=title, total=len(items), delay=1, leave=False, disable=None)
@@ -37,5 +37,18 @@ def in_parallel(task: Callable[[T], R], items: Sequence[T], title: str) -> Itera
     if processes < 2:
         yield from bar(map(task, items))
         return
-    with ProcessPoolExecutor(processes, initializer=leave_signals_to_parent) as pool:
-        yield from bar(pool.map(task, items, chunksize=max(1, len(items) // (16 * processes))))
+    with ProcessPoolExecutor(processes, initializer=_start_worker, initargs=(task,)) as pool:
+        yield from bar(pool.map(_work, items, chunksize=8))
+
+
+class _Worker:
+    task: Callable[[Any], Any]
+
+
+def _start_worker(task: Callable[[Any], Any]) -> None:
+    leave_signals_to_parent()
+    _Worker.task = staticmethod(task)
+
+
+def _work(item: Any) -> Any:
+    return _Worker.task(item)

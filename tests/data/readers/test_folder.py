@@ -272,3 +272,26 @@ def test_truncated_images_pass_only_without_verification(make_folder: MakeFolder
     source = read(root, verify=False)
     with pytest.raises(DataError, match="cannot read image"):
         source.load(1)
+
+
+def test_checksums_are_compared_once(make_folder: MakeFolder) -> None:
+    """When the data are verified, not when they are read for training."""
+    root = make_folder()
+    picture = photo(root).with_suffix(".png")
+    Image.open(photo(root)).save(picture)
+    photo(root).unlink()
+    source = read(root)
+    before = source.load(1)
+    for path in (picture, mask(root)):
+        content = bytearray(path.read_bytes())
+        content[content.rindex(b"IEND") - 5] ^= 1  # last byte of the checksum of the pixels
+        path.write_bytes(content)
+    for now, then in zip(source.load(1), before, strict=True):
+        assert np.array_equal(now, then)
+    assert failure(root) == (
+        f"cannot read mask {mask(root)} (a checksum is wrong or missing): replace it, or remove it and its image "
+        "(and 1 more)"
+    )
+    assert failure(root, verify=False).startswith(f"cannot read mask {mask(root)}")
+    with pytest.raises(DataError, match=r"cannot read image .* \(a checksum is wrong or missing"):
+        read_image(picture)
