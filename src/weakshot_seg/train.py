@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -20,7 +19,7 @@ from pytorch_lightning.strategies import ParallelStrategy
 
 from weakshot_seg.checkpoints.building import build_module, load_last, start_from
 from weakshot_seg.checkpoints.trusted_targets import named_targets
-from weakshot_seg.cli.entry_point import entry_point
+from weakshot_seg.cli.entry_point import command
 from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
@@ -35,8 +34,7 @@ from weakshot_seg.utils.run_status import recorded
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
-@entry_point
+@command("train")
 def main(cfg: DictConfig) -> float | None:
     """Runs one job; returns novel IoU, which sweepers may optimise."""
     first = Path(cfg.output_dir)

@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import hydra
 import numpy as np
 from hydra.errors import HydraException
 from hydra.utils import instantiate
@@ -15,8 +14,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from weakshot_seg.checkpoints.building import load_module
-from weakshot_seg.cli.entry_point import entry_point
-from weakshot_seg.config.compose import conf_dir
+from weakshot_seg.cli.entry_point import command
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError, UserError
 from weakshot_seg.prediction.segmenter import Segmenter
@@ -24,8 +22,7 @@ from weakshot_seg.prediction.segmenter import Segmenter
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="app")
-@entry_point
+@command("app")
 def main(cfg: DictConfig) -> None:
     """Serves the page until it is interrupted."""
     try:

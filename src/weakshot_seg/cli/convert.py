@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from weakshot_seg.checkpoints.building import build_module, load_module
-from weakshot_seg.cli.entry_point import entry_point
+from weakshot_seg.cli.entry_point import command
 from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.config.schema import check_node
 from weakshot_seg.conversion.detectron2 import load_torch, read_detectron2
@@ -40,8 +39,7 @@ OPTIONAL = ("num_batches_tracked", "similarity.balance.counts")
 """Ends of our names that other implementations do not store: counters that no evaluation reads."""
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="convert")
-@entry_point
+@command("convert")
 def main(cfg: DictConfig) -> None:
     """Prints which tensors matched, and writes the result if all did."""
     origin, target = Path(cfg.source).expanduser(), Path(cfg.out).expanduser()

@@ -10,14 +10,17 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from weakshot_seg.config.compose import conf_dir
+from weakshot_seg.config.quoting import quote_settings
 from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import StoppedBySignal, UserError
 
@@ -26,8 +29,29 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 
 
+def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], R | None]]:
+    """Decorator of a command's main function: calls it with the settings of the command line.
+
+    Args:
+        name: of its file in ``conf``, without ending.
+    """
+
+    def decorate(task: Callable[[DictConfig], R]) -> Callable[[], R | None]:
+        compose = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
+        run = compose(entry_point(task))
+
+        @functools.wraps(task)
+        def main() -> R | None:
+            sys.argv[1:] = quote_settings(sys.argv[1:])
+            return cast(R | None, run())
+
+        return main
+
+    return decorate
+
+
 def entry_point(task: Callable[..., R]) -> Callable[..., R]:
-    """Decorator under ``@hydra.main``: what the user can mend is one line on stderr and exit code 2, not a traceback.
+    """Decorator: what the user can mend is one line on stderr and exit code 2, not a traceback.
 
     That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built), wrong
     settings found by Hydra, OmegaConf and Lightning, a full disk and a killed data loading process. Everything else is

@@ -8,15 +8,14 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from weakshot_seg.checkpoints.building import load_module, own_data
 from weakshot_seg.checkpoints.compatibility import check_classes
-from weakshot_seg.cli.entry_point import entry_point
-from weakshot_seg.config.compose import conf_dir, plain
+from weakshot_seg.cli.entry_point import command
+from weakshot_seg.config.compose import plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.training.trainer import make_trainer
 from weakshot_seg.utils.run_status import recorded
@@ -24,8 +23,7 @@ from weakshot_seg.utils.run_status import recorded
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="evaluate")
-@entry_point
+@command("evaluate")
 def main(cfg: DictConfig) -> float | None:
     """Prints the table, writes pictures and metrics.json; returns novel IoU."""
     run_dir = Path(HydraConfig.get().runtime.output_dir)

@@ -14,7 +14,6 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import hydra
 import numpy as np
 import torch
 from hydra.utils import instantiate
@@ -23,8 +22,7 @@ from tqdm import tqdm
 
 from weakshot_seg import __version__
 from weakshot_seg.checkpoints.building import load_module, own_data
-from weakshot_seg.cli.entry_point import entry_point
-from weakshot_seg.config.compose import conf_dir
+from weakshot_seg.cli.entry_point import command
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.images import read_image
 from weakshot_seg.data.source import LabelledImages
@@ -42,8 +40,7 @@ log = logging.getLogger(__name__)
 INPUT_TYPES = {"uint8": torch.uint8, "float32": torch.float32}
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="export")
-@entry_point
+@command("export")
 def main(cfg: DictConfig) -> None:
     """Writes the file and the JSON, prints the figures."""
     form = find_format(cfg.format)

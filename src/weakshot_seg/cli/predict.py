@@ -9,13 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig
 
 from weakshot_seg.checkpoints.building import load_module, weights_digest
-from weakshot_seg.cli.entry_point import entry_point
-from weakshot_seg.config.compose import conf_dir, plain
+from weakshot_seg.cli.entry_point import command
+from weakshot_seg.config.compose import plain
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.prediction.predict_files import FilePredictor
 from weakshot_seg.prediction.records import Origin
@@ -24,8 +23,7 @@ from weakshot_seg.prediction.segmenter import Segmenter
 from weakshot_seg.prediction.sources import find_items
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="predict")
-@entry_point
+@command("predict")
 def main(cfg: DictConfig) -> None:
     """Writes label maps, overlays, classes and scores; exit code 1 if some files could not be read."""
     out = Path(cfg.out).expanduser().absolute()

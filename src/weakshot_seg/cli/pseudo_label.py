@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from functools import partial
 
-import hydra
 from omegaconf import DictConfig
 
-from weakshot_seg.cli.entry_point import entry_point
-from weakshot_seg.config.compose import conf_dir, plain
+from weakshot_seg.cli.entry_point import command
+from weakshot_seg.config.compose import plain
 from weakshot_seg.prediction.pseudo_labelling import make_pseudo_labels
 from weakshot_seg.training.trainer import make_trainer
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="pseudo_label")
-@entry_point
+@command("pseudo_label")
 def main(cfg: DictConfig) -> float | None:
     """Labels all training images; prints and returns their novel IoU."""
     data = cfg.get("data")

@@ -16,7 +16,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from weakshot_seg.config.compose import leaves, raw
+from weakshot_seg.config.compose import leaves, raw, resolved
 from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import ConfigError
 
@@ -84,9 +84,11 @@ def prepare_run(cfg: DictConfig) -> None:
     """
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     with _known_to_hydra(cfg):
-        with read_write(cfg.hydra):
-            cfg.hydra.runtime.output_dir = str(Path(_folder(cfg, "hydra.run.dir")).absolute())
-        HydraConfig.instance().set_config(cfg)
+        for find in (lambda: ".", lambda: _folder(cfg, "hydra.run.dir")):  # its name may depend on settings
+            with read_write(cfg.hydra):
+                cfg.hydra.runtime.output_dir = str(Path(find()).absolute())
+            HydraConfig.instance().set_config(cfg)
+            resolved(own)
         check_settings(own, cfg.hydra.job.config_name)
         if cfg.hydra.output_subdir is None:  # results go elsewhere
             return
