@@ -18,6 +18,15 @@ MOVED = {
     "weakshot_seg.data.coco_stuff.": "weakshot_seg.data.readers.coco_stuff.",
     "weakshot_seg.data.voc.": "weakshot_seg.data.readers.voc.",
     "weakshot_seg.data.synthetic.SyntheticScenes": "weakshot_seg.data.synthetic.scenes.SyntheticScenes",
+    **{
+        f"weakshot_seg.losses.{old}.": "weakshot_seg.losses.terms."
+        for old in ("classification", "mask", "complement", "absence")
+    },
+    **{
+        f"weakshot_seg.losses.{old}.": "weakshot_seg.losses.assignments."
+        for old in ("matcher", "gpu_matcher", "class_queries")
+    },
+    "weakshot_seg.inference.whole.": "weakshot_seg.inference.semantic.",
 }
 """Where version 1 had what a recipe builds, and where it is now: what full names start with."""
 DROPPED: dict[str, tuple[str, ...]] = {}
