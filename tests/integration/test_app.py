@@ -93,7 +93,9 @@ def test_tables_escape_names_and_mark_novel_classes() -> None:
     view = View.of(segmentation(np.zeros((10, 100, 3), np.uint8), labels, ("a&<b>", "cat", "dog"), (1,)), 0)
     assert "<b>" not in view.table()
     rows = view.table().split("<tbody>")[1].split("</tr>")
-    for row, parts in zip(rows, [("cat", "★", "<td>75 %</td><td>50 %</td>"), ("a&amp;&lt;b&gt;",), ("&lt; 1 %",)]):
+    for row, parts in zip(
+        rows, [("cat", "★", "<td>75 %</td><td>50 %</td>"), ("a&amp;&lt;b&gt;",), ("&lt; 1 %",)], strict=False
+    ):
         assert all(part in row for part in parts)
         assert ("★" in row) == ("★" in parts)
     assert view.choices() == [("cat ★", 1), ("a&<b>", 0), ("dog", 2)]

@@ -4,6 +4,7 @@ import doctest
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def scene(index: int, height: int, width: int) -> np.ndarray:
     return SCENES.load(index)[0][:height, :width]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def segmenter(eager: Path) -> Segmenter:
     return weakshot_seg.load(eager, "cpu")
 
@@ -110,33 +111,27 @@ def test_no_image_depends_on_the_others(inference: object, eager: Path) -> None:
 
 
 def test_batches_and_what_waits_are_bounded(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    batches, drawn, most = [], 0, 0
-    forward = segmenter._module.model.forward
+    batches, drawn, most, forward = [], [], 0, segmenter._module.model.forward
     monkeypatch.setattr(segmenter._module.model, "forward", lambda x, **k: (batches.append(len(x)), forward(x, **k))[1])
 
-    def images():
-        nonlocal drawn
-        for index in range(40):
-            drawn += 1
+    def images() -> Iterator[tuple[int, np.ndarray]]:
+        for index in range(30):
+            drawn.append(index)
             yield index, scene(0, 8 + 32 * (index % 3 if index < 20 else 0), 8 + (2 * index if index < 20 else 0))
 
     seen = []
     for key, result in segmenter.stream(images(), batch_size=3):
         seen.append(key)
-        most = max(most, drawn - len(seen))
-        assert result.labels.shape == scene(0, *result.image.shape[:2]).shape[:2]
-    assert sorted(seen) == list(range(40))
+        most = max(most, len(drawn) - len(seen))
+        assert result.labels.shape == result.image.shape[:2]
+    assert sorted(seen) == list(range(30))
     assert max(batches) == 3
     assert most < 4 * 3
 
 
-def test_proposals_need_one_pass(eager: Path) -> None:
-    result = weakshot_seg.load(eager, "cpu", SlidingWindow(32)).predict(scene(0, 64, 64))
+def test_what_cannot_be_asked(eager: Path, segmenter: Segmenter) -> None:
     with pytest.raises(ConfigError, match="inference=whole"):
-        result.proposals()
-
-
-def test_scores_of_no_class(segmenter: Segmenter) -> None:
+        weakshot_seg.load(eager, "cpu", SlidingWindow(32)).predict(scene(0, 64, 64)).proposals()
     with pytest.raises(ConfigError, match="no class 'unicorn'; the model knows"):
         segmenter.predict(scene(0, 40, 40)).scores("unicorn")
 
@@ -149,9 +144,14 @@ def test_arrays_that_are_no_images(array: np.ndarray, segmenter: Segmenter) -> N
         segmenter.predict(array)
 
 
-def test_no_such_device(eager: Path) -> None:
+def test_devices(eager: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="device=quantum"):
         weakshot_seg.load(eager, "quantum")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert weakshot_seg.load(eager).device.type == "cpu"
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)  # of any kind, also Apple's
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("meta"))
+    assert weakshot_seg.load(eager).device.type == "meta"
 
 
 def test_scores_above_one_count_as_one() -> None:

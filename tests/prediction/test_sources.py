@@ -77,6 +77,7 @@ def test_linked_folders(root: Path, tmp_path: Path, find: Find) -> None:
     assert found == before | {"in/linked/x.jpg": "linked/x"}
     assert list(found) == sorted(found)
     assert find("-", listed=os.fsencode(root)) == found
+    assert find(f"{root}/**") == find(f"{root}/**/*.[jPwM]*") == found
 
 
 def test_patterns(root: Path, find: Find) -> None:
@@ -101,7 +102,7 @@ def test_paths_on_standard_input(separator: bytes, root: Path, find: Find) -> No
     listed = separator.join(os.fsencode(path) for path in paths) + separator
     assert list(find("-", listed=listed)) == [
         "in/b.PNG",
-        "in/missing.jpg",  # whoever reads it says so
+        "in/missing.jpg",  # whoever reads it reports it
         "in/deep/a.jpg",
         "in/deep/clip.MP4",
         "in/deep/er/c.webp",

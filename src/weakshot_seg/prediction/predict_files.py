@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from annotated_types import Ge, Le
 from PIL import Image
 from tqdm import tqdm
 
@@ -19,7 +18,7 @@ from weakshot_seg.prediction.records import Item, Record
 from weakshot_seg.prediction.results import Results
 from weakshot_seg.prediction.segmenter import Pixels, Segmenter, as_pixels
 from weakshot_seg.utils.files import replacing
-from weakshot_seg.utils.ranges import Count
+from weakshot_seg.utils.ranges import Count, Threads
 from weakshot_seg.utils.visualize import labelled_overlay
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class FilePredictor:
     segmenter: Segmenter
     results: Results
     batch_size: Count = 8
-    threads: Annotated[int, Ge(1), Le(1000)] = 4
+    threads: Threads = 4
 
     def predict(self, items: Sequence[Item]) -> list[str]:
         """Predicts images, then videos.
