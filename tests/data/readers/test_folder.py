@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from weakshot_seg.data.images import read_image, read_mask
+from weakshot_seg.data.images import read_image
 from weakshot_seg.data.readers.folder import FolderImages
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
@@ -95,18 +95,6 @@ def test_linked_folders(make_folder: MakeFolder) -> None:
     source.load(0)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "1", "LA", "I;16"])
-def test_images_of_any_mode_become_rgb(tmp_path: Path, mode: str) -> None:
-    grey = np.random.default_rng(0).integers(256, size=(5, 7), dtype=np.uint8)
-    image = Image.fromarray(grey.astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(grey).convert(mode)
-    path = tmp_path / f"image.{'tif' if mode == 'CMYK' else 'png'}"
-    image.save(path)
-    out = read_image(path)
-    assert (out.shape, out.dtype) == ((5, 7, 3), np.uint8)
-    if mode != "1":
-        assert np.abs(out.astype(int) - grey[:, :, None]).max() <= 1
-
-
 def test_exif_orientation_turns_the_image(make_folder: MakeFolder) -> None:
     root = make_folder()
     stored = Image.open(photo(root)).copy()
@@ -118,20 +106,6 @@ def test_exif_orientation_turns_the_image(make_folder: MakeFolder) -> None:
     Image.fromarray(np.zeros((17, 33), np.uint8)).save(mask(root))
     for verify in (True, False):
         assert read(root, verify=verify).load(1)[0].shape == (17, 33, 3)
-
-
-@pytest.mark.parametrize("mode", ["P", "1", "I;16"])
-def test_masks_of_one_channel(tmp_path: Path, mode: str) -> None:
-    ids = np.random.default_rng(0).integers(2, size=(5, 7), dtype=np.uint8)
-    image = Image.fromarray(ids)
-    if mode == "P":
-        image.putpalette([255, 0, 0, 0, 255, 0])
-    elif mode == "1":
-        image = Image.fromarray(ids * 255).convert("1")
-    else:
-        image = Image.fromarray(ids.astype(np.uint16))
-    image.save(tmp_path / "mask.png")
-    assert np.array_equal(read_mask(tmp_path / "mask.png"), ids)
 
 
 @pytest.mark.parametrize(
