@@ -19,8 +19,8 @@ from weakshot_seg.errors import DataError
 
 RNG = np.random.default_rng(0)
 PHOTO = cv2.resize(RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8), (48, 40))
-SCENE = cv2.resize(RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8), (192, 160))
 MASK = np.kron(RNG.integers(0, 9, (5, 6), dtype=np.uint8), np.ones((8, 8), np.uint8))
+SCENE = cv2.resize(RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8), (192, 160))
 
 
 def encoded(pixels: NDArray[np.uint8], form: str, mode: str | None = None, **options: object) -> bytes:
