@@ -6,6 +6,9 @@ import difflib
 import runpy
 import sys
 
+from weakshot_seg import __version__
+from weakshot_seg.cli.settings import complete, show
+
 COMMANDS = {
     "train": "train a model, evaluate it, write metrics and pictures",
     "evaluate": "measure a checkpoint on validation images",
@@ -20,31 +23,42 @@ COMMANDS = {
 }
 
 
+USAGE = """usage: weakshot COMMAND [SETTING=VALUE ...]
+
+{commands}
+
+weakshot COMMAND --help           the settings of a command
+eval "$(weakshot -sc install=bash)"   completes commands and settings with the tab key; also zsh, fish"""
+
+
 def main() -> None:
     """Runs the command that the first argument names, with the other arguments.
 
     The command runs as the main module, so that processes it starts (DDP, SLURM) run the same command again.
     """
-    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    name, *rest = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        width = max(map(len, COMMANDS)) + 2
-        print("usage: weakshot COMMAND [KEY=VALUE ...]\n\ncommands:")
-        print("\n".join(f"  {command:{width}}{text}" for command, text in COMMANDS.items()))
-        print("\nweakshot COMMAND --help lists the settings of a command.")
-        return
-    if name == "--version":
-        from weakshot_seg import __version__
-
+        print(USAGE.format(commands="\n".join(f"  {command:14}{text}" for command, text in COMMANDS.items())))
+    elif name == "--version":
         print(f"weakshot_seg {__version__}")
-        return
-    if name not in COMMANDS:
+    elif name == "-sc":
+        complete(COMMANDS)
+    elif name not in COMMANDS:
         close = difflib.get_close_matches(name, COMMANDS, n=1)
         hint = f"did you mean {close[0]}?" if close else "see weakshot --help"
         print(f"error: unknown command {name!r}: {hint}", file=sys.stderr)
         raise SystemExit(2)
-    del sys.argv[1]
-    module = "weakshot_seg.train" if name == "train" else f"weakshot_seg.cli.{name.replace('-', '_')}"
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        del sys.argv[1]
+        if {"-h", "--help", "-sc"} & set(rest):
+            show(name)
+        else:
+            runpy.run_module(module_of(name), run_name="__main__", alter_sys=True)
+
+
+def module_of(command: str) -> str:
+    """Full name of the module that runs a command."""
+    return "weakshot_seg.train" if command == "train" else f"weakshot_seg.cli.{command.replace('-', '_')}"
 
 
 if __name__ == "__main__":
