@@ -1,10 +1,21 @@
-"""Small networks of other implementations, with every tensor random."""
+"""Small networks of other implementations, with every tensor random, and the command."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from torch import Tensor
-from transformers import DetrConfig, MaskFormerConfig, MaskFormerForInstanceSegmentation, ResNetConfig, SwinConfig
+from transformers import (
+    DetrConfig,
+    MaskFormerConfig,
+    MaskFormerForInstanceSegmentation,
+    MaskFormerImageProcessor,
+    ResNetConfig,
+    SwinConfig,
+)
+
+from weakshot_seg.cli.convert import main
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 BACKBONES = {
@@ -25,8 +36,10 @@ def randomise(tensors: dict[str, Tensor]) -> None:
             tensor.add_(near_one).abs_() if near_one else None
 
 
-@pytest.fixture(params=sorted(BACKBONES))
-def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[MaskFormerForInstanceSegmentation, Path]:
+@pytest.fixture(scope="module", params=sorted(BACKBONES))
+def foreign(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[MaskFormerForInstanceSegmentation, Path]:
     """A Hugging Face MaskFormer for 5 classes in evaluation mode, and the folder it was saved to."""
     heads = {"decoder_attention_heads": 4, "encoder_attention_heads": 4}
     decoder = DetrConfig(num_queries=7, d_model=64, decoder_layers=2, decoder_ffn_dim=48, **heads)
@@ -41,5 +54,19 @@ def foreign(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[MaskFormerF
     )
     model = MaskFormerForInstanceSegmentation(config).eval()
     randomise(model.state_dict())
-    model.save_pretrained(tmp_path / "foreign")
-    return model, tmp_path / "foreign"
+    folder = tmp_path_factory.mktemp("foreign") / request.param
+    model.save_pretrained(folder)
+    MaskFormerImageProcessor(image_mean=[0.5, 0.25, 0.75], image_std=[0.25, 0.5, 0.25]).save_pretrained(folder)
+    return model, folder
+
+
+@pytest.fixture(scope="session")
+def convert() -> Callable[..., None]:
+    """``weakshot convert`` with the given settings."""
+
+    def run(*settings: str) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["weakshot", *settings])
+            main()
+
+    return run

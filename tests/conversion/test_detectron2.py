@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weakshot_seg.checkpoints.loading import load_module, start_from
-from weakshot_seg.cli import predict
-from weakshot_seg.cli.convert import main
+import weakshot_seg
+from weakshot_seg.checkpoints.building import load_module, start_from
 from weakshot_seg.conversion.detectron2 import TABLE, from_detectron2
+from weakshot_seg.conversion.matching import match
 from weakshot_seg.conversion.renaming import to_theirs
-from weakshot_seg.conversion.report import match
 from weakshot_seg.conversion.sizes import read_sizes
 from weakshot_seg.data.splits import make_split, published_class_names
 from weakshot_seg.models.backbone import TimmBackbone
@@ -24,6 +24,7 @@ from weakshot_seg.models.simnet import SimNet
 
 FULL = sorted((Path(__file__).parents[1] / "parity").glob("state_dict_*_R50.json"))
 State = dict[str, Tensor]
+Convert = Callable[..., None]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_every_name_and_shape_of_the_full_models(path: Path) -> None:
             model.add_module("simnet", SimNet(256, sizes.simnet_dim, sizes.simnet_blocks or 0))
     ours = model.state_dict()
     counters = [name for name in ours if name.startswith("backbone.") and name.endswith("num_batches_tracked")]
-    _, report = match(ours, source.tensors, counters, source.unexpected, source.left_out)
+    _, report = match(ours, source.tensors, source, counters)
     assert report.complete, report.text()
     assert len(report.matched) + len(report.left_out) == len(entries)
     assert set(report.left_out) == {"criterion.empty_weight", "criterion.ingore_th"}
@@ -98,118 +99,104 @@ def equal(module: nn.Module, small: nn.Module) -> bool:
     return all(torch.equal(got[name], tensor) for name, tensor in small.state_dict().items())
 
 
-def test_pth(authors: State, small: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save({"model": authors, "iteration": 160000, "optimizer": {"state": {}}}, tmp_path / "model_final.pth")
-    main([str(tmp_path / "model_final.pth"), str(tmp_path / "ours.ckpt"), "--split", "3", "data.root=/data/ade"])
+@pytest.fixture(scope="module")
+def pth(authors: State, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of the authors."""
+    path = tmp_path_factory.mktemp("authors") / "model_final.pth"
+    torch.save({"model": authors, "iteration": 160000, "optimizer": {"state": {}}}, path)
+    return path
+
+
+def test_pth(
+    pth: Path, authors: State, small: nn.Module, convert: Convert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also what works with the result: loading, predicting, starting a training from it."""
+    out = tmp_path / "ours.ckpt"
+    convert(
+        f"source={pth}", f"out={out}", "split=3", "overrides=['data.root=/data/ade','data.val_transform.short_edge=64']"
+    )
     printed = capsys.readouterr().out
     assert f"{len(authors) - 2:5d} matched" in printed
     assert "    0 missing" in printed
     assert "    0 unexpected" in printed
-    module = load_module(tmp_path / "ours.ckpt")
+    assert f"weakshot predict ckpt={out} source=PHOTOS" in printed
+    module = load_module(out)
     assert equal(module, small)
-    names = published_class_names("ade20k")
-    assert module.class_split == make_split(names, 3, published="ade20k")
+    assert module.class_split == make_split(published_class_names("ade20k"), 3, published="ade20k")
     assert module.recipe.data["root"] == "/data/ade"
     assert module.model.backbone.freeze_norm
 
+    photo = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    assert weakshot_seg.load(out, "cpu").predict(photo).labels.shape == (40, 60)
+    for tensor in module.state_dict().values():
+        tensor.zero_()
+    start_from(module, out)
+    assert equal(module, small)
 
-@pytest.mark.parametrize("protocol", [2, 4, 5])
-def test_pkl_of_plain_maskformer(authors: State, small: nn.Module, protocol: int, tmp_path: Path) -> None:
+
+def test_pkl_of_plain_maskformer(authors: State, small: nn.Module, convert: Convert, tmp_path: Path) -> None:
     arrays = {name: tensor.numpy() for name, tensor in authors.items() if "sim_net" not in name}
     content = {"model": arrays, "__author__": "someone", "matching_heuristics": True}
-    (tmp_path / "model.pkl").write_bytes(pickle.dumps(content, protocol))
-    main([str(tmp_path / "model.pkl"), str(tmp_path / "ours.ckpt")])
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(content))
+    convert(f"source={tmp_path}/model.pkl", f"out={tmp_path}/ours.ckpt")
     module = load_module(tmp_path / "ours.ckpt")
     assert "similarity" not in module.criterion.terms
     assert all(torch.equal(t, small.state_dict()[n]) for n, t in module.model.state_dict().items())
     assert module.class_split.novel == ()
 
 
-def test_prediction_and_training_start_from_it(
-    authors: State, small: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from PIL import Image
-
-    torch.save(authors, tmp_path / "model.pth")
-    ckpt = tmp_path / "ours.ckpt"
-    main([str(tmp_path / "model.pth"), str(ckpt), "data.val_transform.short_edge=64"])
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)).save(tmp_path / "a.png")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["predict", f"ckpt={ckpt}", "source=a.png", "out=out", "device=cpu"])
-    predict.main()
-    with Image.open(tmp_path / "out" / "labels" / "a.png") as labels:
-        assert labels.size == (60, 40)
-
-    module = load_module(ckpt)
-    for tensor in module.state_dict().values():
-        tensor.zero_()
-    start_from(module, ckpt)
-    assert equal(module, small)
-
-
-def test_shapes_that_do_not_fit_are_refused(authors: State, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = "sem_seg_head.predictor.mask_embed.layers.1.bias"
-    torch.save({**authors, name: torch.zeros(5)}, tmp_path / "model.pth")
-    with pytest.raises(SystemExit):
-        main([str(tmp_path / "model.pth"), str(tmp_path / "ours.ckpt")])
-    printed = capsys.readouterr()
-    assert "1 of another shape\n        model.head.mask_embed.1.bias: [5] in the source, [32] here" in printed.out
-    assert "1 of another shape" in printed.err
-
-
 def test_imagenet_weights_need_the_flag_and_the_classes(
-    authors: State, small: nn.Module, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    authors: State, small: nn.Module, convert: Convert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A backbone alone, as the authors start from: the rest stays random."""
     arrays = {n.removeprefix("backbone."): t.numpy() for n, t in authors.items() if n.startswith("backbone.")}
     (tmp_path / "R-50.pkl").write_bytes(pickle.dumps({"model": arrays}))
-    sizes = ["model.dim=16", "model.pixel_dim=32", "model.num_layers=1", "experiment=ade20k"]
-    arguments = [str(tmp_path / "R-50.pkl"), str(tmp_path / "ours.ckpt")]
-    for refused, reason in ((arguments, "experiment=coco or ade20k"), ([*arguments, *sizes], "--partial")):
+    places = (f"source={tmp_path}/R-50.pkl", f"out={tmp_path}/ours.ckpt")
+    sizes = "overrides=['model.dim=16','model.pixel_dim=32','model.num_layers=1','experiment=ade20k']"
+    for refused, reason in ((places, "experiment=coco"), ((*places, sizes), "partial=true")):
         with pytest.raises(SystemExit):
-            main(refused)
+            convert(*refused)
         assert reason in capsys.readouterr().err
-    main([*arguments, *sizes, "--partial"])
+    convert(*places, sizes, "partial=true")
     backbone = load_module(tmp_path / "ours.ckpt").model.backbone.state_dict()
     expected = {n.removeprefix("backbone."): t for n, t in small.state_dict().items() if n.startswith("backbone.")}
     assert all(torch.equal(backbone[name], tensor) for name, tensor in expected.items())
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("source", "settings", "message"),
     [
-        (["nowhere.pth", "out.ckpt"], "SRC=nowhere.pth: no such file"),
-        (["model.pth", "model.pth"], "DST=model.pth exists already"),
-        (["other.pth", "out.ckpt"], "other.pth has none of MaskFormer's names (it has fc.weight, ...)"),
-        (["empty", "out.ckpt"], "config.json: No such file"),
-        (["model.pth", "out.ckpt", "--split", "9"], "no split 9 in the published splits of ade20k"),
-        (["model.pth", "out.ckpt", "--classes", "two.txt"], "two.txt has 2 names, but SRC has 150 classes"),
+        ("nowhere.pth", (), "source=nowhere.pth: no such file"),
+        ("model.pth", ("out=two.txt",), "out=two.txt exists already"),
+        ("other.pth", (), "other.pth has none of MaskFormer's names (it has fc.weight, ...)"),
+        ("empty", (), "config.json: No such file"),
+        ("model.pth", ("split=9",), "no split 9 in the published splits of ade20k"),
+        ("model.pth", ("classes=two.txt",), "two.txt has 2 names, but source has 150 classes"),
+        ("model.pth", ("overrides=['model.dim=-1']",), "model.dim=-1 must be"),
+        ("reshaped.pth", (), "1 of another shape (listed above)"),
     ],
 )
 def test_refusals_are_one_line(
-    arguments: list[str],
+    source: str,
+    settings: tuple[str, ...],
     message: str,
     authors: State,
+    convert: Convert,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(authors, "model.pth")
+    torch.save({**authors, "sem_seg_head.predictor.mask_embed.layers.1.bias": torch.zeros(5)}, "reshaped.pth")
     torch.save({"fc.weight": torch.zeros(2)}, "other.pth")
     Path("two.txt").write_text("a\nb\n")
     Path("empty").mkdir()
     with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    lines = capsys.readouterr().err.splitlines()
+        convert(f"source={source}", *(settings if "out=" in str(settings) else ("out=out.ckpt", *settings)))
+    printed = capsys.readouterr()
     assert caught.value.code == 2
-    assert len(lines) == 1
-    assert message in lines[0]
-
-
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["--help"])
-    assert caught.value.code == 0
-    printed = capsys.readouterr().out
-    assert all(word in printed for word in ("SRC", "DST", "--partial", "--split", "nothing in them is executed"))
+    assert len(printed.err.splitlines()) == 1
+    assert message in printed.err
+    if "shape" in message:
+        assert "1 of another shape\n        model.head.mask_embed.1.bias: [5] in the source, [32] here" in printed.out

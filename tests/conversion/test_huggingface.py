@@ -1,31 +1,46 @@
 """Conversion from and to Hugging Face's MaskFormer, an implementation that is not ours."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import MaskFormerForInstanceSegmentation, MaskFormerImageProcessor
 
-from weakshot_seg.checkpoints.loading import load_module
-from weakshot_seg.cli.convert import main
+from weakshot_seg.checkpoints.building import load_module
+from weakshot_seg.conversion.huggingface import read_huggingface
+from weakshot_seg.errors import ConfigError
 
 Foreign = tuple[MaskFormerForInstanceSegmentation, Path]
+Convert = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def ours(foreign: Foreign, convert: Convert, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint it is converted to."""
+    path = tmp_path_factory.mktemp("ours") / "ours.ckpt"
+    convert(f"source={foreign[1]}", f"out={path}")
+    return path
+
+
+def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @torch.no_grad()
-def test_same_logits(foreign: Foreign, tmp_path: Path) -> None:
+def test_same_logits(foreign: Foreign, ours: Path) -> None:
     """At sizes that need padding within Swin's windows, with transformers' own normalisation of the same pixels."""
     theirs, folder = foreign
-    main([str(folder), str(tmp_path / "ours.ckpt")])
-    ours = load_module(tmp_path / "ours.ckpt")
-    assert ours.class_split.names == ("sky", "cat", "dog", "tree", "road")
+    module = load_module(ours)
+    assert module.class_split.names == ("sky", "cat", "dog", "tree", "road")
     images = torch.randint(256, (2, 3, 96, 160), dtype=torch.uint8)
-    inputs = MaskFormerImageProcessor(do_resize=False)(list(images), return_tensors="pt")
-    pixels = torch.stack(list(inputs["pixel_values"]))
-    output = theirs(pixel_values=pixels)
-    converted = ours.model(images)
+    processor = MaskFormerImageProcessor.from_pretrained(folder, do_resize=False)
+    output = theirs(pixel_values=torch.stack(list(processor(list(images), return_tensors="pt")["pixel_values"])))
+    converted = module.model(images)
     for name, expected, got in (
         ("class", output.class_queries_logits, converted.class_logits[-1]),
         ("mask", output.masks_queries_logits, converted.mask_logits[-1]),
@@ -36,30 +51,27 @@ def test_same_logits(foreign: Foreign, tmp_path: Path) -> None:
         assert difference < 1e-4
 
 
-def test_round_trip_gives_the_same_tensors(foreign: Foreign, tmp_path: Path) -> None:
+def test_round_trip_gives_the_same_tensors(foreign: Foreign, ours: Path, convert: Convert, tmp_path: Path) -> None:
     _, folder = foreign
-    main([str(folder), str(tmp_path / "ours.ckpt")])
-    main([str(tmp_path / "ours.ckpt"), str(tmp_path / "back")])
-    before, after = (load_file(place / "model.safetensors") for place in (folder, tmp_path / "back"))
-    assert before.keys() == after.keys()
-    assert [name for name in before if not torch.equal(before[name], after[name])] == []
-
-    again, report = MaskFormerForInstanceSegmentation.from_pretrained(tmp_path / "back", output_loading_info=True)
+    convert(f"source={ours}", f"out={tmp_path}/back")
+    back = tmp_path / "back"
+    assert equal(*(load_file(place / "model.safetensors") for place in (folder, back)))
+    assert equal(*(read_huggingface(place).tensors for place in (folder, back)))
+    again, report = MaskFormerForInstanceSegmentation.from_pretrained(back, output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     assert list(again.config.id2label.values()) == ["sky", "cat", "dog", "tree", "road"]
-    main([str(tmp_path / "back"), str(tmp_path / "again.ckpt")])
-    first, second = (load_module(tmp_path / name).state_dict() for name in ("ours.ckpt", "again.ckpt"))
-    assert all(torch.equal(first[name], second[name]) for name in first.keys() | second.keys())
+    assert list(MaskFormerImageProcessor.from_pretrained(back).image_mean) == [0.5, 0.25, 0.75]
 
 
-def test_what_transformers_would_make_up_is_made(foreign: Foreign, tmp_path: Path) -> None:
+def test_what_transformers_would_make_up_is_made(
+    foreign: Foreign, ours: Path, convert: Convert, tmp_path: Path
+) -> None:
     """A network of our own training carries nothing of transformers: the tensors we lack are as it makes them."""
     theirs, folder = foreign
-    main([str(folder), str(tmp_path / "ours.ckpt")])
-    checkpoint = torch.load(tmp_path / "ours.ckpt", weights_only=True)
+    checkpoint = torch.load(ours, weights_only=True)
     del checkpoint["weakshot_seg"]["unused"]
     torch.save(checkpoint, tmp_path / "trained.ckpt")
-    main([str(tmp_path / "trained.ckpt"), str(tmp_path / "back")])
+    convert(f"source={tmp_path}/trained.ckpt", f"out={tmp_path}/back")
     before, after = (load_file(place / "model.safetensors") for place in (folder, tmp_path / "back"))
     assert before.keys() == after.keys()
     other = [name for name in before if not torch.equal(before[name], after[name])]
@@ -68,47 +80,31 @@ def test_what_transformers_would_make_up_is_made(foreign: Foreign, tmp_path: Pat
     assert all(torch.equal(fresh[name], after[name]) for name in other)
 
 
-def test_normalisation_of_the_folder(foreign: Foreign, tmp_path: Path) -> None:
-    _, folder = foreign
-    mean, std = [0.5, 0.25, 0.75], [0.125, 0.5, 0.25]
-    MaskFormerImageProcessor(image_mean=mean, image_std=std).save_pretrained(folder)
-    main([str(folder), str(tmp_path / "ours.ckpt")])
-    model = load_module(tmp_path / "ours.ckpt").model
-    assert model.mean.flatten().tolist() == mean
-    assert model.std.flatten().tolist() == std
-    main([str(tmp_path / "ours.ckpt"), str(tmp_path / "back")])
-    assert list(MaskFormerImageProcessor.from_pretrained(tmp_path / "back").image_mean) == mean
-
-
 def test_weights_in_pieces(foreign: Foreign, tmp_path: Path) -> None:
     theirs, folder = foreign
-    theirs.save_pretrained(tmp_path / "pieces", max_shard_size="300KB")
-    assert len(list((tmp_path / "pieces").glob("*.safetensors"))) > 1
-    for place in (folder, tmp_path / "pieces"):
-        main([str(place), str(tmp_path / f"{place.name}.ckpt")])
-    one, many = (load_module(tmp_path / f"{name}.ckpt").state_dict() for name in ("foreign", "pieces"))
-    assert all(torch.equal(one[name], many[name]) for name in one.keys() | many.keys())
+    theirs.save_pretrained(tmp_path, max_shard_size="300KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    assert equal(read_huggingface(folder).tensors, read_huggingface(tmp_path).tensors)
 
 
 def test_partial_match_is_refused_unless_asked(
-    foreign: Foreign, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    foreign: Foreign, convert: Convert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, folder = foreign
+    folder, out = Path(shutil.copytree(foreign[1], tmp_path / "copy")), tmp_path / "ours.ckpt"
     tensors = load_file(folder / "model.safetensors")
     tensors["model.bonus"] = tensors.pop("mask_embedder.1.0.bias")
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    arguments = [str(folder), str(tmp_path / "ours.ckpt")]
     with pytest.raises(SystemExit) as caught:
-        main(arguments)
+        convert(f"source={folder}", f"out={out}")
     printed = capsys.readouterr()
     assert caught.value.code == 2
     assert "1 missing (ours, not in the source)\n        model.head.mask_embed.1.bias\n" in printed.out
     assert "1 unexpected (in the source, not ours)\n        model.bonus\n" in printed.out
     assert str(folder) in printed.err
-    assert "--partial" in printed.err
-    assert not (tmp_path / "ours.ckpt").exists()
-    main([*arguments, "--partial"])
-    state = load_module(tmp_path / "ours.ckpt").state_dict()
+    assert "partial=true" in printed.err
+    assert not out.exists()
+    convert(f"source={folder}", f"out={out}", "partial=true")
+    state = load_module(out).state_dict()
     assert torch.equal(state["model.head.mask_embed.2.bias"], tensors["mask_embedder.2.0.bias"])
 
 
@@ -123,14 +119,13 @@ def test_partial_match_is_refused_unless_asked(
     ],
 )
 def test_networks_that_compute_something_else_are_refused(
-    part: str | None, setting: str, value: object, foreign: Foreign, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    part: str | None, setting: str, value: object, foreign: Foreign, tmp_path: Path
 ) -> None:
-    path = foreign[1] / "config.json"
-    config = json.loads(path.read_text())
+    config = json.loads((foreign[1] / "config.json").read_text())
     (config if part is None else config[part])[setting] = value
-    path.write_text(json.dumps(config))
-    with pytest.raises(SystemExit):
-        main([str(path.parent), str(tmp_path / "ours.ckpt")])
-    line = capsys.readouterr().err
-    assert line.startswith(f"error: {path}: ")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError) as caught:
+        read_huggingface(tmp_path)
+    line = str(caught.value)
+    assert line.startswith(f"{tmp_path / 'config.json'}: ")
     assert f"{setting} is {value!r}; only " in line

@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from weakshot_seg.cli.convert import main
 from weakshot_seg.conversion.detectron2 import load_torch
 from weakshot_seg.conversion.safe_pickle import load_pickle
 from weakshot_seg.errors import ConfigError
@@ -96,12 +96,14 @@ def test_the_trap_is_real(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".pkl", ".pth"])
-def test_the_command_executes_nothing(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_executes_nothing(
+    suffix: str, convert: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     victim, path = tmp_path / "victim", tmp_path / f"model{suffix}"
     content = {"model": {"backbone.stem.conv1.weight": Calls(os.system, f"touch {victim}")}}
     torch.save(content, path) if suffix == ".pth" else dump(path, content)
     with pytest.raises(SystemExit) as caught:
-        main([str(path), str(tmp_path / "ours.ckpt")])
+        convert(f"source={path}", f"out={tmp_path}/ours.ckpt")
     lines = capsys.readouterr().err.splitlines()
     assert caught.value.code == 2
     assert len(lines) == 1

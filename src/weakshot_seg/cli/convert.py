@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from weakshot_seg.checkpoints.building import build_module, load_module
 from weakshot_seg.cli.entry_point import command
-from weakshot_seg.config.compose import conf_dir, plain
+from weakshot_seg.config.compose import plain
 from weakshot_seg.config.schema import check_node
 from weakshot_seg.conversion.detectron2 import load_torch, read_detectron2
 from weakshot_seg.conversion.huggingface import read_huggingface, to_huggingface, write_huggingface
@@ -49,10 +49,16 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError(f"out={target} exists already; remove it or choose another place")
     if origin.is_dir():
         to_checkpoint(read_huggingface(origin), cfg, target)
-    elif origin.suffix != ".pkl" and "weakshot_seg" in load_torch(origin):
+    elif is_ours(origin):
         to_folder(cfg, target)
     else:
         to_checkpoint(read_detectron2(origin), cfg, target)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file is a checkpoint of this library."""
+    content = None if path.suffix == ".pkl" else load_torch(path)
+    return isinstance(content, dict) and "weakshot_seg" in content
 
 
 def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
@@ -96,9 +102,8 @@ def compose_recipe(overrides: Sequence[str], num_classes: int | None) -> Recipe:
     for key, value in (("data.root", "DIR"), ("name", "converted")):
         if not any(setting.startswith(f"{key}=") for setting in chosen):
             chosen.append(f"{key}={value}")
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        cfg = compose("train", chosen)
-        settings = {part: plain(cfg[part]) for part in PARTS} | {key: cfg[key] for key in ("name", "seed", "split")}
+    cfg = compose("train", chosen)
+    settings = {part: plain(cfg[part]) for part in PARTS} | {key: cfg[key] for key in ("name", "seed", "split")}
     for part in PARTS:
         check_node(part, settings[part])
     return Recipe.from_dict(settings)
