@@ -31,7 +31,7 @@ ALLOWED = {
     "conversion": GROUND,
     "exporting": GROUND | {"inference", "training"},
     "prediction": CORE | {"config", "training", "checkpoints"},
-    "reporting": CORE | {"config", "training", "checkpoints"},
+    "reporting": CORE | {"checkpoints"},
     "demo": CORE | {"prediction"},
     "cli": None,  # anything
     "train": None,
@@ -55,8 +55,9 @@ KNOWN_TO = {
     "omegaconf": {"cli", "train.py", "config", "checkpoints/trusted_targets.py", "training/trainer.py"},
     "wandb": {"training/callbacks/wandb_dashboard.py", "training/callbacks/wandb_logger.py"},
     "lightning": set(),  # its classes are not those of pytorch_lightning
-    "matplotlib": {"reporting"},
-    "jinja2": {"reporting", "demo/view.py"},
+    "matplotlib": {"reporting/figures.py"},
+    "jinja2": {"reporting/pages.py", "demo/view.py"},
+    "rich": {"utils/tables.py"},
 }
 
 

@@ -23,7 +23,7 @@ from weakshot_seg.checkpoints.reading import read_model
 from weakshot_seg.cli import card, evaluate, predict
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.reporting.model_card import escaped
+from weakshot_seg.reporting.pages import escape_markdown
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Command = Callable[..., None]
@@ -178,7 +178,7 @@ def test_the_card_names_the_supervision(
 
 
 def test_markdown_in_a_name_is_shown_as_it_is() -> None:
-    assert escaped("a|b *c*\n<img>") == r"a\|b \*c\* \<img\>"
+    assert escape_markdown("a|b *c*\n<img>") == r"a\|b \*c\* \<img\>"
 
 
 def test_the_hub_gives_the_same_model(hub: list[str], folder: Path) -> None:

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from elements import Elements
 from no_images import NO_IMAGES, spoil
 from weakshot_seg.cli import check
 from weakshot_seg.data.splits import make_split
@@ -18,8 +18,11 @@ Run = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def run(command: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command; returns exit code and output."""
+def run(
+    command: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Run:
+    """Runs the command in a wide terminal; returns exit code and output."""
+    monkeypatch.setenv("COLUMNS", "300")
 
     def call(*arguments: str) -> tuple[int, str]:
         code = 0
@@ -155,6 +158,16 @@ def test_settings_that_cannot_work(run: Run, tagged_photos: Path, setting: str, 
     assert "training cannot start" in output
 
 
+def test_what_concerns_both_parts_is_named_once(
+    run: Run, tagged_photos: Path, write_images: Callable[..., None]
+) -> None:
+    write_images(tagged_photos / "images/validation", tagged_photos / "annotations/validation", [(1, 5, 7)])
+    code, output = run("experiment=folder", f"data.root={tagged_photos}", "data.class_names=[sky,sky]")
+    assert code == 1
+    assert output.count("names the class 'sky' twice") == 1
+    assert output.endswith("1 problem: training cannot start\n")
+
+
 def test_classes_that_nobody_shows(run: Run, tagged_photos: Path) -> None:
     names = "[none,sky,grass,fox,owl,cat,b,dog,c,chair]"
     code, output = run(
@@ -167,24 +180,6 @@ def test_classes_that_nobody_shows(run: Run, tagged_photos: Path) -> None:
     assert "note: novel classes that no training image carries: fox" in output
     assert table(output, "splits")[1][-1] == "fox"
     assert "note: base classes without a mask in the training images: none, owl, b, c" in output
-
-
-class Page(HTMLParser):
-    """Collects tags, attributes and text as a browser understands them."""
-
-    def __init__(self, content: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.text = ""
-        self.feed(content)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_names_that_look_like_markup_stay_text(run: Run, tagged_photos: Path, tmp_path: Path) -> None:
@@ -200,7 +195,7 @@ def test_names_that_look_like_markup_stay_text(run: Run, tagged_photos: Path, tm
     code, output = run("experiment=folder", f"data.root={tagged_photos}", f"html={tmp_path}/page.html")
     assert code == 1
     assert "names the image '<i>'" in output
-    page = Page((tmp_path / "page.html").read_text())
+    page = Elements((tmp_path / "page.html").read_text())
     assert not {"script", "b", "i", "u"} & set(page.tags)
     assert page.text.count(evil) >= 3
     assert "<b onload='x'>" in page.text

@@ -1,6 +1,8 @@
 """A sweep of which one split fails, and what the report says of it."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,19 +42,42 @@ def test_the_other_splits_of_a_sweep_are_trained(sweep: Path) -> None:
 
 
 def test_the_report_shows_what_there_is_and_lists_what_failed(
-    sweep: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    sweep: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report.main([str(sweep), "--out", str(tmp_path / "report")])
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    command(report.main, f"runs={sweep}", "out=report", folder=tmp_path)
+    rows = [re.split(r" {2,}", line) for line in capsys.readouterr().out.splitlines()]
     means = next(row for row in rows if row and row[0] == "synthetic")
     metrics = [json.loads((sweep / f"split{split}" / "metrics.json").read_text()) for split in (1, 3)]
     assert means[1].split()[0] == f"{sum(m['base_iou'] for m in metrics) / 2:.1f}"
     assert means[-1] == "2 of 3"
     assert [row[:2] for row in rows if row and row[0].startswith("synthetic/")] == [["synthetic/split2", "failed"]]
     page = (tmp_path / "report.html").read_text()
-    for told in ("Best, median and worst", "classification/cross entropy", "SimNet", "striped disc", "got [99]"):
-        assert told in page
-    assert page.count("<img") == 2 * 3
+    for text in ("Best, median and worst", "classification/cross entropy", "SimNet", "striped disc ", "got [99]"):
+        assert text in page
+    assert page.count("data:image/jpeg") == 2 * 3
+
+
+@pytest.mark.parametrize("setting", ["runs=[A,B]", "runs=A/.."])
+def test_several_folders_or_one(
+    setting: str, sweep: Path, command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, split in (("A", 1), ("B", 3)):
+        (tmp_path / name).mkdir()
+        shutil.copy(sweep / f"split{split}" / "metrics.json", tmp_path / name)
+    command(report.main, setting, "pictures=0", folder=tmp_path)
+    assert "2" in [row.split()[-1] for row in capsys.readouterr().out.splitlines() if row.startswith("synthetic ")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (("runs=nothing",), "nothing: no such folder"),
+        ((), "runs"),
+        (("runs=.", "pictures=-1"), "pictures"),
+    ],
+)
+def test_errors_are_one_line(settings: tuple[str, ...], reason: str, refusal: Callable[..., str]) -> None:
+    assert reason in refusal(report.main, *settings)
 
 
 def test_a_failed_second_stage_leaves_the_first_one_finished(

@@ -6,25 +6,26 @@ import logging
 from importlib.metadata import version
 from pathlib import Path
 
-import hydra
 from omegaconf import DictConfig
 
 from weakshot_seg import __version__
-from weakshot_seg.checkpoints.loading import module_of, read_model
-from weakshot_seg.checkpoints.model_folder import CONFIG, WEIGHTS, SavedModel, write_folder
-from weakshot_seg.config.compose import conf_dir, entry_point
+from weakshot_seg.checkpoints.building import module_of
+from weakshot_seg.checkpoints.model_folder import CONFIG, WEIGHTS, write_folder
+from weakshot_seg.checkpoints.reading import read_model
+from weakshot_seg.checkpoints.saved_model import SavedModel
+from weakshot_seg.cli.entry_point import command
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.reporting.measured import Measured, read_metrics
 from weakshot_seg.reporting.model_card import CardFacts, model_card
-from weakshot_seg.utils.files import replacing
+from weakshot_seg.reporting.pages import write_text
+from weakshot_seg.reporting.results import Result, read_result
+from weakshot_seg.utils.damage import DAMAGE
 
 log = logging.getLogger(__name__)
 
 LIBRARIES = ("torch", "timm", "pytorch-lightning", "safetensors")
 
 
-@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="card")
-@entry_point
+@command("card")
 def main(cfg: DictConfig) -> None:
     """Writes ``model.safetensors``, ``config.json`` and ``README.md``."""
     saved = read_model(cfg.ckpt)
@@ -37,41 +38,43 @@ def main(cfg: DictConfig) -> None:
         saved=saved,
         parameters=sum(parameter.numel() for parameter in module.model.parameters()),
         versions=[("weakshot_seg", __version__), *((name, version(name)) for name in LIBRARIES)],
-        measured=find_metrics(cfg.metrics, cfg.ckpt, saved),
+        result=find_metrics(cfg.metrics, cfg.ckpt, saved),
         dataset=str(cfg.dataset or saved.recipe.data.get("published") or saved.recipe.name or "unknown"),
         license=cfg.license,
     )
     write_folder(out, saved, __version__)
-    with replacing(out / "README.md") as temporary:
-        temporary.write_text(model_card(facts), encoding="utf-8")
+    write_text(out / "README.md", model_card(facts))
     size = (out / WEIGHTS).stat().st_size / 1e6
     print(f"{out}: {WEIGHTS} ({size:.1f} MB), {CONFIG}, README.md (read it, and say what is missing)")
     print(f"predict:   weakshot predict ckpt={out} source=PHOTOS out=predictions")
     print(f"give away: hf upload USER/{out.resolve().name} {out}")
 
 
-def find_metrics(given: str | None, ckpt: str, saved: SavedModel) -> Measured | None:
+def find_metrics(given: str | None, ckpt: str, saved: SavedModel) -> Result | None:
     """The metrics to show: those of a given file, or of the run the checkpoint lies in if they are of its weights.
 
     Raises:
-        ConfigError: a given file cannot be read, or is about another model.
+        ConfigError: the file cannot be read or is about other classes, or a given one is about another model.
     """
-    if given:
-        measured = read_metrics(Path(given).expanduser(), saved.class_split)
-        if measured.step != saved.step:
-            raise ConfigError(
-                f"metrics={given} is of a model after {measured.step} steps, but ckpt={ckpt} is one after {saved.step}"
-            )
-        return measured
-    beside = Path(ckpt).expanduser().parent.parent / "metrics.json"
-    if not beside.is_file():
+    path = Path(given or Path(ckpt).parent.parent / "metrics.json").expanduser()
+    if not given and not path.is_file():
         log.info("no metrics.json beside the checkpoint: the card has no numbers (metrics=FILE)")
         return None
-    measured = read_metrics(beside, saved.class_split)
-    if measured.step != saved.step:
-        log.info("%s is of step %d, not %d: the card has no numbers (metrics=FILE)", beside, measured.step, saved.step)
-        return None
-    return measured
+    try:
+        result, _ = read_result(path)
+    except OSError as error:
+        raise ConfigError(f"metrics={path}: {error.strerror}; weakshot evaluate writes such a file") from error
+    except DAMAGE as error:
+        raise ConfigError(f"metrics={path} is no metrics.json of weakshot_seg ({error!r})") from error
+    if result.class_names != saved.class_split.names or result.novel != set(saved.class_split.novel_names):
+        raise ConfigError(f"metrics={path} is about other classes or another split than the checkpoint")
+    if result.step == saved.step:
+        return result
+    steps = f"of a model after {result.step} steps, but ckpt={ckpt} is one after {saved.step}"
+    if given:
+        raise ConfigError(f"metrics={given} is {steps}")
+    log.info("%s is %s: the card has no numbers (metrics=FILE)", path, steps)
+    return None
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-from weakshot_seg.reporting.charts import Line
 
 FloatArray = NDArray[np.float64]
 Curve = tuple[FloatArray, FloatArray]
@@ -19,6 +18,16 @@ BINS = 150
 """Points of a line at most: what was logged more often is averaged."""
 LARGEST = float(np.finfo(np.float32).max)
 """What a training can log at most, so that sums and axes are finite too."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """The mean of some curves and the range they span, each float ``[n]``, over ascending steps."""
+
+    steps: FloatArray
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
@@ -65,7 +74,7 @@ def _read(path: Path) -> dict[str, dict[int, float]]:
     return values
 
 
-def mean_line(label: str, colour: str, curves: Sequence[Curve]) -> Line:
+def mean_line(curves: Sequence[Curve]) -> Line:
     """Mean, lowest and highest of several curves, each averaged within at most :data:`BINS` ranges of steps."""
     steps = np.unique(np.concatenate([x for x, _ in curves]))
     edges = steps if len(steps) <= BINS else np.linspace(steps[0], steps[-1], BINS + 1)[:-1]
@@ -77,7 +86,7 @@ def mean_line(label: str, colour: str, curves: Sequence[Curve]) -> Line:
         row[count > 0] = total[count > 0] / count[count > 0]
     some = np.isfinite(table).any(0)
     table, edges = table[:, some], edges[some]
-    return Line(label, colour, edges, np.nanmean(table, 0), np.nanmin(table, 0), np.nanmax(table, 0))
+    return Line(edges, np.nanmean(table, 0), np.nanmin(table, 0), np.nanmax(table, 0))
 
 
 def names_of(curves: Sequence[Mapping[str, Curve]], prefix: str, without: Sequence[str] = ()) -> list[str]:

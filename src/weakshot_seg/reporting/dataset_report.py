@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.checks import Survey, survey_of
+from weakshot_seg.data.checks import BadFiles, Survey, survey_of
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.readers.label_files import BadFiles
 from weakshot_seg.data.source import LabelledImages, TaggedImages
 from weakshot_seg.errors import DataError, UserError
 from weakshot_seg.structures import ClassSplit
@@ -47,7 +46,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Overview:
+class DatasetReport:
     """A data set and one split of its classes.
 
     Attributes:
@@ -62,10 +61,16 @@ class Overview:
     split: ClassSplit | None
     tables: tuple[Table, ...]
     problems: tuple[str, ...]
-    remarks: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """In one line, whether training can work."""
+        count = len(self.problems)
+        return f"{count} problem{'s' if count > 1 else ''}: training cannot start" if count else "training can start"
 
 
-def look_over(data: WeakShotDataModule) -> Overview:
+def inspect(data: WeakShotDataModule) -> DatasetReport:
     """Reads all images and masks of a data set once.
 
     Raises:
@@ -75,13 +80,14 @@ def look_over(data: WeakShotDataModule) -> Overview:
     train = _read("training", data.make_train, problems)
     val = _read("validation", data.make_val, problems) if data.make_val else None
     parts = tuple(part for part in (train, val) if part is not None)
+    tables = tuple(map(_files_table, parts))
     if train is None:
-        return Overview(parts, None, tuple(map(_files_table, parts)), tuple(problems), ())
+        return DatasetReport(parts, None, tables, tuple(problems))
     try:
         split = data.split_classes(train.source)
         known = data.weak_dataset(train.source, split).known
     except UserError as error:
-        return Overview(parts, None, tuple(map(_files_table, parts)), (*problems, str(error)), ())
+        return DatasetReport(parts, None, tables, (*problems, str(error)))
     if val is not None and tuple(val.source.class_names) != split.names:
         problems.append("training and validation images have different class names: give both the same list")
         val = None
@@ -89,8 +95,8 @@ def look_over(data: WeakShotDataModule) -> Overview:
         problems.append("no training image has a label: check the masks and the split")
     elif not train.by_mask[:, list(split.base)].any():
         problems.append("no training image has a mask of a base class: add masks, or name other novel classes")
-    tables = (*map(_files_table, parts), _split_table(data, train), _class_table(split, train, val))
-    return Overview(parts, split, tables, tuple(problems), tuple(_remarks(split, known, train, val)))
+    tables += (_split_table(data, train), _class_table(split, train, val))
+    return DatasetReport(parts, split, tables, tuple(problems), tuple(_remarks(split, known, train, val)))
 
 
 def _read(title: str, make: Callable[[], LabelledImages], problems: list[str]) -> Part | None:
@@ -103,7 +109,8 @@ def _read(title: str, make: Callable[[], LabelledImages], problems: list[str]) -
         problems += [problem.message for problem in error.problems]
         return Part(title, error.source, survey_of(error.source)) if error.source is not None else None
     except DataError as error:
-        problems.append(str(error))
+        if str(error) not in problems:  # a bad list of class names concerns both parts
+            problems.append(str(error))
         return None
     return Part(title, source, survey)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import permutations
 
 from weakshot_seg.reporting.runs import Run
-from weakshot_seg.reporting.summary import Group, Spread, family, tells
+from weakshot_seg.reporting.summary import Group, Spread, describing, family
 
 Kind = tuple[str | None, str | None]
 """Supervision and stage."""
@@ -21,17 +21,10 @@ KINDS: dict[tuple[Kind, Kind], str] = {
 
 @dataclass(frozen=True)
 class Gain:
-    """Paired differences of two groups, in points of IoU.
+    """Differences in points of IoU that a part makes, over the splits and seeds that two groups both have.
 
-    Attributes:
-        part: what ``after`` has and ``before`` has not.
-        before: title of the group.
-        after: title of the group.
-        base: of the base IoU.
-        novel: of the novel IoU.
-        all: of the IoU of all classes.
-        better: pairs in which the novel IoU is higher.
-        pairs: splits and seeds that both groups have.
+    The group titled ``after`` has the part, the one titled ``before`` has not; in ``better`` of the ``pairs`` the novel
+    IoU is higher with it.
     """
 
     part: str
@@ -78,16 +71,12 @@ def _part(before: Group, after: Group) -> str | None:
     old, new = before.runs[0], after.runs[0]
     if family(old) != family(new) or _others(old) != _others(new):
         return None
-    if new.without < old.without and len(old.without - new.without) == 1 and _kind(old) == _kind(new):
+    kinds = (old.supervision, old.stage), (new.supervision, new.stage)
+    if new.without < old.without and len(old.without - new.without) == 1 and kinds[0] == kinds[1]:
         return next(iter(old.without - new.without))
-    return KINDS.get((_kind(old), _kind(new))) if old.without == new.without else None
-
-
-def _kind(run: Run) -> Kind:
-    return run.supervision, run.stage
+    return KINDS.get(kinds) if old.without == new.without else None
 
 
 def _others(run: Run) -> set[tuple[str, str]]:
     """Settings that have nothing to do with the parts."""
-    told = {(key, value) for key, value in run.settings.items() if tells(key) and not key.startswith("~loss.terms.")}
-    return {(key, value) for key, value in told if key != "loss.without"}
+    return {(k, v) for k, v in describing(run) if k != "loss.without" and not k.startswith("~loss.terms.")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from weakshot_seg.errors import DataError
+from weakshot_seg.reporting.results import Result, read_result
 from weakshot_seg.utils.damage import noting_damage
 from weakshot_seg.utils.run_status import RunStatus
 
@@ -26,54 +26,16 @@ T = TypeVar("T", dict[str, Any], list[Any])
 
 
 @dataclass(frozen=True)
-class ClassScore:
-    """IoU of a class in percent, None without ground truth; ``novel`` as the run saw it."""
-
-    name: str
-    novel: bool
-    iou: float | None
-
-
-@dataclass(frozen=True)
-class Result:
-    """A run's ``metrics.json``; means in percent, None where nothing was measured."""
-
-    label_scope: str | None
-    step: int
-    seconds: float
-    base_iou: float | None
-    novel_iou: float | None
-    miou: float | None
-    harmonic_iou: float | None
-    classes: tuple[ClassScore, ...]
-
-    @property
-    def novel(self) -> frozenset[str]:
-        """Names of the novel classes."""
-        return frozenset(c.name for c in self.classes if c.novel)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """All names, by id."""
-        return tuple(c.name for c in self.classes)
-
-
-@dataclass(frozen=True)
 class Run:
     """One training or evaluation.
 
     Attributes:
-        folder: where it lies.
         title: the folder, from where those of all runs part.
         state: "finished", "failed", "interrupted", "killed", "running", "unfinished".
         reason: why it is not finished.
-        name: of the experiment; None if nothing tells, like the next four.
-        split: its number.
-        seed: of the run.
-        stage: "first" or "retrain".
-        supervision: "weakshot", "base_only" or "full".
+        name: of the experiment; None if unknown, like split, seed, stage and supervision.
         evaluated: an evaluation of a checkpoint, not a training.
-        settings: what was said on the command line, by key.
+        settings: of the command line, by key.
         without: names of the loss terms left out.
         result: None unless it is finished.
     """
@@ -91,6 +53,12 @@ class Run:
     settings: dict[str, str]
     without: frozenset[str]
     result: Result | None
+
+    @property
+    def measured(self) -> Result:
+        """The result of a finished run."""
+        assert self.result is not None
+        return self.result
 
 
 def find_runs(folders: Iterable[Path]) -> list[Run]:
@@ -138,12 +106,11 @@ def read_run(folder: Path, title: str) -> Run:
     settings = dict(_setting(str(text)) for text in overrides)
     evaluated = "ckpt" in config
     facts: dict[str, Any] = {key: getattr(status, key, None) for key in FACTS}
-    if status is None and "trainer" in config:  # stopped before it could tell; interpolated names are unknown
+    if status is None and "trainer" in config:  # stopped before it wrote one; interpolated names are unknown
         facts = {key: config.get(key) for key in facts}
     if (path := folder / "metrics.json").exists():
         with noting_damage(path, problems):
-            content = json.loads(path.read_text("utf-8"))
-            result = _result(content)
+            result, content = read_result(path)
             facts = {key: content.get(key) for key in facts}
     else:
         problems.append("no metrics.json")
@@ -171,27 +138,16 @@ def read_run(folder: Path, title: str) -> Run:
 def _state(status: RunStatus | None, problem: str | None, folder: Path) -> tuple[str, str | None]:
     """How a run ended, and why if not well."""
     if status is None:
-        last = _last_line(folder) if problem else None
-        return (
-            ("unfinished", f"{problem}; its log ends: {last}" if last else problem) if problem else ("finished", None)
-        )
+        if problem is None:
+            return "finished", None
+        last = _last_line(folder)
+        return "unfinished", f"{problem}; its log ends: {last}" if last else problem
     if status.state == "finished":
         return ("unfinished", problem) if problem else ("finished", None)
     if status.was_killed:
-        return "killed", f"its process {status.pid} is gone without a word (out of memory?); started {status.started}"
+        return "killed", f"its process {status.pid} is gone (out of memory?); started {status.started}"
     since = {"running": f"on {status.host} since {status.started}", "interrupted": f"stopped at {status.ended}"}
     return status.state, status.error or since.get(status.state)
-
-
-def _result(content: dict[str, Any]) -> Result:
-    """Checks and types ``metrics.json``; raises what :func:`noting_damage` notes."""
-    novel = set(content["novel_classes"])
-    classes = tuple(ClassScore(str(c["name"]), c["name"] in novel, _number(c["iou"])) for c in content["classes"])
-    if not classes:
-        raise ValueError("no classes")
-    means = {key: _number(content[key]) for key in ("base_iou", "novel_iou", "miou", "harmonic_iou")}
-    scope = _text(content.get("label_scope"))
-    return Result(scope, int(content["step"]), float(content["seconds"]), classes=classes, **means)
 
 
 def _last_line(folder: Path) -> str | None:
@@ -203,9 +159,9 @@ def _last_line(folder: Path) -> str | None:
                 lines = file.read().decode("utf-8", "replace").replace("\r", "\n").splitlines()
         except OSError:
             continue
-        told = [line.strip() for line in lines if line.strip() and "HYDRA_FULL_ERROR" not in line]
-        if told:
-            return told[-1][-300:]
+        lines = [line.strip() for line in lines if line.strip() and "HYDRA_FULL_ERROR" not in line]
+        if lines:
+            return lines[-1][-300:]
     return None
 
 
@@ -231,13 +187,6 @@ def _left_out(config: dict[str, Any], settings: dict[str, str]) -> frozenset[str
     listed = loss.get("without") if isinstance(loss, dict) else None
     removed = (key.removeprefix("~loss.terms.") for key in settings if key.startswith("~loss.terms."))
     return frozenset(map(str, listed if isinstance(listed, list) else ())) | frozenset(removed)
-
-
-def _number(value: Any) -> float | None:
-    number = None if value is None else float(value)
-    if number is not None and not 0 <= number <= 101:  # rounding may exceed 100
-        raise ValueError(f"{number} is no percentage")
-    return number
 
 
 def _text(value: Any) -> str | None:

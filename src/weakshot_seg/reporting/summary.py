@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from weakshot_seg.reporting.runs import Result, Run
+from weakshot_seg.reporting.results import Result
+from weakshot_seg.reporting.runs import Run
 
 BOOKKEEPING = {"split", "seed", "name", "resume", "retrain", "weights", "pseudo_labels", "output_dir", "ckpt", "stage"}
 BOOKKEEPING |= {"supervision", "variant", "experiment", "data.root", "data.cache_dir", "data.num_workers"}
 BOOKKEEPING |= {"trainer", "trainer.devices", "trainer.num_nodes", "trainer.accelerator"}
-"""Settings that do not tell two experiments apart, or are told apart otherwise."""
+"""Settings that do not distinguish experiments, or that are part of a title anyway."""
+BOOKKEEPING_GROUPS = ("hydra", "logger", "callbacks", "~logger", "~callbacks")
 SUPERVISIONS = ("base_only", "weakshot", "full")
 """From the lower to the upper bound."""
-UNSEEN = ("hydra", "logger", "callbacks", "~logger", "~callbacks")
-"""Groups of such settings."""
 
 Place = tuple[int | None, int | None]
 """Split and seed."""
@@ -26,19 +26,10 @@ Place = tuple[int | None, int | None]
 
 @dataclass(frozen=True)
 class Score:
-    """A finished run under one split; all numbers in percent.
+    """A finished run under one split: mean IoU of the base, novel and all classes in percent.
 
-    Attributes:
-        run: the run; a fully supervised one has a score under every split.
-        split: number of the split.
-        seed: of the run.
-        base: mean IoU of the base classes.
-        novel: mean IoU of the novel classes.
-        all: mean IoU of all classes.
-        harmonic: harmonic mean of ``base`` and ``novel``.
-        share: ``novel`` relative to that of ``reference`` on the same classes.
-        reference: the fully supervised run.
-        novel_classes: names.
+    A fully supervised run has a score under every split. ``harmonic`` is the harmonic mean of ``base`` and ``novel``,
+    ``share`` is ``novel`` relative to that of the fully supervised run ``reference`` on the same classes.
     """
 
     run: Run
@@ -72,13 +63,9 @@ class Spread:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ in split and seed only.
+    """Runs that differ in split and seed only, with the scores of the finished ones; a complete group has ``expected``.
 
-    Attributes:
-        title: name, variant and the settings that tell it from the others.
-        scores: of the finished runs, sorted by split and seed.
-        expected: splits and seeds of a complete group.
-        full: fully supervised; its splits are all there with a single run.
+    The title is name, variant and the settings that distinguish it. A fully supervised group is complete with one run.
     """
 
     title: str
@@ -117,27 +104,25 @@ def summarise(runs: Sequence[Run]) -> Summary:
     for run in runs:
         if run.name is not None:
             members[titles[run.folder]].append(run)
+        elif run.result:
+            problems.append(Problem(run.title, "left out", "metrics.json does not name the run"))
     latest = {}
     for title, group in members.items():
         latest[title], replaced = _latest([run for run in group if run.result])
         problems += replaced
     finished = [run for group in latest.values() for run in group]
-    nameless = (run for run in runs if run.result and not run.name)
-    problems += [Problem(run.title, "left out", "metrics.json does not name the run") for run in nameless]
     groups = []
-    for title, group in members.items():
+    for title, group in sorted(members.items(), key=lambda item: _rank(item[1][0])):
         full = group[0].supervision == "full"
         scores = [score for run in latest[title] for score in _scores(run, latest[title], finished)]
         expected = _expected(group, members.values()) if not full else set()
-        have = {(run.split, run.seed) for run in group}
-        missing = sorted(expected - have, key=str)
+        missing = sorted(expected - {(run.split, run.seed) for run in group}, key=str)
         if missing and latest[title]:
             places = ", ".join(f"split {split} seed {seed}" for split, seed in missing)
             problems.append(Problem(title, "missing", f"other groups have {places}"))
-        order = sorted(scores, key=lambda score: (str(score.split).zfill(9), str(score.seed).zfill(9)))
-        groups.append(Group(title, tuple(order), len(expected) or len(order), full))
-    ranks = {title: _rank(group[0]) for title, group in members.items()}
-    return Summary(tuple(sorted(groups, key=lambda group: ranks[group.title])), tuple(problems))
+        scores.sort(key=lambda score: (str(score.split).zfill(9), str(score.seed).zfill(9)))
+        groups.append(Group(title, tuple(scores), len(expected) or len(scores), full))
+    return Summary(tuple(groups), tuple(problems))
 
 
 def divided(result: Result, novel: frozenset[str]) -> tuple[float | None, float | None]:
@@ -147,17 +132,31 @@ def divided(result: Result, novel: frozenset[str]) -> tuple[float | None, float 
     return (statistics.mean(base) if base else None), (statistics.mean(new) if new else None)
 
 
+def describing(run: Run) -> set[tuple[str, str]]:
+    """The settings that make it another experiment than others, as (key, value)."""
+    return {
+        (key, value)
+        for key, value in run.settings.items()
+        if key not in BOOKKEEPING and key.replace("/", ".").split(".")[0] not in BOOKKEEPING_GROUPS
+    }
+
+
+def family(run: Run) -> tuple[str, bool]:
+    """The name without the variant, and whether it is an evaluation."""
+    name, variant = run.name or "", run.settings.get("variant")
+    return name.removesuffix(f"/{variant}"), run.evaluated
+
+
 def _titles(runs: Sequence[Run]) -> dict[Path, str]:
-    """Name of each run's group, by folder; settings are told where they differ among runs of otherwise one name."""
+    """Name of each run's group, by folder, with the settings that differ among runs of otherwise one name."""
     alike: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         alike[_plain_title(run)].append(run)
     titles = {}
     for title, members in alike.items():
-        told = [{(k, v) for k, v in run.settings.items() if tells(k)} for run in members]
-        common = set.intersection(*told)
-        for run, settings in zip(members, told, strict=True):
-            differing = (f"{key}={value}" if value else key for key, value in sorted(settings - common))
+        common = set.intersection(*map(describing, members))
+        for run in members:
+            differing = (f"{key}={value}" if value else key for key, value in sorted(describing(run) - common))
             titles[run.folder] = ", ".join([title, *differing])
     return titles
 
@@ -174,11 +173,6 @@ def _plain_title(run: Run) -> str:
     return ", ".join(parts)
 
 
-def tells(key: str) -> bool:
-    """Whether a setting may tell two experiments apart."""
-    return key not in BOOKKEEPING and key.replace("/", ".").split(".")[0] not in UNSEEN
-
-
 def _latest(runs: Sequence[Run]) -> tuple[list[Run], list[Problem]]:
     """The newest run of each split and seed, and the others."""
     newest: dict[Place, Run] = {}
@@ -193,57 +187,44 @@ def _latest(runs: Sequence[Run]) -> tuple[list[Run], list[Problem]]:
 
 def _scores(run: Run, group: Sequence[Run], finished: Sequence[Run]) -> list[Score]:
     """The score of a run; of a fully supervised one, under its own split and those that no run of its group has."""
-    assert run.result is not None
     if run.supervision != "full":
-        return [_score(run, run.split, run.result.novel, finished)]
+        return [_score(run, run.split, run.measured.novel, finished)]
     ran = {other.split for other in group if other.seed == run.seed}
     spare = run.split == min(ran, key=str)  # one run stands in for the splits without their own
-    splits = _splits(run, finished) or {(run.split, run.result.novel)}
+    splits = _splits(run, finished) or {(run.split, run.measured.novel)}
     chosen = [(s, novel) for s, novel in splits if s == run.split or (spare and s not in ran)]
     return [_score(run, split, novel, finished) for split, novel in chosen]
 
 
 def _splits(full: Run, finished: Sequence[Run]) -> set[tuple[int | None, frozenset[str]]]:
     """Numbers and novel classes of the splits of the other runs on the same classes, of this name if there are any."""
-    assert full.result is not None
-    others = [run for run in finished if run.supervision != "full" and run.result and run.result.novel]
-    others = [run for run in others if run.result and run.result.class_names == full.result.class_names]
+    others = [run for run in finished if run.supervision != "full" and run.measured.novel]
+    others = [run for run in others if run.measured.class_names == full.measured.class_names]
     others = [run for run in others if family(run) == family(full)] or others
-    return {(run.split, run.result.novel) for run in others if run.result}
+    return {(run.split, run.measured.novel) for run in others}
 
 
 def _score(run: Run, split: int | None, novel: frozenset[str], finished: Sequence[Run]) -> Score:
-    assert run.result is not None
-    base_iou, novel_iou = divided(run.result, novel)
+    base_iou, novel_iou = divided(run.measured, novel)
     harmonic = None
     if base_iou is not None and novel_iou is not None:
         harmonic = 2 * base_iou * novel_iou / (base_iou + novel_iou) if base_iou + novel_iou else 0.0
     reference = run if run.supervision == "full" else _reference(run, finished)
-    share = None
-    if reference and reference.result and novel_iou is not None:
-        most = divided(reference.result, novel)[1]
-        share = 100 * novel_iou / most if most else None
-    return Score(run, split, run.seed, base_iou, novel_iou, run.result.miou, harmonic, share, reference, novel)
+    most = divided(reference.measured, novel)[1] if reference else None
+    share = 100 * novel_iou / most if most and novel_iou is not None else None
+    return Score(run, split, run.seed, base_iou, novel_iou, run.measured.miou, harmonic, share, reference, novel)
 
 
 def _reference(run: Run, finished: Sequence[Run]) -> Run | None:
     """The fully supervised run most like this one: in settings, seed, split, place; None if there is none."""
-    assert run.result is not None
-    names = run.result.class_names
-    full = [
-        other
-        for other in finished
-        if other.supervision == "full"
-        and other.result
-        and other.result.class_names == names
-        and other.evaluated == run.evaluated
-    ]
 
     def likeness(other: Run) -> tuple[int, bool, bool, int]:
-        mine, theirs = ({(k, v) for k, v in r.settings.items() if tells(k)} for r in (run, other))
         shared = len(os.path.commonpath([run.folder, other.folder]))
-        return -len(mine ^ theirs), other.seed == run.seed, other.split == run.split, shared
+        differing = len(describing(run) ^ describing(other))
+        return -differing, other.seed == run.seed, other.split == run.split, shared
 
+    full = [other for other in finished if other.supervision == "full" and other.evaluated == run.evaluated]
+    full = [other for other in full if other.measured.class_names == run.measured.class_names]
     return max(full, key=likeness, default=None)
 
 
@@ -261,9 +242,3 @@ def _rank(run: Run) -> tuple[str, bool, int, bool, int]:
     """Place of a group in the tables: from the lower to the upper bound, and the more loss terms the later."""
     supervision = SUPERVISIONS.index(run.supervision) if run.supervision in SUPERVISIONS else len(SUPERVISIONS)
     return (*family(run), supervision, run.stage == "retrain", -len(run.without))
-
-
-def family(run: Run) -> tuple[str, bool]:
-    """The name without the variant, and whether it is an evaluation."""
-    name, variant = run.name or "", run.settings.get("variant")
-    return name.removesuffix(f"/{variant}"), run.evaluated

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from weakshot_seg.data.pseudo_labels import Manifest
@@ -11,7 +12,8 @@ from weakshot_seg.reporting.gains import find_gains
 from weakshot_seg.reporting.runs import Run
 from weakshot_seg.reporting.summary import Group, Spread, Summary
 from weakshot_seg.utils.damage import DAMAGE
-from weakshot_seg.utils.tables import Table
+from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.tables import Table, csv_text, number_text
 
 IOUS = ("base IoU", "novel IoU", "all IoU", "harmonic IoU", "novel / full %")
 
@@ -73,28 +75,29 @@ def pseudo_label_table(runs: Sequence[Run]) -> Table | None:
 
 
 def _label_cells(manifest: Manifest) -> tuple[str, ...]:
-    """State, number of images and quality; raises one of :data:`DAMAGE` for what are no numbers."""
-    known, quality = manifest.agreement or {}, manifest.quality or {}
-    numbers = (known.get(key) for key in ("base_accuracy", "tag_precision", "tags_found", "labelled"))
+    """State, number of images and quality."""
     state = "complete" if manifest.complete else "unfinished"
-    return state, str(manifest.num_images), number_text(quality.get("novel_iou")), *map(number_text, numbers)
+    iou = manifest.quality.novel_iou if manifest.quality else None
+    numbers = astuple(manifest.agreement) if manifest.agreement else [None] * 4
+    return state, str(manifest.num_images), number_text(iou), *map(number_text, numbers)
 
 
 def write_csv(path: Path, summary: Summary) -> None:
     """One row for each score, full precision, and one for each problem."""
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.writer(file)
-        head = ("group", "run", "state", "reason", "split", "seed", "base_iou", "novel_iou", "miou", "harmonic_iou")
-        table.writerow((*head, "novel_share", "reference", "step", "seconds"))
-        for group in summary.groups:
-            for s in group.scores:
-                assert s.run.result is not None
-                place = (group.title, s.run.folder, "finished", "", s.split, s.seed)
-                reference = s.reference.folder if s.reference else ""
-                cost = (s.run.result.step, s.run.result.seconds)
-                table.writerow((*place, s.base, s.novel, s.all, s.harmonic, s.share, reference, *cost))
-        for problem in summary.problems:
-            table.writerow(("", problem.what, problem.state, problem.reason, *[""] * 10))
+    head = ("group", "run", "state", "reason", "split", "seed", "base_iou", "novel_iou", "miou", "harmonic_iou")
+    rows: list[tuple[object, ...]] = [(*head, "novel_share", "reference", "step", "seconds")]
+    for group in summary.groups:
+        for s in group.scores:
+            place = (group.title, str(s.run.folder), "finished", "", s.split, s.seed)
+            reference = str(s.reference.folder) if s.reference else ""
+            cost = (s.run.measured.step, s.run.measured.seconds)
+            rows.append((*place, s.base, s.novel, s.all, s.harmonic, s.share, reference, *cost))
+    rows += [("", problem.what, problem.state, problem.reason, *[""] * 10) for problem in summary.problems]
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        csv.writer(file).writerows([csv_text(c) if isinstance(c, str) else c for c in row] for row in rows)
 
 
 def spread_text(spread: Spread | None) -> str:
@@ -107,11 +110,6 @@ def spread_text(spread: Spread | None) -> str:
 def _signed(spread: Spread | None) -> str:
     text = spread_text(spread)
     return f"+{text}" if spread and not text.startswith("-") else text
-
-
-def number_text(value: float | None) -> str:
-    """One digit after the point."""
-    return "-" if value is None else f"{value:.1f}"
 
 
 def _text(value: int | None) -> str:

@@ -1,9 +1,21 @@
-"""Tables and lists as plain text."""
+"""Tables as plain text, and cells of CSV files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
+from shutil import get_terminal_size
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+WIDTH, TEXT_WIDTH = 100, 16
+"""Characters in a line of a printed table, if the terminal has no more, and in a column of text at least."""
+BREAK = "\x1f"
+"""White space without width, for rich: lines may end after a slash too."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +34,25 @@ class Table:
 
 
 def aligned(rows: Sequence[tuple[str, ...]], sides: str) -> str:
-    """Rows as lines with columns of one width; for ``sides`` see :class:`Table`."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ("  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths, strict=True)).rstrip() for row in rows)
-    return "\n".join(lines)
+    """Rows as lines without colours or frames, as wide as the terminal; long texts go on in the next line.
+
+    Args:
+        rows: All of one length.
+        sides: See :class:`Table`; columns flush right (numbers) are never broken.
+    """
+    grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    needed = 0
+    for side, column in zip(sides, zip(*rows, strict=True), strict=True):
+        least = max(map(cell_len, column)) if side == ">" else TEXT_WIDTH
+        grid.add_column(justify="right" if side == ">" else "left", min_width=min(least, max(map(cell_len, column))))
+        needed += least + 2
+    for row in rows:
+        grid.add_row(*(Text(cell.replace("/", "/" + BREAK), overflow="fold") for cell in row))  # Text: no markup
+    width = max(WIDTH, get_terminal_size((WIDTH, 0)).columns, needed)
+    console = Console(file=StringIO(), width=width, color_system=None, force_terminal=False)
+    with console.capture() as lines:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in lines.get().replace(BREAK, "").splitlines())
 
 
 def first_few(names: Sequence[str], most: int = 3) -> str:
@@ -33,14 +60,14 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "") if names else "none"
 
 
-def markdown(content: Table) -> str:
-    """A heading and a table in Markdown; what would end a cell or start HTML is escaped."""
-    head, *rows = (f"| {' | '.join(map(_cell, row))} |" for row in content.rows)
-    rule = f"|{'|'.join('---:' if side == '>' else '---' for side in content.sides)}|"
-    return "\n".join([f"## {_cell(content.title)}", "", head, rule, *rows])
+def number_text(value: float | None) -> str:
+    """One digit after the point; "-" for None."""
+    return "-" if value is None else f"{value:.1f}"
 
 
-def _cell(text: str) -> str:
-    for character in "\\`*_{}[]<>|":
-        text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+def csv_text(text: str) -> str:
+    """A text for a cell of a CSV file: a spreadsheet takes none for a formula, because those get an apostrophe first.
+
+    Names need it (of images, classes, runs), numbers do not.
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

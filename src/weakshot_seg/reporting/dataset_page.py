@@ -1,0 +1,56 @@
+"""The page of a data set: its tables, and thumbnails under the colours of their masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from weakshot_seg.errors import DataError
+from weakshot_seg.reporting.dataset_report import DatasetReport, Part
+from weakshot_seg.reporting.figures import Picture, jpeg
+from weakshot_seg.reporting.pages import render
+from weakshot_seg.structures import IGNORE, ClassSplit
+from weakshot_seg.utils.tables import Table
+from weakshot_seg.utils.visualize import overlay, palette
+
+THUMBNAIL = 320
+"""Longer edge in pixels."""
+
+
+def dataset_page(report: DatasetReport, thumbnails: int) -> str:
+    """Tables, problems and pictures as HTML; ``thumbnails`` of each part, spread evenly over its images."""
+    lines = [("problem", text) for text in report.problems] + [("note", text) for text in report.remarks]
+    parts = []
+    for part in report.parts:
+        split = report.split or ClassSplit(part.source.class_names, ())
+        colours = palette(split.num_classes)
+        key = [(_title(split, i), f"rgb{tuple(colours[i].tolist())}") for i in range(split.num_classes)]
+        parts.append((part.title, key, _thumbnails(part, split, thumbnails)))
+    findings = Table(report.verdict, (("", ""), *lines), "<<")
+    return render("dataset.html", tables=(findings, *report.tables), parts=parts)
+
+
+def _thumbnails(part: Part, split: ClassSplit, most: int) -> Iterator[Picture]:
+    count = len(part.source)
+    for index in np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist():
+        try:
+            image, label_map = part.source.load(index)
+        except DataError:  # named among the problems
+            continue
+        height, width = image.shape[:2]
+        if label_map is None or label_map.shape != (height, width):
+            label_map = np.full((height, width), IGNORE, dtype=np.uint8)
+        scale = THUMBNAIL / max(height, width)
+        size = (max(1, round(scale * width)), max(1, round(scale * height)))
+        small = np.asarray(Image.fromarray(image).resize(size))
+        labels = np.asarray(Image.fromarray(label_map).resize(size, Image.Resampling.NEAREST))
+        picture = overlay(small, labels, palette(split.num_classes), novel=split.novel, line=1)
+        tags = ", ".join(_title(split, i) for i in np.flatnonzero(part.by_tag[index]).tolist())
+        caption = f"{part.source.name(index)}, {width}x{height}" + (f", tags: {tags}" if tags else "")
+        yield jpeg(Image.fromarray(picture), caption)
+
+
+def _title(split: ClassSplit, class_id: int) -> str:
+    return split.names[class_id] + (" (novel)" if class_id in split.novel else "")

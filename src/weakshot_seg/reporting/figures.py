@@ -1,0 +1,143 @@
+"""Charts of a report with matplotlib: lines over steps and horizontal bars, as SVG within the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, ParamSpec
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from PIL import Image
+
+from weakshot_seg.reporting.curves import Line
+
+COLOURS = [to_hex(colour) for colour in matplotlib.color_sequences["tab10"]]
+BASE, NOVEL, INK = to_hex(matplotlib.color_sequences["Paired"][0]), COLOURS[6], "#222630"
+STYLE: dict[Any, Any] = {
+    "axes.edgecolor": "#b5bac4",
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "font.size": 9.5,
+    "grid.color": "#e6e8ec",
+    "svg.fonttype": "none",  # text stays text: it is small, and the browser has letters for any language
+    "svg.hashsalt": "weakshot",  # the same picture every time
+    "text.parse_math": False,  # a $ in a name is a $
+}
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture within a page: its data URI and what it shows."""
+
+    source: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A horizontal bar of length ``value`` 0..100 (None: no bar) between ``label`` and ``text``.
+
+    ``deviation`` is half the length of a whisker at its end, ``mark`` the position of a line across. Base and novel
+    classes differ in colour.
+    """
+
+    label: str
+    value: float | None
+    novel: bool
+    text: str
+    deviation: float | None = None
+    mark: float | None = None
+
+
+def jpeg(image: Image.Image, title: str) -> Picture:
+    """A photo."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=88)
+    return Picture(_data_uri("image/jpeg", file.getvalue()), title)
+
+
+def chart(draw: Callable[P, Figure]) -> Callable[P, Picture]:
+    """Decorator: a function that draws a figure with a title gives it as SVG."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Picture:
+        file = io.StringIO()
+        with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # of letters that matplotlib's font lacks
+            warnings.simplefilter("ignore", UserWarning)
+            figure = draw(*args, **kwargs)
+            figure.savefig(file, format="svg", metadata={"Date": None})
+        return Picture(_data_uri("image/svg+xml", file.getvalue().encode()), str(figure.get_label()))
+
+    return drawn
+
+
+@chart
+def line_chart(title: str, lines: Sequence[tuple[Line, str]], size: tuple[float, float] = (5, 3)) -> Figure:
+    """Lines over steps, each with its colour; logarithmic if all are positive and span more than a factor of 50."""
+    figure, axes = _figure(title, size)
+    axes.set_title(clean(title))
+    for line, colour in lines:
+        marker = "o" if len(line.steps) <= 12 else ""
+        axes.plot(line.steps, line.mean, color=colour, linewidth=1.4, marker=marker, markersize=3)
+        if (line.high > line.low).any():
+            axes.fill_between(line.steps, line.low, line.high, color=colour, alpha=0.15, linewidth=0)
+    values = [value for line, _ in lines for part in (line.low, line.high) for value in part.tolist()]
+    if values and min(values) > 0 and max(values) > 50 * min(values):
+        axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    return figure
+
+
+@chart
+def bar_chart(title: str, bars: Sequence[Bar], width: float = 7.5) -> Figure:
+    """Horizontal bars from 0 to 100, one below the other; their values are in the title too, for those who hear it."""
+    values = ", ".join(f"{bar.label} {bar.text}".strip() for bar in bars)
+    figure, axes = _figure(f"{title}: {values}", (width, 0.35 + 0.26 * len(bars)))
+    axes.grid(axis="y", visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0)
+    for row, bar in enumerate(bars):
+        value = bar.value or 0.0
+        axes.barh(row, value, height=0.68, color=NOVEL if bar.novel else BASE)
+        ends = [value]
+        if bar.deviation:
+            axes.errorbar(value, row, xerr=bar.deviation, color=INK, linewidth=1)
+            ends.append(value + bar.deviation)
+        if bar.mark is not None:
+            axes.vlines(bar.mark, row - 0.42, row + 0.42, color=INK, linewidth=1.8)
+            ends.append(bar.mark)
+        axes.text(min(100, max(ends)) + 1.2, row, clean(bar.text), va="center", color="#6b7280")
+    axes.set(xlim=(0, 112), ylim=(len(bars) - 0.45, -0.55), xticks=range(0, 101, 25))
+    axes.set_yticks(range(len(bars)), [clean(bar.label, 48) for bar in bars])
+    axes.xaxis.tick_top()
+    return figure
+
+
+def clean(text: str, longest: int = 200) -> str:
+    """A text as an SVG picture can hold it: shortened, without control characters and what is no Unicode."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _figure(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
+    figure = Figure(size, layout="constrained", label=title)
+    axes = figure.subplots()
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
