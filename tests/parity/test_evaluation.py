@@ -22,7 +22,7 @@ def test_evaluation(evaluation_path: Path, compare: Compare) -> None:
     assert split.num_classes == facts["num_classes"]
     metrics = SegmentationMetrics(split)
     for prediction, truth in zip(stored["pred"], stored["gt"], strict=True):
-        metrics.update(torch.from_numpy(prediction), torch.from_numpy(truth))
+        metrics.update([torch.from_numpy(prediction)], [torch.from_numpy(truth)])
     theirs = torch.from_numpy(stored["conf_pred_by_gt"].astype(np.int64))
     assert torch.equal(metrics.confusion, theirs[:-1, :-1].T)  # the last column is ignored pixels
     report, expected = metrics.report(), facts["metrics"]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -9,19 +10,21 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+from omegaconf import OmegaConf
 from PIL import Image
 from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset
 
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch
 from weakshot_seg.training.callbacks.checkpoints import LastCheckpoint
-from weakshot_seg.training.callbacks.pictures import PredictionPanels, original_image
-from weakshot_seg.training.callbacks.progress import LearningRates, TrainingProgress
+from weakshot_seg.training.callbacks.pictures import PredictionPanels, ValidatedImage
+from weakshot_seg.training.callbacks.progress import TrainingProgress
 from weakshot_seg.training.callbacks.ranked import KEPT, RankedImages
 from weakshot_seg.training.callbacks.results import MetricsFile
 from weakshot_seg.training.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.training.checkpoint_io import AtomicCheckpointIO
 from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport
+from weakshot_seg.training.trainer import make_trainer
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.recipe import Recipe
 
@@ -50,66 +53,104 @@ class Batches(Dataset):
 
 
 class Toy(pl.LightningModule):
-    """Meets the hooks of the callbacks (:class:`EvaluatedModule`)."""
+    """What the callbacks need of a :class:`WeakShotModule`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(1, 1)
+        self.frozen = torch.nn.BatchNorm1d(1).eval()
         self.class_split = SPLIT
         self.metrics = SegmentationMetrics(SPLIT)
         self.report: SegmentationReport | None = None
         self.report_step = -1
         self.skipped_steps = 2
         data = {"supervision": "weakshot", "label_scope": "image"}
-        self.recipe = Recipe(name="toy", split=3, stage="first", data=data)
+        self.recipe = Recipe(name="toy", split=3, stage="first", seed=0, data=data)
         self.seen: list[float] = []
+        self.validated: list[int] = []
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
         self.seen.append(batch.item())
         loss = self.layer(batch).square().mean()
-        self.log("train/loss", loss, prog_bar=True)
+        self.log("train/loss", loss)
         return loss
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
         predictions = [torch.full_like(truth, 2) for truth in batch.truths]
-        for prediction, truth in zip(predictions, batch.truths, strict=True):
-            self.metrics.update(prediction, truth)
-        return {"predictions": predictions, "batch": batch}
+        self.metrics.update(predictions, batch.truths)
+        return {"predictions": predictions}
 
     def on_validation_epoch_end(self) -> None:
         self.report, self.report_step = self.metrics.report(), self.global_step
+        self.validated.append(self.global_step)
         self.metrics.reset()
+        self.log("val/base_iou", self.report.base_iou)
         self.log("val/novel_iou", self.report.novel_iou)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=1e-4)
 
 
-def fit(folder: Path, *callbacks: pl.Callback, steps: int = 5, resume: str | None = None, **options: Any) -> Toy:
-    settings: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "num_sanity_val_steps": 0}
-    settings = {"plugins": [AtomicCheckpointIO()], **settings, **options}
-    trainer = pl.Trainer(
-        max_steps=steps,
-        accelerator="cpu",
-        val_check_interval=2,
-        callbacks=list(callbacks),
-        default_root_dir=folder,
-        enable_checkpointing=any(isinstance(callback, LastCheckpoint) for callback in callbacks),
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        **settings,
-    )
-    loaders = (DataLoader(Batches(part, n), batch_size=None) for part, n in (("training", 8), ("validation", 2)))
+def fit(folder: Path, *callbacks: pl.Callback, steps: int = 5, resume: Path | None = None, **options: Any) -> Toy:
+    settings = {
+        "_target_": "pytorch_lightning.Trainer",
+        "max_steps": steps,
+        "accelerator": "cpu",
+        "val_check_interval": 2,
+        "check_val_every_n_epoch": None,
+        "enable_checkpointing": any(isinstance(callback, LastCheckpoint) for callback in callbacks),
+        "enable_model_summary": False,
+        "enable_progress_bar": any(isinstance(callback, TrainingProgress) for callback in callbacks),
+        "log_every_n_steps": 1,
+        "num_sanity_val_steps": 0,
+        "default_root_dir": str(folder),
+    }
+    arguments = {"logger": False, "plugins": [AtomicCheckpointIO()], "callbacks": list(callbacks)} | options
+    plain = {name: arguments.pop(name) for name in [*arguments] if isinstance(arguments[name], int | float)}
+    trainer = make_trainer(OmegaConf.create(settings | plain), **arguments)
+    loaders = (DataLoader(Batches(part, n), batch_size=None) for part, n in (("training", 20), ("validation", 2)))
     toy = Toy()
     trainer.fit(toy, *loaders, ckpt_path=resume, weights_only=True)
     return toy
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore:.*does not have many workers.*")
+@pytest.mark.parametrize(
+    ("interval", "accumulate", "validated"), [(2, 1, [2, 4]), (2, 4, [2, 4]), (0.6, 2, [3]), (1.0, 1, [5])]
+)
+def test_validations_are_counted_in_steps(
+    interval: float, accumulate: int, validated: list[int], tmp_path: Path
+) -> None:
+    assert fit(tmp_path, accumulate_grad_batches=accumulate, val_check_interval=interval).validated == validated
 
 
-def test_metrics_file_says_what_was_measured(tmp_path: Path) -> None:
-    toy = fit(tmp_path, MetricsFile(str(tmp_path / "new" / "folder")))
+def test_a_training_prints_one_line_of_progress_and_no_advice(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a network with frozen layers, of few batches, without workers; after resuming, in a used folder."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "30")
+    last = LastCheckpoint(str(tmp_path), every_n_steps=3)
+    options: dict[str, Any] = {"logger": CSVLogger(tmp_path), "log_every_n_steps": 50}
+    fit(tmp_path, TrainingProgress(refresh_rate=1), last, steps=4, val_check_interval=3, **options)
+    first = capfd.readouterr()
+    fit(tmp_path, TrainingProgress(2), LastCheckpoint(str(tmp_path)), resume=tmp_path / "last.ckpt", **options)
+    second = capfd.readouterr()
+    assert [str(warning.message) for warning in recwarn] == []
+    assert first.err == second.err == ""
+    for printed, begin, end in ((first.out, "training   0/4 |", "4/4 |"), (second.out, "training   4/5 |", "5/5 |")):
+        states = printed.replace("\n", "\r").split("\r")
+        shown = [state.strip("\x1b[A ") for state in states if state.strip("\x1b[A ")]
+        assert shown[0].startswith(begin)
+        assert end in shown[-1]
+        assert re.search(r"steps/s, loss [\d.]+(, base IoU 0.0, novel IoU [\d.]+)?$", shown[-1])
+        assert max(map(len, shown)) <= 100
+        assert printed.count("\n") == 1
+    assert "base IoU" in second.out
+
+
+def test_metrics_file_holds_what_was_measured(tmp_path: Path) -> None:
+    metrics = MetricsFile(str(tmp_path / "new" / "folder"))
+    toy = fit(tmp_path, metrics)
     content = json.loads((tmp_path / "new" / "folder" / "metrics.json").read_text())
     facts = {"name": "toy", "split": 3, "stage": "first", "seed": 0, "supervision": "weakshot", "label_scope": "image"}
     assert content.items() >= {**facts, "step": 4, "skipped_steps": 2, "novel_classes": ["cat"]}.items()
@@ -118,11 +159,7 @@ def test_metrics_file_says_what_was_measured(tmp_path: Path) -> None:
     assert content["base_iou"] == 0
     assert 0 < content["novel_iou"] < 100
     assert content["seconds"] >= 0
-
-
-def test_metrics_file_adds_up_the_time_of_resumed_sessions(tmp_path: Path) -> None:
-    metrics = MetricsFile(str(tmp_path))
-    metrics.load_state_dict({"seconds": 1000.0})
+    metrics.load_state_dict({"seconds": 1000.0})  # of the sessions before
     assert 1000 <= metrics.state_dict()["seconds"] < 1100
 
 
@@ -138,7 +175,8 @@ def test_panels_of_the_first_images_are_written(tmp_path: Path) -> None:
 
 
 def test_panels_show_the_image_without_padding() -> None:
-    image = original_image(Batches("validation", 2)[0], 1)
+    batch = Batches("validation", 2)[0]
+    image = ValidatedImage.of(batch, batch.truths, 1).photo
     assert image.shape == (*SIZES[1], 3)
     assert (image == 7).all()
 
@@ -219,31 +257,6 @@ def test_last_checkpoint_is_kept_at_the_interval_and_at_the_end(tmp_path: Path) 
     assert saved == [2, 2, 3, 4, 4, 5]
     steps = {path.name: torch.load(path, weights_only=True)["global_step"] for path in tmp_path.iterdir()}
     assert steps == {"last.ckpt": 5, "previous.ckpt": 4}
-
-
-def test_last_checkpoint_resumes_with_the_next_batch(tmp_path: Path) -> None:
-    whole = fit(tmp_path / "whole", steps=7)
-    assert fit(tmp_path, LastCheckpoint(str(tmp_path), every_n_steps=3), steps=4).seen == [0, 1, 2, 3]
-    bar = TrainingProgress()
-    resumed = fit(tmp_path, bar, steps=7, resume=str(tmp_path / "last.ckpt"), enable_progress_bar=True)
-    assert resumed.seen[0] == 0  # this toy loader starts anew; the project's sampler skips what was seen
-    assert len(resumed.seen) == len(whole.seen) - 4
-    assert bar.train_progress_bar.initial == 4
-
-
-def test_progress_shows_loss_terms_by_short_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(tmp_path, TrainingProgress(refresh_rate=1), logger=CSVLogger(tmp_path), enable_progress_bar=True)
-    shown = capsys.readouterr().out
-    assert "training" in shown
-    assert "loss=" in shown
-    assert "train/loss" not in shown
-    assert "v_num" not in shown
-
-
-def test_learning_rates_are_logged_and_do_without_a_logger(tmp_path: Path) -> None:
-    fit(tmp_path, LearningRates(), logger=CSVLogger(tmp_path, name="csv", version=0))
-    assert "lr-SGD" in (tmp_path / "csv" / "version_0" / "metrics.csv").read_text().splitlines()[0]
-    fit(tmp_path, LearningRates())
 
 
 def test_an_interrupted_write_keeps_the_former_file(tmp_path: Path) -> None:

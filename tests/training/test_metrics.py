@@ -1,16 +1,17 @@
 """The numbers of a report against plain loops, scikit-learn."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import confusion_matrix, jaccard_score, recall_score
-from torchmetrics.classification import MulticlassConfusionMatrix
+from torch.overrides import TorchFunctionMode
 
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE, ClassSplit
-from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport, image_miou
+from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport, image_miou, on_host
 
 NAMES = tuple("abcdefg")
 SPLIT = ClassSplit(NAMES, (1, 4, 6))
@@ -24,11 +25,14 @@ def random_maps(seed: int, absent: tuple[int, ...] = ()) -> tuple[np.ndarray, np
     return np.where((rng.random(truth.shape) < 0.5) & (truth != IGNORE), truth, guess).astype(np.uint8), truth
 
 
-def report_of(prediction: np.ndarray, truth: np.ndarray, split: ClassSplit = SPLIT) -> SegmentationReport:
+def metrics_of(prediction: np.ndarray, truth: np.ndarray, split: ClassSplit = SPLIT) -> SegmentationMetrics:
     metrics = SegmentationMetrics(split)
-    for one_prediction, one_truth in zip(prediction, truth, strict=True):
-        metrics.update(torch.from_numpy(one_prediction), torch.from_numpy(one_truth))
-    return metrics.report()
+    metrics.update(list(torch.from_numpy(prediction)), list(torch.from_numpy(truth)))
+    return metrics
+
+
+def report_of(prediction: np.ndarray, truth: np.ndarray, split: ClassSplit = SPLIT) -> SegmentationReport:
+    return metrics_of(prediction, truth, split).report()
 
 
 def loop_iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | None:
@@ -42,7 +46,7 @@ def loop_iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | N
     return 100 * both / either if there else None
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("absent", [(), (0,), (1, 4), (1, 4, 6)])
 def test_iou_equals_loops_and_means_skip_classes_without_ground_truth(seed: int, absent: tuple[int, ...]) -> None:
     prediction, truth = random_maps(seed, absent)
@@ -78,12 +82,33 @@ def test_equals_scikit_learn() -> None:
 
 def test_confusion_has_true_classes_in_rows() -> None:
     prediction, truth = random_maps(3)
-    metrics = SegmentationMetrics(SPLIT)
-    metrics.update(torch.from_numpy(prediction), torch.from_numpy(truth))
-    counted = truth != IGNORE
-    np.testing.assert_array_equal(metrics.compute(), confusion_matrix(truth[counted], prediction[counted]))
-    other = MulticlassConfusionMatrix(len(NAMES), ignore_index=IGNORE)
-    assert torch.equal(other(torch.from_numpy(prediction).long(), torch.from_numpy(truth).long()), metrics.compute())
+    confusion, counted = metrics_of(prediction, truth).compute(), truth != IGNORE
+    np.testing.assert_array_equal(confusion, confusion_matrix(truth[counted], prediction[counted]))
+
+
+class Reads(TorchFunctionMode):
+    """Counts what makes the host wait on a GPU."""
+
+    count = 0
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        waits = ("cpu", "item", "tolist", "numpy", "__bool__", "__int__", "__float__", "nonzero", "bincount")
+        masked = function.__name__ == "__getitem__" and isinstance(args[1], torch.Tensor)  # how many are chosen?
+        self.count += function.__name__ in waits or masked
+        return function(*args, **(kwargs or {}))
+
+
+def test_the_host_waits_as_often_for_many_images_as_for_one() -> None:
+    metrics, counts = SegmentationMetrics(SPLIT), []
+    for images in (1, 8):
+        maps = [torch.randint(len(NAMES), (9, 5 + index)).byte() for index in range(images)]
+        with Reads() as reads:
+            predictions = on_host(maps)
+            metrics.update(predictions, maps)
+        assert all(torch.equal(ours, given) for ours, given in zip(predictions, maps, strict=True))
+        counts.append(reads.count)
+    assert counts[0] == counts[1]
+    assert metrics.confusion.trace() == metrics.confusion.sum() > 0
 
 
 def test_hand_values() -> None:
@@ -113,11 +138,11 @@ def test_all_wrong_is_zero() -> None:
 
 def test_parts_sum_up_and_reset_forgets() -> None:
     prediction, truth = map(torch.from_numpy, random_maps(1))
-    whole, parts = SegmentationMetrics(SPLIT), SegmentationMetrics(SPLIT)
-    whole.update(prediction, truth)
+    parts = SegmentationMetrics(SPLIT)
     for one_prediction, one_truth in zip(prediction, truth, strict=True):
-        parts.update(one_prediction, one_truth)
-    assert whole.report() == parts.report()
+        parts.update([one_prediction[:7]], [one_truth[:7]])
+        parts.update([one_prediction[7:]], [one_truth[7:]])
+    assert parts.report() == report_of(prediction.numpy(), truth.numpy())
     parts.reset()
     assert not parts.confusion.any()
     assert not parts.state_dict()
@@ -134,7 +159,7 @@ def test_parts_sum_up_and_reset_forgets() -> None:
 )
 def test_bad_maps_are_named(prediction: torch.Tensor, truth: torch.Tensor, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        SegmentationMetrics(SPLIT).update(prediction.byte(), truth.byte())
+        SegmentationMetrics(SPLIT).update([prediction.byte()], [truth.byte()])
 
 
 def test_a_matrix_of_another_size_is_refused() -> None:
@@ -157,7 +182,7 @@ def test_dict_is_json_and_table_is_aligned() -> None:
 
 
 def test_miou_of_an_image_is_the_mean_over_its_classes() -> None:
-    for seed in range(3):
+    for seed in range(2):
         prediction, truth = (maps[0] for maps in random_maps(seed, absent=(3,)))
         known = [v for v in (loop_iou(prediction, truth, index) for index in range(len(NAMES))) if v is not None]
         assert image_miou(prediction, truth) == pytest.approx(sum(known) / len(known))

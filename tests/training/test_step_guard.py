@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from weakshot_seg.errors import DivergedError
 from weakshot_seg.training.step_guard import StepGuard
 
-BAD = (float("nan"), float("inf"), -float("inf"))
+NAN, INF = torch.nan, torch.inf
 
 
 def network() -> nn.Sequential:
@@ -18,8 +18,8 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 1))
 
 
-def train(guard: StepGuard, batches: Sequence[Tensor], factors: Sequence[float], accumulate: int = 1) -> nn.Sequential:
-    """Trains on batches whose losses are multiplied by the factors."""
+def train(guard: StepGuard, batches: Tensor, factors: Sequence[float], accumulate: int = 1) -> nn.Sequential:
+    """Trains on batches whose losses are multiplied by the factors, with a report after each; keeps AdamW's moments."""
     model = network()
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
     guard.start(model, device=torch.device("cpu"))
@@ -34,6 +34,7 @@ def train(guard: StepGuard, batches: Sequence[Tensor], factors: Sequence[float],
             guard.decide(step, torch.nn.utils.get_total_norm(gradients), optimizer)
             optimizer.step()
             optimizer.zero_grad()
+        guard.report()
     model.moments = optimizer.state_dict()["state"]
     return model
 
@@ -43,7 +44,7 @@ def assert_same(first: nn.Sequential, second: nn.Sequential) -> None:
     torch.testing.assert_close(first.moments, second.moments, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
 def test_a_skipped_step_is_as_if_it_had_never_been(bad: float) -> None:
     """Weights, moments, their step counters and statistics of BatchNorm are those of a training without it."""
     batches = torch.randn(6, 8, 3)
@@ -54,38 +55,31 @@ def test_a_skipped_step_is_as_if_it_had_never_been(bad: float) -> None:
     assert not torch.equal(with_it[0].weight, network()[0].weight)
 
 
-def test_a_bad_image_leaves_the_statistics_alone() -> None:
-    batches = torch.randn(4, 8, 3)
+@pytest.mark.parametrize("bad", [4, 5, 6, 7])
+@pytest.mark.parametrize("in_image", [False, True])
+def test_a_step_of_several_batches_is_skipped_as_a_whole(
+    bad: int, in_image: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whichever of them it was, and its images are named."""
+    batches, factors = torch.randn(12, 8, 3), [1.0] * 12
     spoilt = batches.clone()
-    spoilt[1, 5, 2] = torch.nan
-    assert_same(train(StepGuard(), spoilt, [1] * 4), train(StepGuard(), batches[[0, 2, 3]], [1] * 3))
-
-
-def test_a_step_of_several_batches_is_skipped_as_a_whole() -> None:
-    batches = torch.randn(6, 8, 3)
+    if in_image:
+        spoilt[bad, 5, 2] = NAN
+    else:
+        factors[bad] = NAN
     guard = StepGuard()
-    with_it = train(guard, batches, [1, 1, torch.nan, 1, 1, 1], accumulate=2)
-    assert guard.skipped == 1
-    assert_same(with_it, train(StepGuard(), batches[[0, 1, 4, 5]], [1] * 4, accumulate=2))
-
-
-def test_a_warning_names_step_term_rate_and_images(caplog: pytest.LogCaptureFixture) -> None:
-    guard = StepGuard(limit=3)
-    train(guard, torch.randn(6, 8, 3), [1, torch.inf, 1, torch.nan, torch.nan, 1])
     with caplog.at_level(logging.WARNING):
-        guard.report()
-        guard.report()  # says nothing new
-    said = [r.getMessage() for r in caplog.records if r.name == StepGuard.__module__]  # W&B's threads may speak, too
-    assert said == ["3 step(s) skipped, the last was step 4: a/x is nan (learning rate 0.1; images image 4)"]
+        with_it = train(guard, spoilt, factors, accumulate=4)
+    assert guard.skipped == 1
+    assert_same(with_it, train(StepGuard(), batches[[0, 1, 2, 3, 8, 9, 10, 11]], [1] * 8, accumulate=4))
+    said = [record.getMessage() for record in caplog.records if record.name == StepGuard.__module__]
+    assert len(said) == 1
+    assert f"step 1: a/x is nan{', b/y is nan' * in_image} (learning rate 0.1; images image {bad})" in said[0]
 
 
 def test_too_many_in_a_row_are_an_error() -> None:
-    guard = StepGuard(limit=3)
-    train(guard, torch.randn(6, 8, 3), [torch.nan, torch.nan, 1, torch.nan, torch.nan, torch.inf])
-    with pytest.raises(
-        DivergedError, match=r"^3 steps in a row .* step 5: a/x is inf \(learning rate 0.1; images image 5"
-    ):
-        guard.report()
+    with pytest.raises(DivergedError, match=r"^3 steps in a row .* step 5: a/x is inf \(learning rate 0.1; images ima"):
+        train(StepGuard(limit=3), torch.randn(6, 8, 3), [NAN, NAN, 1, NAN, NAN, INF])
 
 
 def test_gradients_alone_are_told_from_the_loss() -> None:
@@ -93,7 +87,7 @@ def test_gradients_alone_are_told_from_the_loss() -> None:
     guard.start(nn.Linear(1, 1), device=torch.device("cpu"))
     guard.begin(7, 0.5, ("image",))
     guard.watch(7, torch.tensor(1.0, requires_grad=True), {"a/x": torch.tensor(1.0)})
-    guard.decide(7, torch.tensor(torch.inf), torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True))
+    guard.decide(7, torch.tensor(INF), torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True))
     with pytest.raises(DivergedError, match="step 7: the gradients are not finite, though the loss is"):
         guard.report()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from math import isfinite
 from typing import Any, cast
 
@@ -13,8 +14,12 @@ from torch import Tensor, nn
 
 from weakshot_seg.errors import DivergedError
 from weakshot_seg.utils.ranges import Count
+from weakshot_seg.utils.tables import first_few
 
 log = logging.getLogger(__name__)
+
+BATCHES = 10**6
+"""More than a step has."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,11 @@ class Attempt:
 
     Attributes:
         learning_rate: of the fastest parameters.
-        images: names of its images.
+        batches: names of the images of each of its batches.
     """
 
     learning_rate: float
-    images: tuple[str, ...]
+    batches: list[tuple[str, ...]]
 
 
 class StepGuard:
@@ -53,7 +58,7 @@ class StepGuard:
         self.skipped = torch.tensor(0)
         self._in_a_row = torch.tensor(0)
         self._last_skipped = torch.tensor(-1)
-        self._last_bad_loss = torch.tensor(-1)
+        self._last_bad_loss = torch.tensor(-1)  # step * BATCHES + which of its batches
         self._bad_values = torch.zeros(0)  # total and parts of the last loss that was not finite
         self._parts: tuple[str, ...] = ()
         self.reported = 0
@@ -75,11 +80,10 @@ class StepGuard:
 
     def begin(self, step: int, learning_rate: float, images: tuple[str, ...]) -> None:
         """Before a batch of a step."""
-        if self._amid_step:
-            images = (*self._attempts[step].images, *images)
-        else:
+        if not self._amid_step:
             self._before = [torch.cat(buffers) for buffers in self._buffers]
-        self._attempts[step], self._amid_step = Attempt(learning_rate, images), True
+            self._attempts[step], self._amid_step = Attempt(learning_rate, []), True
+        self._attempts[step].batches.append(images)
 
     def watch(self, step: int, total: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
         """The loss to minimise: ``total``, whose gradients are all NaN if it or one of its parts is not finite.
@@ -93,7 +97,8 @@ class StepGuard:
         values = torch.stack([total, *parts.values()]).detach()
         bad = ~values.isfinite().all()
         self._bad_values = torch.where(bad, values, self._bad_values if len(self._bad_values) else values)
-        self._last_bad_loss = torch.where(bad, step, self._last_bad_loss)
+        batch = len(self._attempts[step].batches) - 1
+        self._last_bad_loss = torch.where(bad, step * BATCHES + batch, self._last_bad_loss)
         return total * torch.where(bad, torch.nan, 1.0)
 
     def decide(self, step: int, gradient_norm: Tensor, optimizer: torch.optim.Optimizer) -> None:
@@ -127,9 +132,11 @@ class StepGuard:
         if not new:
             return
         attempt = attempts[step]
-        what = self._bad_terms() if bad_loss == step else "the gradients are not finite, though the loss is"
-        images = ", ".join(attempt.images[:8]) + (", ..." if len(attempt.images) > 8 else "")
-        last = f"step {step}: {what} (learning rate {attempt.learning_rate:.3g}; images {images})"
+        if bad_loss // BATCHES == step:
+            what, images = self._bad_terms(), attempt.batches[bad_loss % BATCHES]
+        else:
+            what, images = "the gradients are not finite, though the loss is", tuple(chain(*attempt.batches))
+        last = f"step {step}: {what} (learning rate {attempt.learning_rate:.3g}; images {first_few(images, 8)})"
         if in_a_row >= self.limit:
             raise DivergedError(
                 f"{in_a_row} steps in a row were skipped, the last was {last}; lower optim.lr, raise "

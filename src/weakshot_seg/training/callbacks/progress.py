@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from weakshot_seg.utils.ranges import NonNegativeInt
 
-LINE = "{desc} {n_fmt}/{total_fmt} |{bar:10}| {elapsed}<{remaining} {rate_fmt}{postfix}"
-SHOWN = {"train/loss": "loss", "val/base_iou": "base IoU", "val/novel_iou": "novel IoU"}
+LINE = "{desc} {n_fmt}/{total_fmt} |{bar:10}| {elapsed}<{remaining} {rate_noinv_fmt}{postfix}"
+SHOWN = {"train/loss": "loss {:.3g}", "val/base_iou": "base IoU {:.1f}", "val/novel_iou": "novel IoU {:.1f}"}
 
 
 class TrainingProgress(ProgressBar):
@@ -42,7 +42,7 @@ class TrainingProgress(ProgressBar):
 
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Begins the line at the step the training continues from."""
-        self._begin("training", trainer.max_steps, "step", trainer.global_step)
+        self._begin("training", trainer.max_steps, " steps", trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Brings the line up to date after every so many steps."""
@@ -52,8 +52,8 @@ class TrainingProgress(ProgressBar):
         """Names what is going on; an evaluation has a line of its own."""
         if self._line is not None:
             self._line.set_description_str("validation")
-        elif not trainer.sanity_checking:
-            self._begin("evaluation", sum(map(int, trainer.num_val_batches)), "batch")
+        elif trainer.state.fn == "validate":
+            self._begin("evaluation", sum(map(int, trainer.num_val_batches)), " batches")
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, *_: Any
@@ -94,8 +94,7 @@ class TrainingProgress(ProgressBar):
         assert self._line is not None
         latest = trainer.callback_metrics
         self._values |= {name: float(latest[name]) for name in SHOWN if name in latest}
-        texts = [f"{text} {self._values[name]:.3g}" for name, text in SHOWN.items() if name in self._values]
-        self._line.set_postfix_str(", ".join(texts))
+        self._line.set_postfix_str(", ".join(SHOWN[name].format(value) for name, value in self._values.items()))
 
     def _end(self) -> None:
         if self._line is not None:
