@@ -38,7 +38,7 @@ def build_page(
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
         view = gr.State(None, time_to_live=KEPT)
         gr.Markdown(f"# {title}", elem_id="title")
-        with gr.Accordion(about, open=False):
+        with gr.Accordion(about, open=False, elem_id="about"):
             gr.HTML(escape(", ".join(starred(name, i in novel) for i, name in enumerate(names))))
         with gr.Row():
             with gr.Column(scale=2, min_width=300):

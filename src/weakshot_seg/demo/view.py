@@ -54,7 +54,7 @@ class View:
         tiles = [
             (
                 tile(image, best.mask, colours[best.class_id]),
-                f"{starred(best.name, best.novel)} {percent(best.probability)}",
+                f"{percent(best.probability)} {starred(best.name, best.novel)}",  # long captions are cut off
             )
             for best in segmentation.proposals(proposals)
         ]
