@@ -15,7 +15,6 @@ import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE, EvalBatch, WeakBatch
@@ -46,7 +45,7 @@ MakeData = Callable[..., WeakShotDataModule]
 
 
 def fingerprint(batch: WeakBatch) -> tuple[object, ...]:
-    """Tells batches apart: names and all pixels."""
+    """Names and all pixels of a batch."""
     return batch.names, batch.images.numpy().tobytes(), batch.targets.label_map.numpy().tobytes()
 
 
@@ -74,12 +73,7 @@ def test_parts_are_made_once_and_only_when_needed(make_data: MakeData, make_imag
 
 def test_use_before_setup_is_an_error(make_data: MakeData) -> None:
     data = make_data()
-    for use in (
-        lambda: data.class_split,
-        lambda: data.max_classes_per_image,
-        data.train_dataloader,
-        data.val_dataloader,
-    ):
+    for use in (lambda: data.class_split, data.train_dataloader, data.val_dataloader):
         with pytest.raises(RuntimeError, match="setup"):
             use()
 
@@ -107,23 +101,16 @@ def test_any_number_of_workers_gives_the_same_batches(make_data: MakeData) -> No
         data = make_data(num_workers=workers)
         data.setup()
         streams.append([fingerprint(batch) for batch in data.train_dataloader()])
+        for loader in (data.train_dataloader(), data.val_dataloader()):  # elsewhere workers are not forked
+            pickle.loads(pickle.dumps((loader.dataset, loader.collate_fn, loader.batch_sampler)))
     assert streams[0] == streams[1]
-
-
-def test_what_workers_get_can_be_pickled(make_data: MakeData) -> None:
-    data = make_data(
-        train=partial(SyntheticScenes, "training", 2, 32), val=partial(SyntheticScenes, "validation", 1, 32)
-    )
-    data.setup()
-    for loader in (data.train_dataloader(), data.val_dataloader()):
-        pickle.loads(pickle.dumps((loader.dataset, loader.collate_fn, loader.batch_sampler)))
 
 
 @pytest.mark.parametrize(("supervision", "novel"), [("base_only", 2), ("full", 0)])
 def test_supervision(make_data: MakeData, supervision: str, novel: int) -> None:
     data = make_data(supervision=supervision)
     data.setup()
-    assert len(data.class_split.novel) == 2  # the evaluation still tells base from novel
+    assert len(data.class_split.novel) == 2  # the evaluation still knows base and novel
     for batch in data.train_dataloader():
         assert int(batch.targets.novel.sum()) == novel
         assert not batch.targets.tagged.any()
@@ -246,7 +233,7 @@ class Recorder(pl.LightningModule):
         return torch.optim.SGD(self.parameters(), 1e-3)
 
 
-@pytest.mark.parametrize(("accumulate", "workers"), [(1, 0), (2, 0), (1, 2)])
+@pytest.mark.parametrize(("accumulate", "workers"), [(1, 0), (2, 2)])
 def test_a_resumed_run_continues_the_stream(
     make_data: MakeData, tmp_path: Path, accumulate: int, workers: int, recwarn: pytest.WarningsRecorder
 ) -> None:
@@ -271,10 +258,9 @@ def test_a_resumed_run_continues_the_stream(
 
     whole = run(None)
     assert len(whole.seen) == 6 * accumulate
-    for step in (2, 4):
-        resumed = run(str(tmp_path / f"step={step}.ckpt"))
-        assert resumed.seen == whole.seen[step * accumulate :]
-        assert torch.equal(resumed.weight, whole.weight)
+    resumed = run(str(tmp_path / "step=4.ckpt"))
+    assert resumed.seen == whole.seen[4 * accumulate :]
+    assert torch.equal(resumed.weight, whole.weight)
     assert not [w for w in recwarn if "not resumable" in str(w.message)]
 
 
@@ -286,20 +272,3 @@ def test_batches_move_with_their_targets(make_data: MakeData) -> None:
     assert moved.images.is_meta
     assert moved.targets.classes.is_meta
     assert moved.names == batch.names
-
-
-def test_folders(make_folder: Callable[..., Path]) -> None:
-    data = WeakShotDataModule.from_folders(
-        make_folder(),
-        train_transform=TrainTransform(16),
-        val_transform=EvalTransform(),
-        split=1,
-        novel_classes=["cat"],
-        num_workers=0,
-        batch_size=3,
-        max_steps=2,
-    )
-    data.setup()
-    assert data.class_split.novel_names == ("cat",)
-    assert [batch.images.shape for batch in data.train_dataloader()] == [(3, 3, 16, 16)] * 2
-    assert next(iter(data.val_dataloader())).images.shape == (1, 3, 32, 32)

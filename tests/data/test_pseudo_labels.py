@@ -15,6 +15,7 @@ from sklearn.metrics import jaccard_score, precision_score, recall_score
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pseudo_labels import Manifest, PseudoLabels, candidate_classes, label_files, pseudo_map
 from weakshot_seg.data.pseudo_quality import KEY, agreement_counts, measure
+from weakshot_seg.data.source import Selection
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
@@ -98,29 +99,26 @@ def test_without_masks_tags_of_base_classes_count_too() -> None:
     assert pseudo_map(predicted, masked, labels, is_novel).tolist() == [[IGNORE, IGNORE, 2, 0]]
 
 
-def test_candidates_follow_from_masks_and_tags(make_images: MakeImages, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kept", [None, (5, 3, 0)])
+def test_candidates_follow_from_masks_and_tags(
+    kept: tuple[int, ...] | None, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where some images have been left out."""
     source = make_images()
     tags = np.zeros((len(source), CLASSES), dtype=bool)
     tags[3] = source.presence()[3]  # an image without masks: all that is known of it are tags
     monkeypatch.setattr(type(source), "by_tag", lambda _: tags, raising=False)
-    dataset = WeakShotDataset(source, split_of(source), TrainTransform(32))
+    images = Selection(source, kept) if kept else source
+    dataset = WeakShotDataset(images, split_of(source), TrainTransform(32))
     base = set(range(CLASSES)) - set(NOVEL)
     for kind in ("all", "image", "novel"):
-        for index, row in enumerate(candidate_classes(dataset, kind)):
+        for index, row in zip(kept or range(len(source)), candidate_classes(dataset, kind), strict=True):
             present = set(np.unique(source.maps[index]).tolist()) - {IGNORE}
             expected = {"all": base | set(NOVEL), "image": present, "novel": present & set(NOVEL) or present}[kind]
             expected |= base if index == 3 else set()  # its tags may be incomplete
             assert set(np.flatnonzero(row).tolist()) == expected, (kind, index)
     with pytest.raises(ConfigError, match="unknown candidates 'none': use one of all, image, novel"):
         candidate_classes(dataset, "none")
-
-
-def test_hidden_maps_have_no_novel_pixel(dataset: WeakShotDataset) -> None:
-    for index in range(len(dataset)):
-        image, known = dataset.hidden.load(index)
-        whole, truth = dataset.source.load(index)
-        assert np.array_equal(image, whole)
-        assert np.array_equal(known, np.where(np.isin(truth, NOVEL), IGNORE, truth))
 
 
 def test_training_sees_the_files(dataset: WeakShotDataset, folder: Path) -> None:

@@ -1,14 +1,11 @@
-"""Augmentation and resizing: image and labels stay aligned, seeds decide everything."""
+"""Augmentation: what is drawn how often, and colours; images of any size are in ``tests/properties``."""
 
 import colorsys
 import pickle
 import random
-from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform, ssd_color_jitter
 from weakshot_seg.errors import ConfigError
@@ -16,28 +13,11 @@ from weakshot_seg.structures import IGNORE
 
 
 def coded(height: int, width: int, classes: int = 6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A map of large blocks, and an image whose colour tells the class: 40 * id in all channels."""
+    """A map of large blocks, and an image whose colour shows the class: 40 * id in all channels."""
     rng = np.random.default_rng(seed)
     blocks = rng.integers(classes, size=(-(-height // 16), -(-width // 16)), dtype=np.uint8)
     label_map = np.kron(blocks, np.ones((16, 16), np.uint8))[:height, :width]
     return np.repeat(label_map[:, :, None] * np.uint8(40), 3, axis=2), label_map
-
-
-@settings(deadline=None, max_examples=50)
-@given(height=st.integers(1, 150), width=st.integers(1, 150), crop=st.integers(1, 100), seed=st.integers(0, 2**63 - 1))
-def test_any_size_gives_a_crop_with_marked_padding(height: int, width: int, crop: int, seed: int) -> None:
-    image, label_map = coded(height, width)
-    out = TrainTransform(crop, (0.25, 2.0), max_size=300)(image, label_map, seed)
-    assert [a.shape for a in out] == [(crop, crop, 3), (crop, crop), (crop, crop)]
-    assert [a.dtype for a in out] == [np.uint8, np.uint8, np.bool_]
-    new_image, new_map, padding = out
-    assert (new_map[padding] == IGNORE).all()
-    assert (new_image[padding] == 128).all()
-    assert (new_map[~padding] < 6).all()
-    # Padding is at the bottom and right only: what is left is a rectangle from the top left corner.
-    rows, columns = (~padding).any(1).sum(), (~padding).any(0).sum()
-    assert not padding[:rows, :columns].any()
-    assert rows * columns == (~padding).sum()
 
 
 @pytest.mark.parametrize("scale", [(0.5, 0.5), (1.0, 1.0), (1.7, 1.7), (0.5, 2.0)])
@@ -46,22 +26,19 @@ def test_image_and_labels_stay_aligned(scale: tuple[float, float]) -> None:
     transform = TrainTransform(64, scale, color_jitter=False)
     for seed in range(30):
         new_image, new_map, padding = transform(image, label_map, seed)
-        # Away from the borders of blocks, the colour still tells the class.
+        # Away from the borders of blocks, the colour still shows the class.
         agree = np.abs(new_image[..., 0].astype(int) - 40 * new_map.astype(int)) <= 4
         assert agree[~padding].mean() > (0.99 if scale == (1.0, 1.0) else 0.8)
 
 
-def test_seed_decides_everything_and_inputs_stay_untouched() -> None:
+def test_seed_decides_everything() -> None:
     image, label_map = coded(50, 70)
-    before = image.copy(), label_map.copy()
     transform = TrainTransform(48)
     first = [transform(image, label_map, seed) for seed in range(10)]
     again = [transform(image, label_map, seed) for seed in reversed(range(10))][::-1]
     for a, b in zip(first, again, strict=True):
         assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     assert len({a[0].tobytes() for a in first}) == 10
-    assert np.array_equal(image, before[0])
-    assert np.array_equal(label_map, before[1])
 
 
 def test_scale_range_is_used_evenly() -> None:
@@ -211,22 +188,6 @@ def test_colour_jitter_off_and_on() -> None:
     assert 0.85 < np.mean(changed) <= 1  # 1 - 0.5 ** 4
 
 
-@pytest.mark.parametrize(
-    ("size", "short_edge", "max_size", "expected"),
-    [
-        ((100, 200), 50, None, (50, 100)),
-        ((200, 100), 50, None, (100, 50)),
-        ((100, 200), 50, 80, (40, 80)),
-        ((100, 1000), 50, 300, (30, 300)),
-        ((3, 4000), 2, 100, (1, 100)),
-    ],
-)
-def test_size_of_evaluation_images(
-    size: tuple[int, int], short_edge: int, max_size: int | None, expected: tuple[int, int]
-) -> None:
-    assert EvalTransform(short_edge, max_size)(np.zeros((*size, 3), np.uint8)).shape == (*expected, 3)
-
-
 def test_shrinking_averages_images_and_keeps_ids() -> None:
     checks = np.indices((80, 80)).sum(0) % 2 * 200
     image = np.repeat(checks[..., None], 3, axis=2).astype(np.uint8)
@@ -236,30 +197,6 @@ def test_shrinking_averages_images_and_keeps_ids() -> None:
     assert set(np.unique(labels)) <= {0, 200}
 
 
-def test_evaluation_keeps_the_size_by_default() -> None:
-    image = coded(31, 47)[0]
-    assert np.array_equal(EvalTransform()(image), image)
-    assert EvalTransform(max_size=20)(image).shape == (13, 20, 3)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"crop_size": 0},
-        {"short_edge": 0},
-        {"max_size": -1},
-        {"scale": (0.0, 1.0)},
-        {"scale": (2.0, 1.0)},
-        {"flip": 1.5},
-        {"color_jitter": -1.0},
-        {"category_max_area": 0.0},
-    ],
-)
-def test_settings_out_of_range(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(settings))):
-        TrainTransform(**{"crop_size": 8} | settings)
-
-
-def test_evaluation_settings_out_of_range() -> None:
-    with pytest.raises(ConfigError, match="short_edge"):
-        EvalTransform(0)
+def test_scales_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"scale is \[2.0, 1.0\]: give the lowest and the highest"):
+        TrainTransform(8, (2.0, 1.0))

@@ -15,11 +15,12 @@ from weakshot_seg.structures import ClassSplit, SampleRequest
 
 @st.composite
 def tables(draw: st.DrawFn) -> tuple[np.ndarray, ClassSplit]:
-    """Image-level labels of 1 to 12 images and a split of 2 to 6 classes."""
+    """Image-level labels of 1 to 16 images and a split of 2 to 6 classes."""
     classes = draw(st.integers(2, 6))
     novel = draw(st.sets(st.integers(0, classes - 1), max_size=classes - 1))
-    share = draw(st.sampled_from([0, 0.2, 0.5, 1]))
-    presence = np.random.default_rng(draw(SEEDS)).random((draw(st.integers(1, 12)), classes)) < share
+    rng = np.random.default_rng(draw(SEEDS))
+    shares = rng.choice([0, 0.05, 0.3, 0.7, 1], classes)  # absent, rare, common
+    presence = rng.random((draw(st.integers(1, 16)), classes)) < shares
     return presence, ClassSplit(tuple(map(str, range(classes))), tuple(novel))
 
 
@@ -64,6 +65,10 @@ def test_batches(
     assert len(whole) == batches
     assert all(len(draws) == batch for draws in whole)
     assert sampler(first=start) == whole[start:]  # resumed
+    assert sampler(steps=batches + 2)[:batches] == whole  # a longer run starts alike
+    resumed = PairSampler(presence, split, batch, batches, seed, start, paired=paired)
+    assert len(resumed) == batches
+    assert list(resumed) == list(resumed)
     anchors = [draw.index for draws in whole for draw in (draws[::2] if paired else draws)]
     size = len(presence)
     for epoch in range(len(anchors) // size):  # all images, each once
@@ -73,3 +78,4 @@ def test_batches(
     assert merged == sampler(steps=batches * world)  # of several processes
     seeds = [draw.seed for draws in merged for draw in draws]
     assert len(set(seeds)) == len(seeds)
+    assert all(0 <= s < 2**63 for s in seeds)

@@ -91,7 +91,7 @@ def present_classes(label_map: NDArray[np.uint8], num_classes: int) -> NDArray[n
 
 
 class Selection:
-    """The images ``indices`` of another source, in that order; implements :class:`LabelledImages`."""
+    """The images ``indices`` of another source, in that order; implements :class:`TaggedImages`."""
 
     def __init__(self, source: LabelledImages, indices: Sequence[int] | NDArray[np.integer]) -> None:
         self.class_names = source.class_names
@@ -112,3 +112,9 @@ class Selection:
     def presence(self) -> NDArray[np.bool_]:
         """See :class:`LabelledImages`."""
         return self._source.presence()[self._indices]
+
+    def by_tag(self) -> NDArray[np.bool_]:
+        """See :class:`TaggedImages`; nothing if the source has no tags."""
+        if isinstance(self._source, TaggedImages):
+            return self._source.by_tag()[self._indices]
+        return np.zeros_like(self.presence())
