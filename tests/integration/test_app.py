@@ -295,4 +295,4 @@ def check_console(driver: webdriver.Chrome, address: str) -> None:
 def test_the_page_needs_gradio(trained: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "weakshot_seg.demo.page", None)
     line = refusal(app.main, f"ckpt={trained}/checkpoints/last.ckpt")
-    assert "pip install 'weakshot-seg[app]'" in line
+    assert "pip install -e '.[app]'" in line

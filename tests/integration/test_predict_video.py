@@ -174,7 +174,7 @@ def test_without_pyav_the_extra_is_named(
     with pytest.raises(SystemExit) as caught:
         predict()
     assert caught.value.code == 1
-    assert "pip install 'weakshot-seg[video]'" in capsys.readouterr().err.splitlines()[-1]
+    assert "pip install -e '.[video]'" in capsys.readouterr().err.splitlines()[-1]
     assert (tmp_path / "out" / "labels" / "photo.png").exists()
 
 

@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     try:
         from weakshot_seg.demo.page import build_page, serve
     except ImportError as error:
-        raise ConfigError(f"the page needs gradio ({error}): pip install 'weakshot-seg[app]'") from error
+        raise ConfigError(f"the page needs gradio ({error}): pip install -e '.[app]'") from error
     module = load_module(cfg.ckpt, cfg.allow_targets)
     with tempfile.TemporaryDirectory() as folder:
         examples = write_examples(module.recipe.data, cfg.examples, Path(folder))

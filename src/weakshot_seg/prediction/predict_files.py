@@ -61,7 +61,7 @@ class FilePredictor:
             try:
                 self._predict_video(video)
             except ImportError as error:
-                failures.append(f"cannot read video {video.path} ({error}): pip install 'weakshot-seg[video]'")
+                failures.append(f"cannot read video {video.path} ({error}): pip install -e '.[video]'")
             except DataError as error:
                 failures.append(str(error))
         return failures
@@ -117,15 +117,15 @@ class FilePredictor:
     def _draw_video(self, item: Item, records: Sequence[Record], rate: Fraction) -> None:
         from weakshot_seg.prediction.video_files import read_frames, write_video
 
-        split, wanted = self.segmenter.split, self.results.wanted
+        wanted = self.results.wanted
         listed = {area.class_id for record in records for area in record.classes if area.share >= LISTED_SHARE}
 
         def draw(frame: Frame) -> tuple[float, Image.Image]:
             labels = read_mask(self.results.path("labels", item.at(frame.number)))
-            size = wanted.overlay_size
-            return frame.seconds, labelled_overlay(
-                frame.pixels, labels, split.names, split.novel, largest=size, listed=listed
+            picture = labelled_overlay(
+                frame.pixels, labels, self.segmenter.split, largest=wanted.overlay_size, listed=listed
             )
+            return frame.seconds, picture
 
         pictures = in_threads(draw, read_frames(item.path, wanted.video_every), self.threads)
         drawn = tqdm(pictures, "drawing", len(records), unit="frame", leave=False, disable=None)

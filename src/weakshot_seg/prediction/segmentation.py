@@ -167,7 +167,7 @@ class Segmentation:
             largest: longer edge in pixels to which large images are shrunk.
             listed: ids in the legend; None: those in the label map.
         """
-        return labelled_overlay(self.image, self.labels, self.split.names, self.split.novel, alpha, largest, listed)
+        return labelled_overlay(self.image, self.labels, self.split, alpha, largest, listed)
 
     @property
     def _size(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFilter, ImageFont
 
-from weakshot_seg.structures import IGNORE
+from weakshot_seg.structures import IGNORE, ClassSplit
 
 Bytes = NDArray[np.uint8]
 
@@ -92,27 +92,18 @@ def _border(label_map: Bytes, width: int) -> NDArray[np.bool_]:
     return np.asarray(lowest) != np.asarray(highest)
 
 
-def legend(
-    classes: Sequence[int],
-    class_names: Sequence[str],
-    colours: Bytes,
-    novel: Collection[int],
-    width: int,
-    size: int = 15,
-) -> Image.Image:
+def legend(classes: Sequence[int], split: ClassSplit, width: int, size: int = 15) -> Image.Image:
     """Colour swatches with class names in as many columns as fit; novel classes come last, hatched and starred.
 
     Args:
         classes: Ids to list.
-        class_names: ``K`` names.
-        colours: uint8 ``[256, 3]``.
-        novel: Novel class ids.
+        split: Names of the classes, and which are novel.
         width: Width of the picture.
         size: Height of the letters.
     """
     font = ImageFont.load_default(size)
-    entries = sorted(classes, key=lambda index: (index in set(novel), index))
-    texts = [class_names[index] + ("  (novel)" if index in set(novel) else "") for index in entries]
+    entries = sorted(classes, key=lambda index: (index in split.novel, index))
+    texts = [split.names[index] + ("  (novel)" if index in split.novel else "") for index in entries]
     swatch, gap, row = round(1.9 * size), round(0.5 * size), round(1.75 * size)
     column = swatch + 4 * gap + size + max((math.ceil(font.getlength(text)) for text in texts), default=0)
     columns = max(1, min(len(entries), width // column))
@@ -121,11 +112,11 @@ def legend(
     for (x, y), index in zip(places, entries, strict=True):
         labels[y : y + row - gap, x + 2 : x + swatch] = index  # the rim of a novel one takes two pixels
     paper = np.full((*labels.shape, 3), PAPER, np.uint8)
-    picture = Image.fromarray(overlay(paper, labels, colours, alpha=1.0, novel=novel))
+    picture = Image.fromarray(overlay(paper, labels, palette(split.num_classes), alpha=1.0, novel=split.novel))
     draw = ImageDraw.Draw(picture)
     for (x, y), index, text in zip(places, entries, texts, strict=True):
         left, middle = x + swatch + gap, y + (row - gap) / 2
-        if index in set(novel):
+        if index in split.novel:
             draw.polygon(_star(left + size / 2, middle, 0.55 * size), fill=NOVEL)
             left += gap + size
         draw.text((left, middle), text, font=font, fill=INK, anchor="lm")
@@ -147,9 +138,7 @@ def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
     return np.asarray(Image.fromarray(np.ascontiguousarray(array)).resize(size, method))
 
 
-def panel(
-    image: Bytes, truth: Bytes, prediction: Bytes, class_names: Sequence[str], novel: Collection[int]
-) -> Image.Image:
+def panel(image: Bytes, truth: Bytes, prediction: Bytes, split: ClassSplit) -> Image.Image:
     """Image | truth | prediction side by side with titles and a legend of the classes that occur.
 
     Small images are enlarged by a whole number, large ones shrunk to 640 pixels.
@@ -158,22 +147,18 @@ def panel(
         image: uint8 ``[h, w, 3]``.
         truth: uint8 ``[h, w]``.
         prediction: uint8 ``[h, w]``.
-        class_names: ``K`` names.
-        novel: Ids of the novel classes.
+        split: Names of the classes, and which are novel.
     """
-    colours = palette(len(class_names))
-    image, truth, prediction = (resized(part) for part in (image, truth, prediction))
-    truth_view, predicted = (overlay(image, labels, colours, 0.62, novel) for labels in (truth, prediction))
-    views = {"image": image, "truth": truth_view, "prediction": predicted}
-    present = np.union1d(truth, prediction).tolist()
-    return _compose(views, present, class_names, colours, novel)
+    image, maps = resized(image), {"truth": resized(truth), "prediction": resized(prediction)}
+    colours = palette(split.num_classes)
+    views = {name: overlay(image, labels, colours, 0.62, split.novel) for name, labels in maps.items()}
+    return _compose({"image": image} | views, np.union1d(truth, prediction).tolist(), split)
 
 
 def labelled_overlay(
     image: Bytes,
     label_map: Bytes,
-    class_names: Sequence[str],
-    novel: Collection[int],
+    split: ClassSplit,
     alpha: float = 0.6,
     largest: int = 1024,
     listed: Collection[int] | None = None,
@@ -183,34 +168,24 @@ def labelled_overlay(
     Args:
         image: uint8 ``[h, w, 3]``.
         label_map: uint8 ``[h, w]``.
-        class_names: ``K`` names.
-        novel: Ids of the novel classes.
+        split: Names of the classes, and which are novel.
         alpha: Opacity of the label colours.
         largest: Longer edge in pixels to which large images are shrunk. Lines and letters grow with it.
         listed: Ids in the legend; None: those in the label map.
     """
-    colours = palette(len(class_names))
     image, label_map = resized(image, 480, largest), resized(label_map, 480, largest)
     scale = max(1.0, max(label_map.shape) / 800)
-    view = overlay(image, label_map, colours, alpha, novel, line=round(2 * scale))
-    present = np.unique(label_map).tolist() if listed is None else sorted(listed)
-    return _compose({"": view}, present, class_names, colours, novel, scale)
+    view = overlay(image, label_map, palette(split.num_classes), alpha, split.novel, line=round(2 * scale))
+    return _compose({"": view}, np.unique(label_map).tolist() if listed is None else sorted(listed), split, scale)
 
 
-def _compose(
-    views: dict[str, Bytes],
-    present: Sequence[int],
-    class_names: Sequence[str],
-    colours: Bytes,
-    novel: Collection[int],
-    scale: float = 1.0,
-) -> Image.Image:
+def _compose(views: dict[str, Bytes], present: Sequence[int], split: ClassSplit, scale: float = 1.0) -> Image.Image:
     """Views under their titles in a row, above a legend."""
     margin, gap, size = round(12 * scale), round(8 * scale), round(15 * scale)
     height, width = next(iter(views.values())).shape[:2]
     title = 26 if any(views) else 0
     inner = len(views) * width + (len(views) - 1) * gap
-    key = legend([index for index in present if index != IGNORE], class_names, colours, novel, inner, size)
+    key = legend([index for index in present if index != IGNORE], split, inner, size)
     picture = Image.new("RGB", (inner + 2 * margin, margin + title + height + gap + key.height + margin), PAPER)
     draw = ImageDraw.Draw(picture)
     for number, (name, view) in enumerate(views.items()):

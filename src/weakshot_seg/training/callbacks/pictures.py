@@ -50,7 +50,7 @@ class ValidatedImage:
 
     def panel(self, split: ClassSplit) -> Image.Image:
         """Photo, truth and prediction side by side."""
-        return panel(self.photo, self.truth, self.prediction, split.names, split.novel)
+        return panel(self.photo, self.truth, self.prediction, split)
 
 
 class ValidationCallback(pl.Callback, ABC):
