@@ -44,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dataset, root = DATASETS[options.name], options.root.expanduser()
     archive = options.archive
     if options.download:
-        archive = fetched(options.url or dataset.archive.url, root, dataset)
-    elif archive and archive.is_file() and archive.name == file_name(dataset.archive.url):
-        verify_checksum(archive, dataset.archive.checksum)
+        archive = fetched(options.url or dataset.url, root, dataset)
+    elif archive and archive.is_file() and archive.name == file_name(dataset.url):
+        verify_checksum(archive, dataset.checksum)
     if archive is not None:
         unpack(archive, root)
     check_counts(dataset, root)
-    for part in dataset.archive.counts:
+    for part in dataset.counts:
         OfficialImages(dataset, root, part, published_class_names(dataset.name), options.cache_dir)
     print(f"ready: data={dataset.name} data.root={options.root.absolute()}")
 
@@ -68,9 +68,9 @@ def fetched(url: str, root: Path, dataset: KnownDataset) -> Path:
     """
     archive = root / file_name(url)
     if archive.is_file():
-        verify_checksum(archive, dataset.archive.checksum)
+        verify_checksum(archive, dataset.checksum)
     else:
-        download(url, archive, dataset.archive.checksum)
+        download(url, archive, dataset.checksum)
     return archive
 
 
@@ -80,7 +80,7 @@ def check_counts(dataset: KnownDataset, root: Path) -> None:
     Raises:
         DataError: naming the part that has too few.
     """
-    for part, count in dataset.archive.counts.items():
+    for part, count in dataset.counts.items():
         layout, folder = dataset.recognise(root, part)
         found = len(layout.files(folder, part))
         if found < count:

@@ -219,7 +219,7 @@ def test_the_command_from_a_server_to_images(
     write_coco(tmp_path / "source", maps := random_maps(171, train=3, val=2))
     site.files["coco.zip"] = folder_as(zipped, tmp_path / "source")
     root, name = tmp_path / "root", "coco_stuff_10k"
-    small = replace(COCO_STUFF_10K, archive=replace(COCO_STUFF_10K.archive, counts={"train": 3, "val": 2}))
+    small = replace(COCO_STUFF_10K, counts={"train": 3, "val": 2})
     monkeypatch.setitem(prepare_data.DATASETS, name, small)
     for source in (["--download", "--url", f"{site.address}/coco.zip"],) * 2 + ([],):  # fetched once, then unpacked
         prepare_data.main([name, "--root", str(root), *source])

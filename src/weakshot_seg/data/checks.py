@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,16 @@ class Survey:
     pixels: NDArray[np.int64]
     problems: tuple[Problem, ...] = ()
 
+    @classmethod
+    def zeros(cls, images: int, classes: int) -> Survey:
+        """Of so many images and classes."""
+        sizes, presence = np.zeros((images, 2), dtype=np.int64), np.zeros((images, classes), dtype=bool)
+        return cls(sizes, presence, np.zeros(IGNORE + 1, dtype=np.int64), np.zeros(classes, dtype=np.int64))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All but the problems, by name."""
+        return {name: value for name, value in vars(self).items() if name != "problems"}
+
 
 @runtime_checkable
 class Surveyed(Protocol):
@@ -95,18 +105,18 @@ def survey_files(
         verify: Also decode the images, to find broken ones; labels are read in any case.
         keep: Called with each file that is sound and its map of class ids; can be pickled.
     """
-    findings = in_parallel(partial(_inspect, labels=labels, verify=verify, keep=keep), files, title)
-    return _sum_up(findings, labels.classes, labels.num_classes)
+    task = partial(_inspect, labels=labels, verify=verify, keep=keep)
+    return _sum_up(in_parallel(task, files, title), Survey.zeros(len(files), labels.num_classes), labels.classes)
 
 
 def survey_of(source: LabelledImages) -> Survey:
     """What the images of any source hold: its own survey, or else all of them are loaded, in parallel."""
     if isinstance(source, Surveyed):
         return source.survey
+    survey = Survey.zeros(len(source), len(source.class_names))
     classes = np.arange(IGNORE + 1, dtype=np.uint8)
     classes[len(source.class_names) :] = IGNORE
-    findings = in_parallel(partial(_load, source), range(len(source)), "reading data")
-    return _sum_up(findings, classes, len(source.class_names))
+    return _sum_up(in_parallel(partial(_load, source), range(len(source)), "reading data"), survey, classes)
 
 
 @dataclass(frozen=True)
@@ -157,18 +167,14 @@ def _load(source: LabelledImages, index: int) -> _Finding:
     return _Finding(image.shape[:2], np.bincount(stored.ravel(), minlength=IGNORE + 1))
 
 
-def _sum_up(findings: Iterable[_Finding], classes: NDArray[np.uint8], num_classes: int) -> Survey:
-    """``classes`` gives the class id of each stored id, or ``IGNORE``: uint8 ``[256]``."""
+def _sum_up(findings: Iterable[_Finding], survey: Survey, classes: NDArray[np.uint8]) -> Survey:
+    """Adds all findings; ``classes`` gives the class id of each stored id, or ``IGNORE``: uint8 ``[256]``."""
     is_class = np.flatnonzero(classes != IGNORE)
-    sizes, rows = [], []
     problems: list[Problem] = []
-    ids = np.zeros(IGNORE + 1, dtype=np.int64)
-    for finding in findings:
-        row = np.zeros(num_classes, dtype=bool)
-        row[classes[is_class[finding.pixels[is_class] > 0]]] = True
-        sizes.append(finding.size)
-        rows.append(row)
+    for index, finding in enumerate(findings):
+        survey.sizes[index] = finding.size
+        survey.presence[index, classes[is_class[finding.pixels[is_class] > 0]]] = True
+        survey.ids[:] += finding.pixels
         problems += finding.problems
-        ids += finding.pixels
-    pixels = np.bincount(classes[is_class], ids[is_class], minlength=num_classes).astype(np.int64)
-    return Survey(np.array(sizes, dtype=np.int64), np.stack(rows), ids, pixels, tuple(problems))
+    np.add.at(survey.pixels, classes[is_class], survey.ids[is_class])
+    return replace(survey, problems=tuple(problems))

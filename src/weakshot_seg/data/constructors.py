@@ -37,33 +37,26 @@ class FromDisk:
         """The data module of photos and masks in folders.
 
         Args:
-            root: Folder of the data set.
-            tags: CSV file of the image-level labels of the training images, relative to ``root``; None: ``tags.csv``,
-                if there is one.
-            train_images: Folder of the training images, relative to ``root``; likewise the next three.
+            root: Folder of the data set; the next five are relative to it.
+            tags: CSV file of the image-level labels of the training images; None: ``tags.csv``, if there is one.
+            train_images: Folder of the training images.
             train_annotations: Their masks.
             val_images: Validation images; the folder may be missing.
             val_annotations: Their masks; the folder may be missing.
-            class_names: See :class:`~weakshot_seg.data.readers.folder.FolderImages`; likewise the next three.
+            class_names: See :class:`~weakshot_seg.data.readers.folder.FolderImages`, as for the next three.
             label_offset: Subtracted from the ids in the masks.
             ignore_label: Id of unlabelled pixels in the masks.
             verify: Decode every image once before training.
             **settings: All other arguments of the class.
         """
-        folder = partial(
-            FolderImages,
-            root,
-            class_names=class_names,
-            label_offset=label_offset,
-            ignore_label=ignore_label,
-            verify=verify,
-        )
+        ids = partial(FolderImages, label_offset=label_offset, ignore_label=ignore_label)
+        images = partial(ids, root, class_names=class_names, verify=verify)
         root = Path(root).expanduser()
         if tags is None and os.path.lexists(root / TAGS):  # a broken link or a folder is an error when it is read
             tags = TAGS
-        train = partial(folder, images=train_images, annotations=train_annotations, tags=tags)
+        train = partial(images, images=train_images, annotations=train_annotations, tags=tags)
         val_masks = val_annotations if (root / val_annotations).is_dir() else None
-        val = partial(folder, images=val_images, annotations=val_masks)
+        val = partial(images, images=val_images, annotations=val_masks)
         missing = root.is_dir() and not (root / val_images).is_dir()
         make: Callable[..., Self] = cls
         return make(train, None if missing else val, **settings)

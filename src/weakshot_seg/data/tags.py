@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -24,8 +24,8 @@ class Tags:
     """The classes of images, from a CSV file of two columns: image, and class names separated by ``;``.
 
     The image is a path within the folder of the images, with or without suffix. A header ``image,classes`` is left out.
-    Several lines of an image add up; a line without classes says that the image shows none that has tags. A tag of a
-    base class teaches only where there is no mask: a mask tells of all base classes.
+    Several lines of an image add up; a line without classes means that the image shows none that has tags. A tag of a
+    base class counts only where there is no mask: a mask shows all base classes.
 
     Args:
         path: The CSV file, UTF-8.
@@ -42,7 +42,6 @@ class Tags:
     """
 
     def __init__(self, path: Path, images: Sequence[str], class_names: Sequence[str]) -> None:
-        self._path = path
         self._images = {name: index for index, name in enumerate(images)}
         self._class_names = list(class_names)
         self.listed: NDArray[np.bool_] = np.zeros(len(images), dtype=bool)
@@ -52,30 +51,28 @@ class Tags:
             with path.open(encoding="utf-8-sig", newline="") as file:
                 reader = csv.reader(file)
                 for row in reader:
-                    self._add([cell.strip() for cell in row], reader.line_num)
+                    cells = [cell.strip() for cell in row]
+                    if any(cells) and (reader.line_num > 1 or [cell.lower() for cell in cells] != HEADER):
+                        place = f"line {reader.line_num} of {path}"
+                        self.problems += [Problem(path, f"{place} {message}") for message in self._add(cells)]
         except (OSError, ValueError, csv.Error) as error:
             raise DataError(f"cannot read the tags {path} ({error}): save it as CSV in UTF-8") from error
 
-    def _add(self, row: list[str], line: int) -> None:
-        if not any(row) or (line == 1 and [cell.lower() for cell in row] == HEADER):
-            return
+    def _add(self, row: Sequence[str]) -> Iterator[str]:
+        """Adds the tags of a line; yields what is wrong with it."""
         if len(row) != len(HEADER):
-            self._report(line, f"has {len(row)} columns: write image,class{SEPARATOR}class")
+            yield f"has {len(row)} columns: write image,class{SEPARATOR}class"
             return
         name, classes = row
-        stem = (
-            str(PurePosixPath(name).with_suffix("")) if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES else name
-        )
+        path = PurePosixPath(name)
+        stem = str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
         index = self._images.get(name, self._images.get(stem))
         if index is None:
-            self._report(line, f"names the image '{name}', which is not there: add the image or remove the line")
+            yield f"names the image '{name}', which is not there: add the image or remove the line"
             return
         self.listed[index] = True
         for tag in filter(None, (part.strip() for part in classes.split(SEPARATOR))):
             if tag in self._class_names:
                 self.classes[index, self._class_names.index(tag)] = True
             else:
-                self._report(line, f"has the unknown class '{tag}': {unknown_class(tag, self._class_names)}")
-
-    def _report(self, line: int, what: str) -> None:
-        self.problems.append(Problem(self._path, f"line {line} of {self._path} {what}"))
+                yield f"has the unknown class '{tag}': {unknown_class(tag, self._class_names)}"

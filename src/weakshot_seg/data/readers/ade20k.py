@@ -1,7 +1,7 @@
 """ADE20K, 150 classes: ``ADEChallengeData2016`` as unpacked, or with MaskFormer's annotations."""
 
 from weakshot_seg.data.readers.labels import LabelFormat
-from weakshot_seg.data.readers.official import Archive, KnownDataset, Layout, Part
+from weakshot_seg.data.readers.official import KnownDataset, Layout, Part
 
 PARTS: dict[Part, str] = {"train": "training", "val": "validation"}
 
@@ -13,10 +13,8 @@ ADE20K = KnownDataset(
         Layout("PNG of MaskFormer", PARTS, "images/{}", "annotations_detectron2/{}", LabelFormat.ascending(range(150))),
         Layout("official PNG", PARTS, "images/{}", "annotations/{}", LabelFormat.ascending(range(1, 151))),
     ),
-    archive=Archive(
-        url="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
-        checksum="sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7",  # as GluonCV and others check it
-        counts={"train": 20210, "val": 2000},
-    ),
+    url="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+    checksum="sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7",  # as GluonCV and others check it
+    counts={"train": 20210, "val": 2000},
     inner=("ADEChallengeData2016",),
 )

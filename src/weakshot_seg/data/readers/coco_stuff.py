@@ -1,8 +1,8 @@
 """COCO-Stuff-10K, 171 classes: versions 1.1 and 1.0 as unpacked, or MaskFormer's PNG masks."""
 
 from weakshot_seg.data.readers.labels import LabelFormat
-from weakshot_seg.data.readers.mat_files import HDF5_HEADERS, read_mat5, read_mat73
-from weakshot_seg.data.readers.official import Archive, KnownDataset, Layout, Part
+from weakshot_seg.data.readers.mat_files import is_mat73, read_mat5, read_mat73
+from weakshot_seg.data.readers.official import KnownDataset, Layout, Part
 
 UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
 """Ids of COCO between 1 and 182 that no class of COCO-Stuff has."""
@@ -28,8 +28,7 @@ COCO_STUFF_10K = KnownDataset(
             labels="annotations",
             format=LabelFormat.ascending(range(2, 2 + len(IDS)), read=read_mat73),
             names="imageLists/{}.txt",
-            suffix=".mat",
-            headers=HDF5_HEADERS,
+            accepts=is_mat73,
         ),
         Layout(
             title="v1.1",
@@ -38,12 +37,9 @@ COCO_STUFF_10K = KnownDataset(
             labels="annotations",
             format=LabelFormat(IDS, frozenset({0}), read_mat5),
             names="imageLists/{}.txt",
-            suffix=".mat",
         ),
     ),
-    archive=Archive(
-        url="http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/cocostuff-10k-v1.1.zip",
-        checksum=None,  # none is published; the archive has a checksum of each of its files
-        counts={"train": 9000, "val": 1000},
-    ),
+    url="http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/cocostuff-10k-v1.1.zip",
+    checksum=None,  # none is published; the archive has a checksum of each of its files
+    counts={"train": 9000, "val": 1000},
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from weakshot_seg.data.checks import BadFiles, survey_files
 from weakshot_seg.data.class_names import read_classes
 from weakshot_seg.data.readers.files import FileImages, data_folder, no_mask, pair_files
@@ -57,18 +59,16 @@ class FolderImages(FileImages):
         names = tuple(classes.values())
         masks = None if annotations is None else root / annotations
         files, problems = pair_files(root / images, masks)
-        table = None
-        if tags is not None:
-            table = Tags(root / tags, [file.name for file in files], names)
-            problems += table.problems
+        table = Tags(root / tags, [file.name for file in files], names) if tags else None
+        listed = np.zeros(len(files), dtype=bool) if table is None else table.listed
+        problems += table.problems if table else []
         if masks is not None:
             remedy = f", or a line in {root / tags}," if tags else ""
-            needs_mask = [True] * len(files) if table is None else ~table.listed
-            unlabelled = [file for file, needed in zip(files, needs_mask, strict=True) if needed and not file.labels]
-            problems += [no_mask(file, masks, remedy) for file in unlabelled]
+            lacking = [file for file, known in zip(files, listed, strict=True) if not (file.labels or known)]
+            problems += [no_mask(file, masks, remedy) for file in lacking]
         labels = LabelFormat.ascending([number + label_offset for number in classes], ignore_label, remedy=REMEDY)
         survey = survey_files(files, labels, "checking data", verify)
-        super().__init__(names, files, labels, survey, None if table is None else table.classes)
+        super().__init__(names, files, labels, survey, table.classes if table else None)
         problems += survey.problems
         if problems:
             raise BadFiles(problems, self)

@@ -16,14 +16,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
 from weakshot_seg.data.checks import BadFiles, Survey, survey_files
 from weakshot_seg.data.readers.labels import LabelFormat, LabelledFile
 from weakshot_seg.errors import DataError
-from weakshot_seg.structures import IGNORE
 
 log = logging.getLogger(__name__)
 
@@ -68,18 +67,13 @@ def cached_labels(
 
 
 def _read_survey(place: Path, images: int, classes: int) -> Survey:
-    expected = {
-        "sizes": (np.dtype(np.int64), (images, 2)),
-        "presence": (np.dtype(bool), (images, classes)),
-        "ids": (np.dtype(np.int64), (IGNORE + 1,)),
-        "pixels": (np.dtype(np.int64), (classes,)),
-    }
+    expected = Survey.zeros(images, classes).arrays()
     try:
         with np.load(place / SURVEY, allow_pickle=False) as content:
             arrays = {key: content[key] for key in expected}
-        found = {key: (array.dtype, array.shape) for key, array in arrays.items()}
-        if found != expected:
-            raise ValueError(f"{SURVEY} holds {found} instead of {expected}")
+        for key, array in arrays.items():
+            if (array.dtype, array.shape) != (expected[key].dtype, expected[key].shape):
+                raise ValueError(f"{key} is {array.dtype} {array.shape}")
     except Exception as error:  # broken bytes lead to anything
         raise DataError(f"the cache {place} is damaged ({error or type(error).__name__}): remove it") from error
     return Survey(**arrays)
@@ -87,28 +81,22 @@ def _read_survey(place: Path, images: int, classes: int) -> Survey:
 
 def _build(files: Sequence[LabelledFile], labels: LabelFormat, place: Path) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.parent / f".{place.name}.lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        log.info("waiting for the process that builds %s", place)
-        lock.acquire()
+    log.info("reading %d images and their labels once (by one process), kept in %s", len(files), place)
     temporary = place.with_name(f".{place.name}.tmp")
-    try:
+    with FileLock(place.parent / f".{place.name}.lock"):
         if place.is_dir():  # another process was faster
             return
-        log.info("reading %d images and their labels once, kept in %s", len(files), place)
         shutil.rmtree(temporary, ignore_errors=True)  # of a build that was killed
-        temporary.mkdir()
-        keep = None if labels.is_png else partial(_save_copy, temporary)
-        survey = survey_files(files, labels, f"reading {place.name.rsplit('-', 1)[0]}", keep=keep)
-        if survey.problems:
-            raise BadFiles(survey.problems)
-        np.savez(temporary / SURVEY, sizes=survey.sizes, presence=survey.presence, ids=survey.ids, pixels=survey.pixels)
-        os.replace(temporary, place)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        lock.release()
+        try:
+            temporary.mkdir()
+            keep = None if labels.is_png else partial(_save_copy, temporary)
+            survey = survey_files(files, labels, f"reading {place.name.rsplit('-', 1)[0]}", keep=keep)
+            if survey.problems:
+                raise BadFiles(survey.problems)
+            np.savez(temporary / SURVEY, allow_pickle=False, **survey.arrays())
+            os.replace(temporary, place)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _save_copy(place: Path, file: LabelledFile, label_map: NDArray[np.uint8]) -> None:

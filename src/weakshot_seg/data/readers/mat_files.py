@@ -15,8 +15,12 @@ from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
 VARIABLE = "S"
-HDF5_HEADERS = (b"MATLAB 7.3", b"\x89HDF")
-"""How files of MATLAB 7.3 begin: with MATLAB's own block of 512 bytes before the HDF5 data, or without."""
+
+
+def is_mat73(path: Path) -> bool:
+    """Whether a file is of MATLAB 7.3: HDF5, with or without MATLAB's own block of 512 bytes before it."""
+    with path.open("rb") as file:
+        return file.read(10).startswith((b"MATLAB 7.3", b"\x89HDF"))
 
 
 def read_mat5(path: Path) -> NDArray[np.uint8]:

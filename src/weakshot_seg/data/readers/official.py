@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -30,11 +31,10 @@ class Layout:
         title: In words, for messages.
         parts: What the layout calls the parts that it has; replaces ``{}`` in the paths.
         images: Folder of the images, relative to the root.
-        labels: Folder of the labels.
+        labels: Folder of the labels: PNG, or else ``.mat``.
         format: How a label file is read.
         names: Text file with the names of the images; None: all files of the folders, paired by name.
-        suffix: Of the label files.
-        headers: How the first label file must begin; none: anyhow.
+        accepts: Whether a label file may be of this layout, asked of one; None: any.
     """
 
     title: str
@@ -43,8 +43,7 @@ class Layout:
     labels: str
     format: LabelFormat
     names: str | None = None
-    suffix: str = ".png"
-    headers: tuple[bytes, ...] = ()
+    accepts: Callable[[Path], bool] | None = None
 
     def needs(self, part: Part) -> tuple[str, ...]:
         """What must be in a root of this layout."""
@@ -54,13 +53,8 @@ class Layout:
         """Whether ``root`` has this layout."""
         if part not in self.parts or not all((root / path).exists() for path in self.needs(part)):
             return False
-        if not self.headers:
-            return True
-        first = next((root / self.needs(part)[1]).glob(f"[!.]*{self.suffix}"), None)
-        if first is None:
-            return False
-        with first.open("rb") as file:
-            return file.read(max(map(len, self.headers))).startswith(self.headers)
+        labels = (root / self.needs(part)[1]).glob("[!.]*.mat")
+        return self.accepts is None or any(map(self.accepts, islice(labels, 1)))
 
     def files(self, root: Path, part: Part) -> list[LabelledFile]:
         """All files of a part.
@@ -70,7 +64,7 @@ class Layout:
         """
         images, labels, *names = (root / path for path in self.needs(part))
         if names:
-            return listed_files(names[0], images, labels, self.suffix)
+            return listed_files(names[0], images, labels, ".png" if self.format.is_png else ".mat")
         files, problems = pair_files(images, labels)
         problems += [no_mask(file, labels) for file in files if file.labels is None]
         if problems:
@@ -79,30 +73,17 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Archive:
-    """The official download.
-
-    Attributes:
-        url: Its address.
-        checksum: "md5:..." or "sha1:..." of the file; None where none is known for certain.
-        counts: Images of each part.
-    """
-
-    url: str
-    checksum: str | None
-    counts: Mapping[Part, int]
-
-
-@dataclass(frozen=True)
 class KnownDataset:
-    """A data set and the layouts in which people have it.
+    """A data set, the layouts in which people have it, and its official download.
 
     Attributes:
         name: As in ``data=name``.
         title: As people call it.
         num_classes: ``K``.
         layouts: The first that fits is taken.
-        archive: The official download.
+        url: Address of the archive.
+        checksum: "md5:..." or "sha1:..." of the archive; None where none is known for certain.
+        counts: Images of each part.
         inner: Folders within the root where it may lie instead, as its archive unpacks.
     """
 
@@ -110,7 +91,9 @@ class KnownDataset:
     title: str
     num_classes: int
     layouts: tuple[Layout, ...]
-    archive: Archive
+    url: str
+    checksum: str | None
+    counts: Mapping[Part, int]
     inner: tuple[str, ...] = ()
 
     def recognise(self, root: Path, part: Part) -> tuple[Layout, Path]:
@@ -124,12 +107,11 @@ class KnownDataset:
                 if layout.fits(folder, part):
                     return layout, folder
         places = " or ".join(["there", *self.inner])
-        wanted = "; or ".join(
-            dict.fromkeys(" + ".join(layout.needs(part)) for layout in self.layouts if part in layout.parts)
-        )
+        wanted = dict.fromkeys(" + ".join(layout.needs(part)) for layout in self.layouts if part in layout.parts)
         raise DataError(
-            f"{root.absolute()} does not hold {self.title}: looked {places} for {wanted}. Set data.root to the folder "
-            f"that holds them, or fetch the data with scripts/prepare_data.py {self.name} --root DIR --download"
+            f"{root.absolute()} does not hold {self.title}: looked {places} for {'; or '.join(wanted)}. Set data.root "
+            "to the folder that holds them, or fetch the data with "
+            f"scripts/prepare_data.py {self.name} --root DIR --download"
         )
 
 

@@ -1,7 +1,7 @@
 """PASCAL VOC 2012, 21 classes: ``VOCdevkit/VOC2012`` as unpacked, also with the 10,582 masks that include SBD's."""
 
 from weakshot_seg.data.readers.labels import LabelFormat
-from weakshot_seg.data.readers.official import Archive, KnownDataset, Layout, Part
+from weakshot_seg.data.readers.official import KnownDataset, Layout, Part
 
 
 def _layout(labels: str, parts: dict[Part, str]) -> Layout:
@@ -18,10 +18,8 @@ VOC2012 = KnownDataset(
         _layout("SegmentationClass", {"train": "train", "val": "val"}),
         _layout("SegmentationClassAug", {"val": "val"}),  # only if need be: SBD's masks lack the rim between objects
     ),
-    archive=Archive(
-        url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
-        checksum="md5:6cd6e144f989b92b3379bac3b3de84fd",  # as torchvision checks it
-        counts={"train": 1464, "val": 1449},
-    ),
+    url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+    checksum="md5:6cd6e144f989b92b3379bac3b3de84fd",  # as torchvision checks it
+    counts={"train": 1464, "val": 1449},
     inner=("VOCdevkit/VOC2012", "VOC2012"),
 )
