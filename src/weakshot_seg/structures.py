@@ -1,4 +1,4 @@
-"""The typed parts that flow through the library: split -> sample -> batch -> output -> assignment.
+"""The typed parts that flow through the library: class split, sample, batch, output, assignment.
 
 One legend of axes, the same letters everywhere: ``B`` images, ``Q`` proposals (queries), ``K`` classes, ``N`` target
 slots of an image, ``M`` targets with a mask in the whole batch, ``L`` decoder layers, ``C`` embedding channels, ``P``
@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from typing import Self
 
 import torch
 from torch import Tensor
 
 IGNORE = 255
 """Label of every pixel whose class is unknown: unlabelled, padding and, in training, all novel pixels."""
-
-T = TypeVar("T", bound="_Movable")
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ class ClassSplit:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """One training image to load: which image, and the seed of its augmentation (independent of worker and process)."""
+    """A training image to load: its index, and the seed of its augmentation (independent of worker and process)."""
 
     index: int
     seed: int
@@ -85,16 +83,16 @@ class SampleRequest:
 class _Movable:
     """Moves every tensor field of a dataclass, also nested ones; Lightning and the DataLoader call it."""
 
-    def _map(self: T, name: str, *args: object, **kwargs: object) -> T:
-        movable = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {k: getattr(v, name)(*args, **kwargs) for k, v in movable.items() if isinstance(v, Tensor | _Movable)}
-        return replace(self, **moved)
+    def _map(self, name: str, *args: object, **kwargs: object) -> Self:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        mapped = {k: getattr(v, name)(*args, **kwargs) for k, v in values.items() if isinstance(v, Tensor | _Movable)}
+        return replace(self, **mapped)
 
-    def to(self: T, device: torch.device | str, non_blocking: bool = False) -> T:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
         """The same on ``device``."""
         return self._map("to", device, non_blocking=non_blocking)
 
-    def pin_memory(self: T) -> T:
+    def pin_memory(self) -> Self:
         """The same in page-locked memory (for asynchronous copies to a GPU)."""
         return self._map("pin_memory")
 
@@ -122,7 +120,7 @@ class WeakSample:
 
 @dataclass(frozen=True)
 class WeakTargets(_Movable):
-    """What the criterion may know of a batch.
+    """All that the criterion may know of a batch.
 
     A *target* is one class of one image. Slots of an image hold first the classes with a mask (ascending id), then the
     classes known by tag only (ascending id), then padding. Everything whose size depends on the data is made on the
@@ -164,22 +162,17 @@ class WeakTargets(_Movable):
         paired: bool = False,
         has_masks: Tensor | None = None,
     ) -> WeakTargets:
-        """Builds the target slots from label maps and tags, on the host.
+        """Builds the target slots, on the host.
 
-        Args:
-            label_maps: uint8 ``[B, H, W]``.
-            padding: bool ``[B, H, W]``.
-            tags: bool ``[B, K]``; a class that has a mask in the image is not doubled by its tag.
-            novel: bool ``[K]``.
-            paired: see the class.
-            has_masks: bool ``[B]``; None: all have.
+        The arguments are the attributes of that name but ``tags``, bool ``[B, K]``; a class that has a mask in the
+        image is not doubled by its tag. Without ``has_masks`` all images have.
         """
         images, num_classes = tags.shape
         seen = torch.zeros(images, IGNORE + 1, dtype=torch.bool)
         seen.scatter_(1, label_maps.flatten(1).long(), True)
         with_mask = seen[:, :num_classes]
         tagged = tags & ~with_mask
-        masks, weak = _ids(with_mask), _ids(tagged)
+        masks, weak = ([row.nonzero()[:, 0] for row in table] for table in (with_mask, tagged))
         classes = _pad([torch.cat(pair) for pair in zip(masks, weak, strict=True)])
         slot = torch.arange(classes.shape[1])
         return cls(
@@ -200,10 +193,6 @@ class WeakTargets(_Movable):
     def unknown(self) -> Tensor:
         """Bool ``[B, K]``: may be in the image or not; base classes without a tag where there are no masks."""
         return ~(self.has_masks[:, None] | self.novel | self.tagged)
-
-
-def _ids(table: Tensor) -> list[Tensor]:
-    return [row.nonzero()[:, 0] for row in table]
 
 
 def _pad(rows: list[Tensor]) -> Tensor:
@@ -227,15 +216,11 @@ class WeakBatch(_Movable):
     @classmethod
     def collate(cls, samples: Sequence[WeakSample], novel: Tensor, paired: bool = False) -> WeakBatch:
         """Stacks samples of one size."""
-        targets = WeakTargets.collate(
-            torch.stack([s.label_map for s in samples]),
-            torch.stack([s.padding for s in samples]),
-            torch.stack([s.tags for s in samples]),
-            novel,
-            paired,
-            torch.tensor([s.has_masks for s in samples]),
-        )
-        return cls(torch.stack([s.image for s in samples]), targets, tuple(s.name for s in samples))
+        names = ("image", "label_map", "padding", "tags")
+        images, maps, padding, tags = (torch.stack([getattr(s, name) for s in samples]) for name in names)
+        has_masks = torch.tensor([s.has_masks for s in samples])
+        targets = WeakTargets.collate(maps, padding, tags, novel, paired, has_masks)
+        return cls(images, targets, tuple(s.name for s in samples))
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,6 @@ class ProposalScores(Scores):
     def _masks(self, queries: slice = slice(None)) -> Tensor:
         """Logits ``[1, q, *content]``."""
         logits = self._mask_logits[None, queries].float()
-        logits = logits.contiguous(memory_format=torch.channels_last)  # 2 to 3 times as fast on CPUs, to the argmax
         masks = F.interpolate(logits, self._padded, mode="bilinear", align_corners=False)
         return masks[..., : self._content[0], : self._content[1]]
 
@@ -106,11 +105,7 @@ def semantic_scores(class_logits: Tensor, mask_logits: Tensor, classes: Classes 
         float ``[B, K, H, W]``.
     """
     probabilities = class_logits.softmax(-1)[..., :-1][..., classes]
-    masks = mask_logits.sigmoid()
-    # a 1x1 convolution per image: on CPUs twice as fast as the matrix product
-    pairs = zip(masks.split(1), probabilities, strict=True)
-    maps = [F.conv2d(mask, p.T[:, :, None, None]) for mask, p in pairs]
-    return maps[0] if len(maps) == 1 else torch.cat(maps)  # cat would copy also a single one
+    return torch.einsum("bqk,bqhw->bkhw", probabilities, mask_logits.sigmoid())
 
 
 def scores_of(output: SegOutput, padded: Size, contents: Sequence[Size]) -> list[Scores]:

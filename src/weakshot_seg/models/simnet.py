@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weakshot_seg.utils.ranges import Channels, Layers
+
 
 class SimNet(nn.Module):
     """Residual network on the concatenated embeddings of two pixels.
 
     The first layer and its skip are linear in the concatenation, W [a; b] = W_a a + W_b b, so both halves are computed
-    on the points and summed per pair: the same numbers as on concatenated pairs at a fraction of the cost. All pairs of
-    an image are a picture with channels last, and linear layers are 1x1 convolutions of it: on CPUs these are up to
-    seven times as fast as ``nn.Linear`` and ``nn.BatchNorm1d`` on the same numbers.
+    on the points and summed per pair: the same numbers as on concatenated pairs at a fraction of the cost.
 
     Args:
         embedding_dim: channels ``C`` of one pixel's embedding.
@@ -26,7 +26,11 @@ class SimNet(nn.Module):
     """
 
     def __init__(
-        self, embedding_dim: int = 256, hidden_dim: int = 256, num_blocks: int = 3, batch_norm: bool = True
+        self,
+        embedding_dim: Channels = 256,
+        hidden_dim: Channels = 256,
+        num_blocks: Layers = 3,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
         widths = [2 * embedding_dim] + [hidden_dim] * num_blocks
@@ -47,7 +51,7 @@ class SimNet(nn.Module):
         hidden = cast(SimBlock, pairs).forward_pairs(first, second)
         for block in blocks:
             hidden = block(hidden)
-        return _linear(self.head, hidden).permute(0, 2, 3, 1)
+        return self.head(hidden)
 
 
 class SimBlock(nn.Module):
@@ -62,69 +66,29 @@ class SimBlock(nn.Module):
         self.skip = nn.Linear(in_dim, dim) if in_dim != dim else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[B, in_dim, P, R]`` -> ``[B, dim, P, R]``."""
-        residual = self._residual(F.relu(self.norm1(_linear(self.linear1, x)), inplace=True))
-        return residual + (x if self.skip is None else F.relu(_linear(self.skip, x), inplace=True))
+        """``[B, P, R, in_dim]`` -> ``[B, P, R, dim]``."""
+        return self._residual(self.linear1(x)) + (x if self.skip is None else F.relu(self.skip(x)))
 
     def forward_pairs(self, first: Tensor, second: Tensor) -> Tensor:
-        """``[B, P, in_dim/2]``, ``[B, R, in_dim/2]`` -> ``[B, dim, P, R]`` of the concatenated pairs."""
-        halves = _linear_halves(self.linear1, first, second)
-        if isinstance(self.norm1, nn.BatchNorm2d):  # not SyncBatchNorm, which has the pairs of other devices, too
-            hidden = _picture(F.relu(_pairwise_sum(*_norm_halves(self.norm1, *halves)), inplace=True))
-        else:
-            hidden = F.relu(self.norm1(_picture(_pairwise_sum(*halves))), inplace=True)
+        """``[B, P, in_dim/2]``, ``[B, R, in_dim/2]`` -> ``[B, P, R, dim]``, the same as of the concatenated pairs."""
         if self.skip is None:
-            half = first.shape[-1]
-            skip = _pairwise_sum(F.pad(first, (0, half)), F.pad(second, (half, 0)))
+            shape = first.shape[0], first.shape[1], second.shape[1], first.shape[2]
+            skip = torch.cat([first[:, :, None].expand(shape), second[:, None].expand(shape)], dim=-1)
         else:
-            skip = F.relu(_pairwise_sum(*_linear_halves(self.skip, first, second)), inplace=True)
-        return self._residual(hidden) + _picture(skip)
+            skip = F.relu(_on_pairs(self.skip, first, second))
+        return self._residual(_on_pairs(self.linear1, first, second)) + skip
 
     def _residual(self, hidden: Tensor) -> Tensor:
-        return F.relu(self.norm2(_linear(self.linear2, hidden)), inplace=True)
+        hidden = F.relu(_normalised(self.norm1, hidden))
+        return F.relu(_normalised(self.norm2, self.linear2(hidden)))
 
 
-def _linear(layer: nn.Linear, x: Tensor) -> Tensor:
-    """A linear layer on ``[B, C, P, R]``."""
-    return F.conv2d(x, layer.weight[:, :, None, None], layer.bias)
-
-
-def _linear_halves(layer: nn.Linear, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Two tensors of points whose pairwise sum is the layer on the concatenated pairs."""
+def _on_pairs(layer: nn.Linear, first: Tensor, second: Tensor) -> Tensor:
+    """A linear layer on the concatenations of ``[B, P, C]`` and ``[B, R, C]``: ``[B, P, R, .]``."""
     weight_first, weight_second = layer.weight.chunk(2, dim=1)
-    return F.linear(first, weight_first), F.linear(second, weight_second, layer.bias)
+    return F.linear(first, weight_first)[:, :, None] + F.linear(second, weight_second, layer.bias)[:, None]
 
 
-def _norm_halves(norm: nn.BatchNorm2d, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Two tensors of points whose pairwise sum is BatchNorm of the pairwise sum of ``[B, P, C]`` and ``[B, R, C]``.
-
-    Mean and variance of all sums follow from those of the points of each image: no pass over the pairs is needed.
-    """
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None
-    assert variance is not None
-    if norm.training:
-        of_image = first.mean(1) + second.mean(1)  # [B, C]
-        within = first.var(1, correction=0) + second.var(1, correction=0)
-        batch_mean = of_image.mean(0)
-        batch_variance = within.mean(0) + of_image.var(0, correction=0)
-        with torch.no_grad():
-            pairs = first.shape[0] * first.shape[1] * second.shape[1]
-            momentum = norm.momentum or 0.0
-            if norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.add_(1)
-            mean.lerp_(batch_mean.to(mean.dtype), momentum)
-            variance.lerp_((batch_variance * (pairs / max(pairs - 1, 1))).to(variance.dtype), momentum)
-        mean, variance = batch_mean, batch_variance
-    scale = norm.weight * (variance + norm.eps).rsqrt()
-    return first * scale, (second - mean) * scale + norm.bias
-
-
-def _pairwise_sum(first: Tensor, second: Tensor) -> Tensor:
-    """``[B, P, C]``, ``[B, R, C]`` -> ``[B, P, R, C]``."""
-    return first.unsqueeze(2) + second.unsqueeze(1)
-
-
-def _picture(pairs: Tensor) -> Tensor:
-    """``[B, P, R, C]`` -> ``[B, C, P, R]``, channels last in memory. A view: autograd copies those changed in place."""
-    return pairs.permute(0, 3, 1, 2)
+def _normalised(norm: nn.Module, pairs: Tensor) -> Tensor:
+    """BatchNorm of ``[B, P, R, C]``: a picture with channels last in memory."""
+    return norm(pairs.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
