@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from weakshot_seg.data.images import UNREADABLE, read_image
 from weakshot_seg.errors import DataError
@@ -51,11 +51,8 @@ class View:
         """What is kept of a prediction that saw the image as a whole; ``proposals``: how many of the best to show."""
         image, labels = segmentation.image, segmentation.labels
         colours = palette(segmentation.split.num_classes)
-        tiles = [
-            (
-                tile(image, best.mask, colours[best.class_id]),
-                f"{percent(best.probability)} {starred(best.name, best.novel)}",  # long captions are cut off
-            )
+        tiles = [  # long captions are cut off at the end
+            (tile(image, best.mask), f"{percent(best.probability)} {starred(best.name, best.novel)}")
             for best in segmentation.proposals(proposals)
         ]
         return cls(resized(image, *SHOWN), resized(labels, *SHOWN), segmentation.classes, colours, tiles)
@@ -91,47 +88,31 @@ def open_image(path: Path, max_megapixels: float) -> tuple[Bytes, str]:
     Raises:
         DataError: the file is no image, is broken, or has more than ``max_megapixels``; it is not decoded then.
     """
-    most = f"at most {max_megapixels:g} megapixels are taken here: make it smaller"
-    unreadable = f"{path.name} cannot be read: it is damaged, or no JPEG, PNG, WebP, TIFF or BMP file; take another"
     try:
         with Image.open(path) as file:  # the header alone: a small file may hold a very large image
             width, height = file.size
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path.name} is far too large, {most}") from error
-    except UNREADABLE as error:
-        raise DataError(unreadable) from error
-    if width * height > max_megapixels * 1e6:
-        raise DataError(f"{path.name} has {width} x {height} pixels, {width * height / 1e6:.0f} megapixels; {most}")
-    try:
-        image = read_image(path)
-    except DataError as error:
-        raise DataError(unreadable) from error
+        image = read_image(path) if width * height <= max_megapixels * 1e6 else None
+    except Image.DecompressionBombError:
+        image = None
+    except (DataError, *UNREADABLE) as error:
+        raise DataError(
+            f"{path.name} cannot be read: it is damaged, or no JPEG, PNG, WebP, TIFF or BMP file; take another"
+        ) from error
+    if image is None:
+        raise DataError(f"{path.name} is too large, at most {max_megapixels:g} megapixels are taken here: shrink it")
     note = f"{image.shape[1]} x {image.shape[0]} pixels"
-    if max(width, height) > LARGEST:
+    if max(image.shape) > LARGEST:
         image = resized(image, 1, LARGEST)
         note += f", shrunk to {image.shape[1]} x {image.shape[0]} before the prediction"
     return image, note
 
 
-def tile(image: Bytes, mask: NDArray[np.float32], colour: NDArray[np.uint8]) -> Bytes:
-    """A proposal: the image where its mask is above one half, outlined in the colour of its class, and fog elsewhere.
-
-    Args:
-        image: uint8 ``[h, w, 3]``.
-        mask: float ``[h, w]``, 0..1.
-        colour: RGB uint8 ``[3]``.
-
-    Returns:
-        uint8 ``[H, W, 3]``, the longer edge :data:`TILE` or a little more.
-    """
+def tile(image: Bytes, mask: NDArray[np.float32]) -> Bytes:
+    """A proposal: the image where its mask ``[h, w]`` is above one half, faded elsewhere, :data:`TILE` pixels long."""
     small = resized(image, TILE, TILE)
     size = (small.shape[1], small.shape[0])
     inside = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR)) > 0.5
-    core = np.asarray(Image.fromarray(inside.astype(np.uint8)).filter(ImageFilter.MinFilter(5))) > 0
-    fog = 0.2 * (small @ np.array([0.299, 0.587, 0.114]))[..., None] + 0.8 * 244
-    picture = np.where(inside[..., None], 0.8 * small + 0.2 * colour, fog)
-    picture[inside & ~core] = colour
-    return picture.round().astype(np.uint8)
+    return np.where(inside[..., None], small, 0.15 * small + 0.85 * 255).round().astype(np.uint8)
 
 
 def starred(name: str, novel: bool) -> str:

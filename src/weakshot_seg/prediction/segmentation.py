@@ -42,14 +42,10 @@ class ClassArea:
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """One of the network's proposals: a class and a mask.
+    """One of the network's proposals: its number ``query``, its most probable class and its mask.
 
     Attributes:
-        query: Its number, 0..Q-1.
-        class_id: The most probable class.
-        name: Of that class.
-        novel: Learned from tags instead of masks.
-        probability: Of that class, 0..1; what is missing to 1 went to the other classes and to "no object".
+        probability: Of the class, 0..1; what is missing to 1 went to the other classes and to "no object".
         mask: float32 ``[h, w]``, probability of each pixel to belong to the proposal.
     """
 
@@ -68,8 +64,8 @@ class Segmentation:
     Attributes:
         image: uint8 ``[h, w, 3]``, RGB, turned upright.
         labels: uint8 ``[h, w]``, class id 0..K-1 of every pixel.
-        confidence: float32 ``[h, w]``, score of that class. Scores are votes of the proposals (method section 6): at
-            least 0, seldom above 1.
+        confidence: float32 ``[h, w]``, score of that class: the sum over proposals of class times mask probability
+            (method section 6), at least 0 and seldom above 1.
         split: Names of the ``K`` classes, and which are novel.
         raw_scores: Computes scores when asked; on the device of the network.
     """
@@ -95,28 +91,11 @@ class Segmentation:
         """The classes in the label map, the largest first."""
         pixels = np.bincount(self.labels.ravel(), minlength=self.split.num_classes)
         sums = np.bincount(self.labels.ravel(), self.confidence.ravel().clip(0, 1), self.split.num_classes)
-        present = sorted(np.flatnonzero(pixels).tolist(), key=lambda class_id: -pixels[class_id])
         return tuple(
-            ClassArea(
-                class_id,
-                self.split.names[class_id],
-                self.novel[class_id],
-                int(pixels[class_id]),
-                float(pixels[class_id] / self.labels.size),
-                float(sums[class_id] / pixels[class_id]),
-            )
-            for class_id in present
+            ClassArea(i, self.split.names[i], self.novel[i], int(n), float(n / self.labels.size), float(sums[i] / n))
+            for i, n in sorted(enumerate(pixels), key=lambda entry: -entry[1])
+            if n > 0
         )
-
-    def class_id(self, name: str) -> int:
-        """The id of a class.
-
-        Raises:
-            ConfigError: there is no such class.
-        """
-        if name not in self.split.names:
-            raise ConfigError(f"no class {name!r}; the model knows {', '.join(self.split.names)}")
-        return self.split.names.index(name)
 
     @torch.inference_mode()
     def scores(self, class_name: str) -> Floats:
@@ -125,7 +104,9 @@ class Segmentation:
         Raises:
             ConfigError: there is no such class.
         """
-        index = self.class_id(class_name)
+        if class_name not in self.split.names:
+            raise ConfigError(f"no class {class_name!r}; the model knows {', '.join(self.split.names)}")
+        index = self.split.names.index(class_name)
         return _array(self.raw_scores(slice(index, index + 1), self._size)[0])
 
     @torch.inference_mode()
