@@ -1,4 +1,4 @@
-"""Exported files of real checkpoints: what they compute in other runtimes, what they tell, and what is refused."""
+"""Exported files of real checkpoints: what they compute in other runtimes, their metadata, and what is refused."""
 
 import ast
 import json
@@ -17,15 +17,15 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from PIL import Image
+from torch import nn
 
 import weakshot_seg
-from weakshot_seg.checkpoints.building import load_module
+from weakshot_seg.checkpoints.building import build_module, load_module
+from weakshot_seg.checkpoints.reading import read_model
 from weakshot_seg.cli import export
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
-from weakshot_seg.exporting import graph
 
 Command = Callable[..., None]
-Train = Callable[..., Path]
 Refusal = Callable[..., str]
 README = Path(__file__).parents[2] / "README.md"
 
@@ -64,36 +64,26 @@ def test_onnx_gives_what_predict_gives(onnx_file: Path, eager: Path, photo: Imag
             np.testing.assert_allclose(plane, expected.scores(name), rtol=0, atol=1e-4)
 
 
-def test_onnx_tells_about_itself(onnx_file: Path, eager: Path) -> None:
+def test_metadata_and_report_of_an_onnx_file(onnx_file: Path, eager: Path) -> None:
     module = load_module(eager)
     session = onnxruntime.InferenceSession(onnx_file)
-    told = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
-    assert told["class_names"] == list(module.class_split.names)
-    assert [name for name, novel in zip(told["class_names"], told["novel"], strict=True) if novel] == list(
-        module.class_split.novel_names
-    )
-    assert told["mean"] == pytest.approx(module.model.mean.flatten().tolist())
-    assert told["std"] == pytest.approx(module.model.std.flatten().tolist())
-    assert (told["input_type"], told["input_range"], told["color_order"]) == ("uint8", [0, 255], "RGB")
-    assert told["normalised_inside"] is True
-    assert (told["short_edge"], told["max_size"]) == (None, None)
-    assert told["step"] == module.trained_steps == 4
-    assert told["weakshot_seg"] == weakshot_seg.__version__
+    about = {key: json.loads(value) for key, value in session.get_modelmeta().custom_metadata_map.items()}
+    assert about["class_names"] == list(module.class_split.names)
+    assert [i for i, novel in enumerate(about["novel"]) if novel] == list(module.class_split.novel)
+    assert about["mean"] == pytest.approx(module.model.mean.flatten().tolist())
+    assert about["std"] == pytest.approx(module.model.std.flatten().tolist())
+    assert (about["input_type"], about["input_range"], about["color_order"]) == ("uint8", [0, 255], "RGB")
+    assert (about["normalised_inside"], about["short_edge"], about["max_size"]) == (True, None, None)
+    assert about["step"] == module.trained_steps == 4
+    assert about["weakshot_seg"] == weakshot_seg.__version__
     (images,) = session.get_inputs()
     assert (images.name, images.type, images.shape) == ("images", "tensor(uint8)", ["batch", 3, "height", "width"])
     shapes = {output.name: output.shape for output in session.get_outputs()}
     assert shapes == {"labels": ["batch", "height", "width"], "scores": ["batch", 16, "height", "width"]}
 
-
-def test_the_report_holds_all_batches(onnx_file: Path) -> None:
     report = report_of(onnx_file)
-    assert report["passed"]
-    assert report["file"] == "model.onnx"
+    assert (report["passed"], report["file"]) == (True, "model.onnx")
     assert report["compared_on"] == "2 of 4 validation images"
-    batches = {(batch["images"], batch["height"], batch["width"]) for batch in report["batches"]}
-    assert {size[0] for size in batches} == {1, 2, 3}
-    assert {size[1] % 32 == 0 for size in batches} == {True, False}
-    assert min(size[1] for size in batches) < 32
     assert report["max_difference"] == max(batch["max_difference"] for batch in report["batches"]) < 1e-4
     assert report["argmax_agreement"] == min(batch["argmax_agreement"] for batch in report["batches"]) > 0.999
     assert report["versions"]["onnxruntime"] == onnxruntime.__version__
@@ -128,8 +118,8 @@ def test_the_snippet_of_the_readme_needs_onnxruntime_alone(
     assert (run_snippet(code, tmp_path) == expected.labels).mean() > 0.999
 
     model = onnx.load(onnx_file)  # another size for the network: the labels still are of the size of the photo
-    told = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, {**told, "short_edge": "106", "max_size": "140"})
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, {**about, "short_edge": "106", "max_size": "140"})
     onnx.save(model, tmp_path / "model.onnx")
     larger = run_snippet(code, tmp_path)
     assert larger.shape == expected.labels.shape
@@ -137,11 +127,16 @@ def test_the_snippet_of_the_readme_needs_onnxruntime_alone(
 
 
 @pytest.fixture(scope="module")
-def paper(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model with the paper's decoder and more queries than classes."""
-    folder = tmp_path_factory.mktemp("paper")
-    small = ("model=simformer", "loss=simformer", "model.num_queries=20", "model.num_layers=1", "trainer.max_steps=2")
-    return train(folder, *small) / "checkpoints" / "last.ckpt"
+def paper(eager: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with the paper's decoder and more queries than classes, its weights random."""
+    saved = read_model(eager)
+    saved.recipe.model.update(memory="backbone", memory_stride=32, masked_attention=False, num_queries=20, num_layers=1)
+    module = build_module(saved.recipe, saved.class_split)
+    checkpoint: dict[str, Any] = {"state_dict": module.state_dict(), "global_step": 2}
+    module.on_save_checkpoint(checkpoint)
+    path = tmp_path_factory.mktemp("paper") / "paper.ckpt"
+    torch.save(checkpoint, path)
+    return path
 
 
 def test_torch_export_of_the_papers_decoder(command: Command, paper: Path, photo: Image.Image, tmp_path: Path) -> None:
@@ -156,10 +151,10 @@ def test_torch_export_of_the_papers_decoder(command: Command, paper: Path, photo
 
     extra = {"metadata.json": ""}
     program = torch.export.load(file, extra_files=extra)
-    told = json.loads(extra["metadata.json"])
+    about = json.loads(extra["metadata.json"])
     split = load_module(paper).class_split
-    assert (told["input_type"], told["class_names"]) == ("float32", list(split.names))
-    assert [i for i, novel in enumerate(told["novel"]) if novel] == list(split.novel)
+    assert (about["input_type"], about["class_names"]) == ("float32", list(split.names))
+    assert [i for i, novel in enumerate(about["novel"]) if novel] == list(split.novel)
     images = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None].float()
     labels, scores = program.module()(images)
     expected = weakshot_seg.load(paper, "cpu").predict(photo)
@@ -167,25 +162,31 @@ def test_torch_export_of_the_papers_decoder(command: Command, paper: Path, photo
     np.testing.assert_allclose(scores[0, 3].detach(), expected.scores(expected.class_names[3]), rtol=0, atol=1e-5)
 
 
+class Constant(nn.Module):
+    """The same scores whatever the image shows, and fast to export."""
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = images[:, :1].float().repeat(1, 16, 1, 1) * 0
+        return scores.argmax(1).to(torch.uint8), scores
+
+
 def test_a_file_that_disagrees_is_rejected(
     command: Command,
-    paper: Path,
+    eager: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(graph, "PADDING_VALUE", 255)  # seen at sizes alone that are no multiples of 32
+    monkeypatch.setattr(export, "SegmentationGraph", lambda network: Constant())
     (tmp_path / "model.pt2").write_text("the former one")
     with pytest.raises(SystemExit) as caught:
-        command(export.main, f"ckpt={paper}", "format=torch_export", "num_images=1", folder=tmp_path)
+        command(export.main, f"ckpt={eager}", "format=torch_export", "num_images=1", folder=tmp_path)
     assert caught.value.code == 1
     assert "model.pt2 was not written" in capsys.readouterr().out
     assert (tmp_path / "model.pt2").read_text() == "the former one"
     report = report_of(tmp_path / "model.pt2.rejected")
     assert not report["passed"]
-    wrong = [batch for batch in report["batches"] if batch["max_difference"] > 1e-3]
-    assert wrong
-    assert all(batch["height"] % 32 or batch["width"] % 32 for batch in wrong)
+    assert report["max_difference"] > 1e-3
     assert torch.export.load(tmp_path / "model.pt2.rejected")
     assert {path.name for path in tmp_path.iterdir()} == {
         "model.pt2",
@@ -205,21 +206,12 @@ def test_generated_scenes_serve_where_the_images_of_the_model_are_not(
     assert "better: check_images=DIR" in caplog.text
 
 
-def test_images_are_named_by_files_folders_and_patterns(eager: Path, photo: Image.Image, tmp_path: Path) -> None:
-    for name in ("a.png", "b/c.JPG", "b/d/e.webp", "f.bmp", "b/notes.txt"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        photo.save(tmp_path / name, format="PNG")
-    found = export.find_images([f"{tmp_path}/b", f"{tmp_path}/*.png", f"{tmp_path}/a.png"])
-    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a.png", "b/c.JPG", "b/d/e.webp"]
-
-
 @pytest.mark.parametrize(
     ("setting", "culprit"),
     [
-        ("format=tflite", "format=tflite: choose one of onnx, torch_export"),
-        ("input_type=float16", "input_type=float16: choose one of uint8, float32"),
+        ("format=tflite", "use one of onnx, torch_export"),
         ("out=.", "out=. is a folder"),
-        ("num_images=0", "num_images=0 must be positive"),
+        ("time_limit=0", "time_limit=0 must be a number (more than 0"),
         ("check_images=[nowhere/*.png]", "check_images=nowhere/*.png: no such file"),
         ("ckpt=absent.ckpt", "ckpt=absent.ckpt: no such file"),
     ],
@@ -233,4 +225,4 @@ def test_missing_packages_are_named(refusal: Refusal, eager: Path, monkeypatch: 
         "weakshot_seg.exporting.formats.find_spec", lambda name: None if name == "onnxscript" else find_spec(name)
     )
     line = refusal(export.main, f"ckpt={eager}", "format=onnx")
-    assert line == "error: format=onnx needs onnxscript: pip install 'weakshot-seg[export]'"
+    assert line == "error: format=onnx needs onnxscript: pip install -e '.[export]'"

@@ -37,15 +37,11 @@ from weakshot_seg.utils.files import replacing
 
 log = logging.getLogger(__name__)
 
-INPUT_TYPES = {"uint8": torch.uint8, "float32": torch.float32}
-
 
 @command("export")
 def main(cfg: DictConfig) -> None:
     """Writes the file and the JSON, prints the figures."""
     form = find_format(cfg.format)
-    if cfg.input_type not in INPUT_TYPES:
-        raise ConfigError(f"input_type={cfg.input_type}: choose one of {', '.join(INPUT_TYPES)}")
     out = Path(cfg.out or f"model{form.suffix}").expanduser()
     if out.is_dir():
         raise ConfigError(f"out={out} is a folder: name a file")
@@ -56,7 +52,7 @@ def main(cfg: DictConfig) -> None:
     log.info("exporting: about half a minute")
     with replacing(out) as temporary:
         with time_limit(cfg.time_limit):
-            program = trace(SegmentationGraph(module.model).eval(), INPUT_TYPES[cfg.input_type])
+            program = trace(SegmentationGraph(module.model).eval(), getattr(torch, cfg.input_type))
             form.write(program, Metadata.of(module, cfg.input_type), temporary)
         run = form.load(temporary)
         report = Report(
@@ -87,11 +83,8 @@ def photos_of(cfg: DictConfig, module: WeakShotModule) -> tuple[str, list[Pixels
     They are ``cfg.check_images``, else the validation images of the model, or generated scenes if these cannot be read.
 
     Raises:
-        ConfigError: ``cfg.num_images`` is not positive.
         DataError: there are no such images, or one cannot be read.
     """
-    if cfg.num_images < 1:
-        raise ConfigError(f"num_images={cfg.num_images} must be positive")
     transform = instantiate(module.recipe.data["val_transform"])
     if cfg.check_images is not None:
         files = find_images([cfg.check_images] if isinstance(cfg.check_images, str) else cfg.check_images)

@@ -104,10 +104,8 @@ def find_format(name: str) -> Format:
     """A format by its name.
 
     Raises:
-        ConfigError: there is no such format, or it needs packages that are not installed.
+        ConfigError: it needs packages that are not installed.
     """
-    if name not in FORMATS:
-        raise ConfigError(f"format={name}: choose one of {', '.join(FORMATS)}")
     missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
     if missing:
         raise ConfigError(f"format={name} needs {', '.join(missing)}: pip install -e '.[export]'")
