@@ -42,7 +42,7 @@ KNOWN_TO = {
     "albumentations": {"data/transforms.py"},
     "cv2": {"data/transforms.py"},
     "scipy": {"losses/assignments.py", "data/readers/mat_files.py"},
-    "huggingface_hub": {"reporting/model_card.py", "checkpoints/hub.py"},
+    "huggingface_hub": {"checkpoints/hub.py"},
     "gradio": {"demo/page.py"},
     "av": {"prediction/video_files.py"},
     "colorcet": {"utils/visualize.py"},

@@ -23,7 +23,9 @@ from weakshot_seg.checkpoints.reading import read_model
 from weakshot_seg.cli import card, evaluate, predict
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.reporting.model_card import CardFacts, model_card
 from weakshot_seg.reporting.pages import escape_markdown
+from weakshot_seg.reporting.results import Result
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Command = Callable[..., None]
@@ -175,6 +177,18 @@ def test_the_card_names_the_supervision(
     text = (tmp_path / "model" / "README.md").read_text()
     assert expected in text
     assert "Not measured with these weights" in text  # there is no metrics.json beside it
+
+
+def test_the_hub_reads_any_title(folder: Path, trained: Path) -> None:
+    title, result = '"a": {b} 🐼 <c> | *d*', Result.read(trained / "metrics.json")
+    text = model_card(CardFacts(title, read_model(folder), 1, [], result, title, license="cc-by-4.0"))
+    read = ModelCard(text)
+    assert (read.data.model_name, read.data.eval_results[0].dataset_name, read.data.license) == (
+        title,
+        title,
+        "cc-by-4.0",
+    )
+    assert r'# "a": \{b\} 🐼 \<c\> \| \*d\*' in read.text
 
 
 def test_markdown_in_a_name_is_shown_as_it_is() -> None:

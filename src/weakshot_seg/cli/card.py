@@ -17,8 +17,7 @@ from weakshot_seg.cli.entry_point import command
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.reporting.model_card import CardFacts, model_card
 from weakshot_seg.reporting.pages import write_text
-from weakshot_seg.reporting.results import Result, read_result
-from weakshot_seg.utils.damage import DAMAGE
+from weakshot_seg.reporting.results import Result
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +60,11 @@ def find_metrics(given: str | None, ckpt: str, saved: SavedModel) -> Result | No
         log.info("no metrics.json beside the checkpoint: the card has no numbers (metrics=FILE)")
         return None
     try:
-        result, _ = read_result(path)
+        result = Result.read(path)
     except OSError as error:
         raise ConfigError(f"metrics={path}: {error.strerror}; weakshot evaluate writes such a file") from error
-    except DAMAGE as error:
-        raise ConfigError(f"metrics={path} is no metrics.json of weakshot_seg ({error!r})") from error
+    except ValueError as error:
+        raise ConfigError(f"metrics={path} is no metrics.json of weakshot_seg ({error})") from error
     if result.class_names != saved.class_split.names or result.novel != set(saved.class_split.novel_names):
         raise ConfigError(f"metrics={path} is about other classes or another split than the checkpoint")
     if result.step == saved.step:

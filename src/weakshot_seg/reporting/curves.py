@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+Values = dict[str, dict[int, float]]
+"""By name of the column and step."""
 Curve = tuple[FloatArray, FloatArray]
 """Steps and values, each float ``[n]``."""
 BINS = 150
@@ -38,26 +40,20 @@ def read_curves(folder: Path) -> dict[str, Curve]:
     Raises:
         Exception: a log is damaged; one of :data:`~weakshot_seg.utils.damage.DAMAGE`.
     """
-    values: dict[str, dict[int, float]] = defaultdict(dict)
+    values: Values = defaultdict(dict)
     sessions = {path.parent.name.removeprefix("version_"): path for path in folder.glob("csv/version_*/metrics.csv")}
     for number in sorted(filter(str.isdecimal, sessions), key=int):  # others are copies of the user's
-        path = sessions[number]
-        session = _read(path)
+        session = _read(sessions[number])
         start = min((step for cells in session.values() for step in cells), default=0)
-        for known in values.values():
-            for step in [step for step in known if step >= start]:
-                del known[step]
-        for name, cells in session.items():
-            values[name].update(cells)
-    return {
-        name: (np.array(sorted(cells), dtype=float), np.array([cells[step] for step in sorted(cells)]))
-        for name, cells in values.items()
-        if cells
-    }
+        for name in values | session:
+            before = {step: value for step, value in values[name].items() if step < start}
+            values[name] = before | session.get(name, {})
+    curves = {name: np.array(sorted(cells.items()), dtype=float) for name, cells in values.items() if cells}
+    return {name: (points[:, 0], points[:, 1]) for name, points in curves.items()}
 
 
-def _read(path: Path) -> dict[str, dict[int, float]]:
-    values: dict[str, dict[int, float]] = defaultdict(dict)
+def _read(path: Path) -> Values:
+    values: Values = defaultdict(dict)
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             try:

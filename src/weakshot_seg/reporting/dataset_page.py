@@ -12,7 +12,6 @@ from weakshot_seg.reporting.dataset_report import DatasetReport, Part
 from weakshot_seg.reporting.figures import Picture, jpeg
 from weakshot_seg.reporting.pages import render
 from weakshot_seg.structures import IGNORE, ClassSplit
-from weakshot_seg.utils.tables import Table
 from weakshot_seg.utils.visualize import overlay, palette
 
 THUMBNAIL = 320
@@ -21,15 +20,13 @@ THUMBNAIL = 320
 
 def dataset_page(report: DatasetReport, thumbnails: int) -> str:
     """Tables, problems and pictures as HTML; ``thumbnails`` of each part, spread evenly over its images."""
-    lines = [("problem", text) for text in report.problems] + [("note", text) for text in report.remarks]
     parts = []
     for part in report.parts:
         split = report.split or ClassSplit(part.source.class_names, ())
         colours = palette(split.num_classes)
         key = [(_title(split, i), f"rgb{tuple(colours[i].tolist())}") for i in range(split.num_classes)]
         parts.append((part.title, key, _thumbnails(part, split, thumbnails)))
-    findings = Table(report.verdict, (("", ""), *lines), "<<")
-    return render("dataset.html", tables=(findings, *report.tables), parts=parts)
+    return render("dataset.html", report=report, parts=parts)
 
 
 def _thumbnails(part: Part, split: ClassSplit, most: int) -> Iterator[Picture]:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from huggingface_hub import EvalResult, ModelCardData
-from markupsafe import Markup
 
 from weakshot_seg.checkpoints.saved_model import SavedModel
 from weakshot_seg.reporting.pages import render
@@ -49,38 +45,11 @@ def model_card(facts: CardFacts) -> str:
         recipe=recipe,
         split=facts.saved.class_split,
         result=facts.result,
-        front_matter=Markup(_front_matter(facts)),
         start=_start(recipe),
         losses=_losses(recipe),
         optimiser=", ".join(f"{key} {value}" for key, value in recipe.optim.items() if not key.startswith("_")),
         images_per_step=_images_per_step(recipe.data, recipe.trainer),
     )
-
-
-def _front_matter(facts: CardFacts) -> str:
-    """YAML with the results; every value is quoted where it must be."""
-    results = []
-    if facts.result is not None:
-        dataset = re.sub("[^a-z0-9]+", "-", facts.dataset.lower()).strip("-")
-        for name, kind, value in (
-            ("novel IoU", "mean_iou", facts.result.novel_iou),
-            ("base IoU", "mean_iou", facts.result.base_iou),
-            ("mean IoU", "mean_iou", facts.result.miou),
-            ("pixel accuracy", "accuracy", facts.result.pixel_accuracy),
-        ):
-            if value is not None:
-                results.append(
-                    EvalResult("image-segmentation", dataset, facts.dataset, kind, round(value, 2), metric_name=name)
-                )
-    data = ModelCardData(
-        license=facts.license,
-        library_name="weakshot_seg",
-        pipeline_tag="image-segmentation",
-        tags=["semantic-segmentation", "weak-supervision", "weak-shot", "simformer", "maskformer"],
-        model_name=facts.title,
-        eval_results=results or None,
-    )
-    return data.to_yaml()
 
 
 def _start(recipe: Recipe) -> str:

@@ -19,6 +19,11 @@ def escape_markdown(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(str(text).split()))
 
 
+def slug(text: str) -> str:
+    """A text as the name of something at the hub."""
+    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 def _breakable(text: str) -> Markup:
     """Lines may end after a slash too."""
     return Markup(str(escape(text)).replace("/", "/<wbr>"))
@@ -30,8 +35,10 @@ HTML = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,
+    keep_trailing_newline=True,
 )
-HTML.filters |= {"breakable": _breakable, "number": number_text}
+HTML.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # YAML joins no surrogates
+HTML.filters |= {"breakable": _breakable, "number": number_text, "slug": slug}
 MARKDOWN = HTML.overlay(autoescape=False, finalize=escape_markdown)
 
 

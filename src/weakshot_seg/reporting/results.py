@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-Percent = float | None
-"""0..100; None without ground truth."""
+from annotated_types import Ge, Le, MinLen
+from pydantic import TypeAdapter, ValidationError
+
+Percent = Annotated[float, Ge(0), Le(101)] | None  # rounding may exceed 100
+"""None without ground truth."""
 
 
 @dataclass(frozen=True)
@@ -18,24 +20,32 @@ class ClassScore:
     name: str
     novel: bool
     iou: Percent
-    accuracy: Percent
+    accuracy: Percent = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured after ``step`` steps, see :class:`~weakshot_seg.training.metrics.SegmentationReport`."""
+    """What was measured after ``step`` steps, see :class:`~weakshot_seg.training.metrics.SegmentationReport`.
+
+    From ``base_accuracy`` on, all may be missing: numbers that a report does not need, and which run it was.
+    """
 
     step: int
     seconds: float
-    classes: tuple[ClassScore, ...]
+    classes: Annotated[tuple[ClassScore, ...], MinLen(1)]
     base_iou: Percent
     novel_iou: Percent
     miou: Percent
-    base_accuracy: Percent
-    novel_accuracy: Percent
-    mean_accuracy: Percent
-    pixel_accuracy: Percent
-    frequency_weighted_iou: Percent
+    base_accuracy: Percent = None
+    novel_accuracy: Percent = None
+    mean_accuracy: Percent = None
+    pixel_accuracy: Percent = None
+    frequency_weighted_iou: Percent = None
+    name: str | None = None
+    split: int | None = None
+    seed: int | None = None
+    stage: str | None = None
+    supervision: str | None = None
 
     @property
     def novel(self) -> frozenset[str]:
@@ -47,32 +57,16 @@ class Result:
         """All names, by id."""
         return tuple(c.name for c in self.classes)
 
+    @classmethod
+    def read(cls, path: Path) -> Result:
+        """Reads a ``metrics.json``.
 
-NEEDED = ("base_iou", "novel_iou", "miou")
-OTHERS = ("base_accuracy", "novel_accuracy", "mean_accuracy", "pixel_accuracy", "frequency_weighted_iou")
-"""Means that files of other programs may lack."""
-
-
-def read_result(path: Path) -> tuple[Result, dict[str, Any]]:
-    """The numbers of a ``metrics.json``, and all that it holds.
-
-    Raises:
-        Exception: one of :data:`~weakshot_seg.utils.damage.DAMAGE`.
-    """
-    content = json.loads(path.read_text("utf-8"))
-    novel = set(content["novel_classes"])
-    classes = tuple(
-        ClassScore(str(c["name"]), c["name"] in novel, _percent(c["iou"]), _percent(c.get("accuracy")))
-        for c in content["classes"]
-    )
-    if not classes:
-        raise ValueError("no classes")
-    means = {key: _percent(content[key]) for key in NEEDED} | {key: _percent(content.get(key)) for key in OTHERS}
-    return Result(int(content["step"]), float(content["seconds"]), classes, **means), content
-
-
-def _percent(value: Any) -> Percent:
-    number = None if value is None else float(value)
-    if number is not None and not 0 <= number <= 101:  # rounding may exceed 100
-        raise ValueError(f"{number} is no percentage")
-    return number
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is damaged, or of another program.
+        """
+        try:
+            return TypeAdapter(cls).validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")) from error

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 
 from weakshot_seg.errors import DataError
-from weakshot_seg.reporting.results import Result, read_result
+from weakshot_seg.reporting.results import Result
 from weakshot_seg.utils.damage import noting_damage
 from weakshot_seg.utils.run_status import RunStatus
 
@@ -19,8 +19,8 @@ MARKS = ("metrics.json", "status.json", ".hydra", "checkpoints", "console.txt")
 """A folder with one of these holds a run."""
 INNER = {".hydra", "checkpoints", "csv", "pictures", "ranked", "pseudo_labels", "wandb"}
 """Folders of a run in which there are no runs."""
-FACTS = ("name", "split", "seed", "stage", "supervision")
-"""Which run it is, in ``status.json`` and ``metrics.json``."""
+FACTS = {"name": str, "split": int, "seed": int, "stage": str, "supervision": str}
+"""Which run it is, in ``status.json``, ``metrics.json`` and the configuration."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 T = TypeVar("T", dict[str, Any], list[Any])
 
@@ -103,31 +103,29 @@ def read_run(folder: Path, title: str) -> Run:
         steps = (config.get("trainer") or {}).get("max_steps")
     with noting_damage(path := home / ".hydra" / "overrides.yaml", problems):
         overrides = _yaml(path, list)
-    settings = dict(_setting(str(text)) for text in overrides)
+    settings = {key.lstrip("+"): value for key, _, value in (str(text).partition("=") for text in overrides)}
     evaluated = "ckpt" in config
     facts: dict[str, Any] = {key: getattr(status, key, None) for key in FACTS}
     if status is None and "trainer" in config:  # stopped before it wrote one; interpolated names are unknown
-        facts = {key: config.get(key) for key in facts}
+        facts = {key: config.get(key) for key in FACTS}
     if (path := folder / "metrics.json").exists():
         with noting_damage(path, problems):
-            result, content = read_result(path)
-            facts = {key: content.get(key) for key in facts}
+            result = Result.read(path)
+            facts = {key: getattr(result, key) for key in FACTS}
     else:
         problems.append("no metrics.json")
     if result and not evaluated and isinstance(steps, int) and result.step < steps:  # Lightning calls it finished
         problems.append(f"stopped after step {result.step} of {steps}")
     state, reason = _state(status, "; ".join(problems) or None, folder)
-    name = _text(facts["name"])
+    for key, kind in FACTS.items():
+        if not isinstance(facts[key], kind) or "${" in str(facts[key]):
+            facts[key] = None
     return Run(
         folder=folder,
         title=title,
         state=state,
         reason=reason,
-        name=name if name and "${" not in name else None,
-        split=_integer(facts["split"]),
-        seed=_integer(facts["seed"]),
-        stage=_text(facts["stage"]),
-        supervision=_text(facts["supervision"]),
+        **facts,
         evaluated=evaluated,
         settings=settings,
         without=_left_out(config, settings),
@@ -175,23 +173,9 @@ def _yaml(path: Path, kind: type[T]) -> T:
     return content
 
 
-def _setting(override: str) -> tuple[str, str]:
-    """Key and value of ``key=value``, ``+key=value``, ``~key``."""
-    key, _, value = override.partition("=")
-    return key.lstrip("+"), value
-
-
 def _left_out(config: dict[str, Any], settings: dict[str, str]) -> frozenset[str]:
     """Loss terms of ``loss.without`` and of ``~loss.terms.NAME``."""
     loss = config.get("loss")
     listed = loss.get("without") if isinstance(loss, dict) else None
     removed = (key.removeprefix("~loss.terms.") for key in settings if key.startswith("~loss.terms."))
     return frozenset(map(str, listed if isinstance(listed, list) else ())) | frozenset(removed)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _integer(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
