@@ -24,7 +24,6 @@ from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.inference import tta
 from weakshot_seg.inference.semantic import WholeImage
 from weakshot_seg.inference.sliding import SlidingWindow
-from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.prediction.segmentation import Segmentation
 
 NUM_CLASSES = len(SyntheticScenes.class_names)
@@ -175,34 +174,19 @@ def test_classes_and_scores(eager: Path, predict: Predict, tmp_path: Path) -> No
             assert entry["color"] == "#" + bytes(colours[entry["class_id"]].tolist()).hex()
 
 
-def test_all_scores_and_no_overlays(predict: Predict, tmp_path: Path) -> None:
-    predict(photo(tmp_path / "a.png", 20, 20), "scores=all", "overlay_size=0")
+def test_all_scores_and_overlays_of_any_size(predict: Predict, tmp_path: Path) -> None:
+    Image.new("RGB", (1500, 30), "green").save(tmp_path / "a.png")
+    for size, width in ((0, None), (600, 600 + 24), (100000, 1500 + 44)):  # and margins
+        predict(tmp_path / "a.png", "scores=all", f"overlay_size={size}", "overwrite=true")
+        assert (tmp_path / "out" / "overlays").exists() == (width is not None)
+        if width is not None:
+            with Image.open(tmp_path / "out" / "overlays" / "a.jpg") as picture:
+                assert picture.width == width
     with np.load(tmp_path / "out" / "scores" / "a.npz") as scores:
         assert list(scores) == list(SyntheticScenes.class_names)
         winners = np.stack(list(scores.values())).astype(np.float32)
     best = np.take_along_axis(winners, labels(tmp_path / "out")["a"][None].astype(int), 0)[0]
     np.testing.assert_allclose(best, winners.max(0), rtol=2e-3)
-    assert not (tmp_path / "out" / "overlays").exists()
-
-
-def test_overlays_of_large_photos(predict: Predict, tmp_path: Path) -> None:
-    Image.new("RGB", (1500, 30), "green").save(tmp_path / "wide.png")
-    for size, width in ((600, 600 + 24), (100000, 1500 + 44)):  # and margins
-        predict(tmp_path / "wide.png", f"overlay_size={size}", "overwrite=true")
-        with Image.open(tmp_path / "out" / "overlays" / "wide.jpg") as picture:
-            assert picture.width == width
-
-
-def test_images_of_one_size_share_a_pass(predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for number in range(5):
-        photo(tmp_path / "in" / f"{number}.png", *((64, 64), (32, 96))[number == 1])
-    passes, forward = [], SimFormer.forward
-    monkeypatch.setattr(
-        SimFormer, "forward", lambda self, images, **how: (passes.append(len(images)), forward(self, images, **how))[1]
-    )
-    predict(tmp_path / "in", "batch_size=3")
-    assert sorted(passes) == [1, 1, 3]
-    assert labels(tmp_path / "out").keys() == set("01234")
 
 
 def test_what_is_finished_is_left_alone(predict: Predict, tmp_path: Path) -> None:

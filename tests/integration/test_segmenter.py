@@ -155,8 +155,7 @@ def test_devices(eager: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_scores_above_one_count_as_one() -> None:
-    labels, confidence = np.zeros((2, 2), np.uint8), np.full((2, 2), 1.5, np.float32)
-    split = ClassSplit(("a", "b"), (1,))
-    result = Segmentation(np.zeros((2, 2, 3), np.uint8), labels, confidence, split, raw_scores=None)
+    maps = np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.uint8), np.full((2, 2), 1.5, np.float32)
+    result = Segmentation(*maps, ClassSplit(("a", "b"), (1,)), raw_scores=None)
     assert [area.confidence for area in result.classes] == [1.0]
     assert result.novel == (False, True)

@@ -2,19 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from weakshot_seg.prediction.predict_files import in_threads
-
-
-def test_results_come_in_order() -> None:
-    def task(number: int) -> int:
-        time.sleep(0.002 * (number % 3 == 0))
-        return number**2
-
-    assert list(in_threads(task, range(40), 4)) == [number**2 for number in range(40)]
 
 
 def test_tasks_run_at_the_same_time() -> None:
@@ -23,18 +14,16 @@ def test_tasks_run_at_the_same_time() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_items_are_drawn_shortly_before_they_are_needed(threads: int) -> None:
-    drawn = 0
+def test_results_come_in_order_and_items_are_drawn_shortly_before(threads: int) -> None:
+    drawn = []
 
-    def items() -> Iterator[int]:
-        nonlocal drawn
-        for number in range(50):
-            drawn += 1
-            yield number
+    def task(number: int) -> int:
+        time.sleep(0.002 * (number % 3 == 0))
+        return number**2
 
-    for done, number in enumerate(in_threads(lambda number: number, items(), threads)):
-        assert number == done
-        assert drawn - done <= threads + 1
+    for done, result in enumerate(in_threads(task, (drawn.append(i) or i for i in range(50)), threads)):
+        assert result == done**2
+        assert len(drawn) - done <= threads + 1
 
 
 def test_an_error_is_raised_and_what_follows_is_not_begun() -> None:

@@ -46,13 +46,7 @@ def title(ckpt: str) -> str:
 
 
 def write_examples(data: dict[str, Any], most: int, folder: Path) -> list[Path]:
-    """Writes validation images of a training into a folder, those with novel classes first; none if they are not there.
-
-    Args:
-        data: settings of the training's data module.
-        most: how many.
-        folder: for the files.
-    """
+    """Writes ``most`` validation images of a training, those with novel classes first; none if they are not there."""
     if "_target_" not in data or most < 1:
         return []
     try:

@@ -6,7 +6,6 @@ Settings: ``conf/predict.yaml``. An interrupted call goes on where it stopped.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -32,7 +31,10 @@ def main(cfg: DictConfig) -> None:
     segmenter = Segmenter(module, cfg.device, instantiate(cfg.inference))
     resize = module.recipe.data["val_transform"]
     origin = Origin(str(cfg.ckpt), weights_digest(module.model), plain(cfg.inference), resize)
-    scores = score_names(_several(cfg.scores), segmenter.class_names)
+    scores, known = _several(cfg.scores), segmenter.class_names
+    scores = list(known) if scores == ["all"] else list(dict.fromkeys(scores))
+    if unknown := [name for name in scores if name not in known]:
+        raise ConfigError(f"scores={unknown[0]}: no such class; the model knows {', '.join(known)}")
     wanted = Wanted(scores, cfg.overlay_size, cfg.overwrite, cfg.video_every, cfg.video_labels)
     results = Results(out, origin, segmenter.split, items, wanted)
     failures = FilePredictor(segmenter, results, cfg.batch_size, cfg.threads).predict(items)
@@ -40,20 +42,6 @@ def main(cfg: DictConfig) -> None:
     if failures:
         print(f"{len(failures)} could not be:", *failures, sep="\n", file=sys.stderr)
         raise SystemExit(1)
-
-
-def score_names(wanted: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The classes whose scores are wanted; ``all`` stands for every class.
-
-    Raises:
-        ConfigError: there is no such class.
-    """
-    if list(wanted) == ["all"]:
-        return list(known)
-    strange = [name for name in wanted if name not in known]
-    if strange:
-        raise ConfigError(f"scores={strange[0]}: no such class; the model knows {', '.join(known)}")
-    return list(dict.fromkeys(wanted))
 
 
 def _several(setting: object) -> list[str]:

@@ -88,15 +88,17 @@ class Segmenter:
     """
 
     def __init__(self, module: WeakShotModule, device: str = "auto", inference: Inference | None = None) -> None:
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        self.split = module.class_split
+        self._inference = inference or WholeImage()
+        self._transform = instantiate(module.recipe.data["val_transform"])
+        if device == "auto":
+            accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+            device = accelerator.type if accelerator else "cpu"
         try:
-            self.device = (accelerator or torch.device("cpu")) if device == "auto" else torch.device(device)
+            self.device = torch.device(device)
             self._module = module.eval().to(self.device)
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device={device} cannot be used: {str(error).splitlines()[0]}") from error
-        self._inference = inference or WholeImage()
-        self._transform = instantiate(module.recipe.data["val_transform"])
-        self.split = module.class_split
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -146,7 +148,11 @@ class Segmenter:
         for key, image in images:
             pixels = as_pixels(image)
             resized = self._transform(pixels)
-            group = self._group((resized.shape[0], resized.shape[1]))
+            group = (resized.shape[0], resized.shape[1])
+            # Images of one batch never pad each other, so that no result depends on the other images. Augmentation
+            # pads again after scaling: there only equal sizes stay equal.
+            if isinstance(self._inference, WholeImage):
+                group = padded_size([group])
             waiting.setdefault(group, []).append((key, pixels, resized))
             if len(waiting[group]) == batch_size:
                 yield from self._batch(waiting.pop(group))
@@ -154,11 +160,6 @@ class Segmenter:
                 yield from self._batch(waiting.pop(next(iter(waiting))))
         for entries in waiting.values():
             yield from self._batch(entries)
-
-    def _group(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Images of one group never pad each other, so that no result depends on the other images."""
-        # augmentation pads again after scaling: there only equal sizes stay equal
-        return padded_size([size]) if isinstance(self._inference, WholeImage) else size
 
     def _batch(self, entries: Sequence[tuple[Key, Pixels, Pixels]]) -> Iterator[tuple[Key, Segmentation]]:
         with torch.inference_mode():

@@ -48,7 +48,7 @@ def find_items(sources: Sequence[str], listed: BinaryIO, setting: str = "source"
 
 
 def _named(source: str, setting: str) -> dict[Path, Path]:
-    path = _absolute(os.path.expanduser(source))
+    path = Path(os.path.abspath(os.path.expanduser(source)))
     if path.is_file():
         if is_result(path):
             raise ConfigError(f"{setting}={source} is itself a result: name another folder for new ones (out=...)")
@@ -63,7 +63,7 @@ def _listed(file: BinaryIO) -> dict[Path, Path]:
     content = file.read()
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
     found: dict[Path, Path] = {}
-    for path in (_absolute(os.fsdecode(name)) for name in names if name.strip()):
+    for path in (Path(os.path.abspath(os.fsdecode(name))) for name in names if name.strip()):
         if path.is_dir():
             found |= _in_folder(path)
         elif not is_result(path):
@@ -94,7 +94,3 @@ def _with_names(found: dict[Path, Path]) -> list[Item]:
             item = Item(file, path.as_posix())
         items.append(item)
     return items
-
-
-def _absolute(path: str) -> Path:
-    return Path(os.path.abspath(path))
