@@ -127,9 +127,10 @@ class Environment:
 
 @dataclass
 class Distributed:
-    """Makes a process one of several, as ``torchrun`` would; the loss of the second step of one of them is NaN.
+    """Makes a process one of several, as ``torchrun`` would.
 
-    Writes the trained parameters before each step and after the last to ``rank-<rank>.pt``.
+    With ``bad_rank`` the loss of the second step of one of them is NaN, and the trained parameters before each step and
+    after the last go to ``rank-<rank>.pt``.
 
     Attributes:
         rank: Of this process.
@@ -141,12 +142,10 @@ class Distributed:
     rank: int
     world_size: int
     folder: Path
-    bad_rank: int
+    bad_rank: int | None = None
 
     def __call__(self) -> None:
         from pytorch_lightning.utilities import rank_zero_only
-
-        from weakshot_seg.training.module import WeakShotModule
 
         with closing(socket.socket()) as listener:
             listener.bind(("127.0.0.1", 0))
@@ -161,6 +160,12 @@ class Distributed:
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": file.read_text(), "TORCHELASTIC_RUN_ID": "test"}
         os.environ.update({name: str(value) for name, value in (ranks | address).items()})
         rank_zero_only.rank = self.rank  # Lightning has been imported before
+        if self.bad_rank is not None:
+            self._spoil()
+
+    def _spoil(self) -> None:
+        from weakshot_seg.training.module import WeakShotModule
+
         begin, step, end = (
             WeakShotModule.on_train_batch_start,
             WeakShotModule.training_step,

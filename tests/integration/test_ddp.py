@@ -1,31 +1,15 @@
 """Two processes do what one would do with the union of their batches."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from processes import CONTEXT, Distributed, start
+from rank_gradients import gradients, write_gradients
 from weakshot_seg.cli import evaluate
 from weakshot_seg.structures import IGNORE
-
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-SCRIPT = Path(__file__).with_name("rank_gradients.py")
-
-
-def start(*arguments: object, folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output[-3000:]
 
 
 def inputs() -> dict[str, torch.Tensor]:
@@ -58,14 +42,13 @@ def inputs() -> dict[str, torch.Tensor]:
 
 def test_mean_gradient_of_the_ranks_is_that_of_the_union(tmp_path: Path) -> None:
     """Logits belong to images: their gradients are put together. SimNet's weights are shared: theirs are averaged."""
-    for name, world_size in {"ranks": 2, "union": 1}.items():
-        (tmp_path / name).mkdir()
-        torch.save(inputs(), tmp_path / name / "inputs.pt")
-        arguments = [(SCRIPT, tmp_path / name, rank, world_size) for rank in range(world_size)]
-        for process in [start(*a, folder=tmp_path) for a in arguments]:
-            finish(process)
-    first, second = (torch.load(tmp_path / "ranks" / f"gradients-{rank}.pt") for rank in (0, 1))
-    union = torch.load(tmp_path / "union" / "gradients-0.pt")
+    processes = [CONTEXT.Process(target=write_gradients, args=(inputs(), tmp_path, rank, 2)) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    union = gradients(inputs(), slice(0, 4))
+    for process in processes:
+        process.join(60)
+    first, second = (torch.load(tmp_path / f"gradients-{rank}.pt") for rank in (0, 1))
     terms = {name.split("/")[0] for name in union}
     assert terms == {"classification", "mask", "complement", "absence", "similarity"}
     for name, expected in union.items():
@@ -86,16 +69,11 @@ def test_training_on_two_processes(
 ) -> None:
     """It ends, and what two processes measured together is what one measures alone."""
     two = ("trainer=ddp", "trainer.devices=2", "trainer.sync_batchnorm=false", "data.val.num_images=3")
-    arguments = ("-m", "weakshot_seg.train", *two, *small, *few_scenes, *two[-1:])
-    finish(start(*arguments, folder=tmp_path))
-    run = tmp_path / "outputs" / "synthetic" / "split1"
-    assert list((tmp_path / "outputs" / "synthetic").iterdir()) == [run]
+    run = tmp_path / "run"
+    arguments = (*two, *small, *few_scenes, two[-1], f"hydra.run.dir={run}")
+    jobs = [start(tmp_path / f"{rank}", *arguments, fault=Distributed(rank, 2, tmp_path)) for rank in (0, 1)]
+    assert [job.finish() for job in jobs] == [0, 0], [job.output for job in jobs]
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
-    command(
-        evaluate.main,
-        f"ckpt={run}/checkpoints/last.ckpt",
-        "trainer.accelerator=cpu",
-        f"hydra.run.dir={tmp_path}/alone",
-        folder=tmp_path,
-    )
+    settings = ("trainer.accelerator=cpu", f"hydra.run.dir={tmp_path}/alone")
+    command(evaluate.main, f"ckpt={run}/checkpoints/last.ckpt", *settings, folder=tmp_path)
     assert metrics_of(tmp_path / "alone") == metrics_of(run)

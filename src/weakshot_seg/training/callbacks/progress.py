@@ -53,6 +53,7 @@ class TrainingProgress(ProgressBar):
         if self._line is not None:
             self._line.set_description_str("validation")
         elif trainer.state.fn == "validate":
+            self._values = {}
             self._begin("evaluation", sum(map(int, trainer.num_val_batches)), " batches")
 
     def on_validation_batch_end(

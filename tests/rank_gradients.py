@@ -1,10 +1,5 @@
-"""Gradients of every loss term on one of several processes: ``python rank_gradients.py FOLDER RANK WORLD_SIZE``.
+"""Gradients of every loss term on one of several processes, for ``test_ddp.py``."""
 
-Run by ``test_ddp.py``. FOLDER holds ``inputs.pt``; the result goes to ``gradients-RANK.pt``. With WORLD_SIZE 1 nothing
-is distributed.
-"""
-
-import sys
 from pathlib import Path
 
 import torch
@@ -50,13 +45,10 @@ def gradients(inputs: dict[str, Tensor], images: slice) -> dict[str, Tensor]:
     return found
 
 
-if __name__ == "__main__":
-    folder, rank, world_size = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+def write_gradients(inputs: dict[str, Tensor], folder: Path, rank: int, world_size: int) -> None:
+    """Those of the share of one process, to ``gradients-RANK.pt``."""
     torch.set_num_threads(1)
-    stored = torch.load(folder / "inputs.pt", weights_only=True)
-    if world_size > 1:
-        dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=world_size)
-    share = len(stored["tags"]) // world_size
-    torch.save(gradients(stored, slice(rank * share, (rank + 1) * share)), folder / f"gradients-{rank}.pt")
-    if world_size > 1:
-        dist.destroy_process_group()
+    dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=world_size)
+    share = len(inputs["tags"]) // world_size
+    torch.save(gradients(inputs, slice(rank * share, (rank + 1) * share)), folder / f"gradients-{rank}.pt")
+    dist.destroy_process_group()
