@@ -37,33 +37,11 @@ COMMON = {
 }
 
 
-def of_size(crop: int, scale: list[float], limit: int) -> dict[str, object]:
-    train = {"crop_size": crop, "short_edge": crop, "scale": scale, "max_size": limit}
-    val = {"short_edge": crop, "max_size": limit}
-    return {f"data.train_transform.{k}": v for k, v in train.items()} | {
-        f"data.val_transform.{k}": v for k, v in val.items()
-    }
-
-
+# experiment: crop, its range of scales, limit of the longer edge, steps, and the weights of two terms
 PAPER = {
-    "coco": of_size(640, [0.5, 1.5], 2560)
-    | {
-        "trainer.max_steps": 60_000,
-        "loss.terms.complement.weight": 0.15,
-        "loss.terms.similarity.novel_weight": 0.1,
-    },
-    "ade20k": of_size(512, [0.5, 2.0], 2048)
-    | {
-        "trainer.max_steps": 160_000,
-        "loss.terms.complement.weight": 0.2,
-        "loss.terms.similarity.novel_weight": 0.5,
-    },
-    "voc": of_size(512, [0.5, 2.0], 2048)
-    | {
-        "trainer.max_steps": 60_000,
-        "loss.terms.complement.weight": 0.15,
-        "loss.terms.similarity.novel_weight": 0.1,
-    },
+    "coco": (640, [0.5, 1.5], 2560, 60_000, 0.15, 0.1),
+    "ade20k": (512, [0.5, 2.0], 2048, 160_000, 0.2, 0.5),
+    "voc": (512, [0.5, 2.0], 2048, 60_000, 0.15, 0.1),
 }
 
 
@@ -71,7 +49,18 @@ PAPER = {
 def test_values(experiment: str) -> None:
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose("train", [f"experiment={experiment}"])
-    expected = COMMON | PAPER[experiment]
+    crop, scale, limit, steps, complement, similarity = PAPER[experiment]
+    expected = COMMON | {
+        "data.train_transform.crop_size": crop,
+        "data.train_transform.short_edge": crop,
+        "data.train_transform.max_size": limit,
+        "data.train_transform.scale": scale,
+        "data.val_transform.short_edge": crop,
+        "data.val_transform.max_size": limit,
+        "trainer.max_steps": steps,
+        "loss.terms.complement.weight": complement,
+        "loss.terms.similarity.novel_weight": similarity,
+    }
     found = {name: OmegaConf.select(config, name) for name in expected}
     assert {k: list(v) if OmegaConf.is_list(v) else v for k, v in found.items()} == expected
 

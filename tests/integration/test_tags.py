@@ -72,10 +72,3 @@ def test_what_needs_novel_masks_is_refused(
 ) -> None:
     line = refusal(train.main, "experiment=folder", *small, f"data.root={tagged_photos}", setting)
     assert f"{setting} needs masks of all classes, but 4 images have classes with tags alone" in line
-
-
-def test_base_only_leaves_out_what_has_tags_alone(train_tagged: Callable[..., Path], metrics_of: Metrics) -> None:
-    folder = train_tagged("data.supervision=base_only")
-    assert metrics_of(folder)["supervision"] == "base_only"
-    # photo 5 is still known to show sky
-    assert "1 of 6 training images have no label and are left out" in (folder / "train.log").read_text()
