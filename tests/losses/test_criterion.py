@@ -1,22 +1,19 @@
-"""The composed criterion: odd batches, invariances, what it may read, and how often it waits for the device."""
+"""The composed criterion: sums of the right parts and layers, and how often it waits for the device."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.losses.assignments import ClassQueries, HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
 from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest, SegOutput, WeakBatch, WeakTargets
+from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]
 MakeTargets = Callable[..., WeakTargets]
@@ -34,47 +31,7 @@ def criterion(class_queries: bool = False, stride: int = 1) -> Criterion:
     return Criterion(ClassQueries() if class_queries else HungarianMatcher(), terms)
 
 
-def gradients(loss: Tensor, output: SegOutput) -> dict[str, Tensor]:
-    leaves = {"class_logits": output.class_logits, "mask_logits": output.mask_logits}
-    return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
-
-
-BATCHES: dict[str, tuple[list[list[int]], list[list[int]], int]] = {  # base classes, tags, padded rows of 8
-    "mixed": ([[0, 2], [1, 2]], [[3], [3, 4]], 2),
-    "no class at all": ([[], []], [[], []], 0),
-    "only novel": ([[], []], [[3], [3, 4]], 1),
-    "only base": ([[0, 1], [2]], [[], []], 0),
-    "one image empty": ([[0, 1], []], [[3], []], 1),
-    "all padding": ([[], []], [[], []], 8),
-    "all padding but tags": ([[], []], [[3], [3]], 8),
-    "one image": ([[0]], [[3]], 1),
-    "three images": ([[0], [0, 1], [2]], [[3], [3], [4]], 1),
-    "every class": ([[0, 1, 2]] * 2, [[3, 4]] * 2, 0),
-}
-
-
-@pytest.mark.parametrize("class_queries", [False, True])
-@pytest.mark.parametrize("paired", [False, True])
-@pytest.mark.parametrize("name", BATCHES)
-def test_every_batch_gives_finite_losses_and_gradients(
-    name: str, paired: bool, class_queries: bool, make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
-    base, tags, padded_rows = BATCHES[name]
-    targets = make_targets(base, tags, padded_rows=padded_rows, paired=paired)
-    output = make_output(images=len(base), queries=5)
-    module = criterion(class_queries)
-    losses = module(output, targets)
-    assert losses.total.isfinite()
-    assert all(value.isfinite() and value.dim() == 0 for value in losses.parts.values())
-    losses.total.backward()
-    for parameter in [output.class_logits, output.mask_logits]:
-        assert parameter.grad is not None
-        assert parameter.grad.isfinite().all()
-    for parameter in module.parameters():
-        assert parameter.grad is None or parameter.grad.isfinite().all()
-
-
-def test_parts_that_have_nothing_to_say_are_zero(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_parts_of_which_nothing_is_known_are_zero(make_output: MakeOutput, make_targets: MakeTargets) -> None:
     def parts(base: list[list[int]], tags: list[list[int]]) -> set[str]:
         losses = criterion()(make_output(), make_targets(base, tags, paired=True))
         return {name for name, value in losses.parts.items() if value.item() == 0}
@@ -126,25 +83,7 @@ def test_diagnostics_are_those_of_the_latest_batch(make_output: MakeOutput, make
     assert module.diagnostics() == {}  # no pairs
 
 
-def test_permuting_queries_leaves_the_hungarian_losses_unchanged(
-    make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
-    output, targets = make_output(queries=7), make_targets([[0, 1], [2]], [[3], [3, 4]], paired=True)
-    order = torch.randperm(7)
-    shuffled = replace(
-        output, class_logits=output.class_logits[:, :, order], mask_logits=output.mask_logits[:, :, order]
-    )
-    module = criterion().eval()
-    state, noise = {k: v.clone() for k, v in module.state_dict().items()}, torch.get_rng_state()
-    plain = module(output, targets)
-    module.load_state_dict(state)
-    torch.set_rng_state(noise)
-    moved = module(shuffled, targets)
-    for name in plain.parts:
-        torch.testing.assert_close(moved.parts[name], plain.parts[name])
-
-
-def test_half_precision_outputs_are_judged_in_float32(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_losses_of_half_precision_outputs_are_in_float32(make_output: MakeOutput, make_targets: MakeTargets) -> None:
     output, targets = make_output(), make_targets([[0, 1], [2]], [[3], [4]])
     half = SegOutput(output.class_logits.bfloat16(), output.mask_logits.bfloat16(), output.pixel_embeddings.bfloat16())
     module = criterion()
@@ -168,64 +107,11 @@ def test_losses_learn_the_truth(make_output: MakeOutput, make_targets: MakeTarge
         module(SegOutput(class_logits, mask_logits, torch.zeros(2, 1, 8, 8)), targets).total.backward()
         optimizer.step()
     for image, present in enumerate([[0, 2, 3], [1, 3]]):
-        said = class_logits[0, image].argmax(-1).tolist()
-        assert sorted(c for c in said if c < 5) == present
+        best = class_logits[0, image].argmax(-1).tolist()
+        assert sorted(c for c in best if c < 5) == present
         for c in present:
             truth = targets.label_map[image] == (IGNORE if c == 3 else c)
-            assert torch.equal(mask_logits[0, image, said.index(c)] > 0, truth)
-
-
-class TwoScenes:
-    """Two images of base and novel pixels; ``poison`` shuffles the ids among novel pixels, keeping the set."""
-
-    class_names = tuple("abcdef")
-
-    def __init__(self, poison: bool) -> None:
-        rng = np.random.default_rng(3)
-        self.images = rng.integers(0, 256, (2, 8, 12, 3), dtype=np.uint8)
-        self.maps = rng.choice(np.array([0, 1, 3, 4, 5, IGNORE], dtype=np.uint8), (2, 8, 12))
-        if poison:
-            for label_map in self.maps:
-                novel = np.isin(label_map, [3, 4, 5])
-                shuffled = np.random.default_rng(9).permutation(label_map[novel])
-                assert (shuffled != label_map[novel]).any()
-                label_map[novel] = shuffled
-
-    def __len__(self) -> int:
-        return 2
-
-    def name(self, index: int) -> str:
-        return str(index)
-
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.images[index], self.maps[index]
-
-    def presence(self) -> np.ndarray:
-        return np.array([[(m == c).any() for c in range(6)] for m in self.maps])
-
-
-def test_poisoned_novel_pixels_change_no_loss(make_output: MakeOutput) -> None:
-    def unchanged(image: np.ndarray, label_map: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return image, label_map, np.zeros(label_map.shape, dtype=bool)
-
-    split = ClassSplit(TwoScenes.class_names, (3, 4, 5))
-    output = make_output(classes=6, queries=6)
-    module = criterion(class_queries=True)
-    state, noise = {k: v.clone() for k, v in module.state_dict().items()}, torch.get_rng_state()
-    results = []
-    for poison in (False, True):
-        dataset = WeakShotDataset(TwoScenes(poison), split, unchanged)
-        batch = WeakBatch.collate([dataset[SampleRequest(i, 0)] for i in range(2)], split.is_novel(), paired=True)
-        module.load_state_dict(state)
-        torch.set_rng_state(noise)
-        losses = module(output, batch.targets)
-        results.append((losses, gradients(losses.total, output)))
-    (clean, clean_gradients), (poisoned, poisoned_gradients) = results
-    assert all(value.item() != 0 for value in clean.parts.values())
-    for name in clean.parts:
-        assert torch.equal(clean.parts[name], poisoned.parts[name])
-    for name in clean_gradients:
-        assert torch.equal(clean_gradients[name], poisoned_gradients[name])
+            assert torch.equal(mask_logits[0, image, best.index(c)] > 0, truth)
 
 
 WAITS = ("cpu", "item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "nonzero", "unique")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.assignments import ClassQueries, HungarianMatcher
-from weakshot_seg.losses.terms import IGNORE_LOGIT, AbsenceLoss, ClassificationLoss, ComplementLoss, MaskLoss
+from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 
 MakeOutput = Callable[..., SegOutput]
@@ -70,6 +70,14 @@ def test_classification_is_weighted_cross_entropy(
     same_with_gradients(ours["cross_entropy"], plain, output.class_logits)
 
 
+def test_classification_without_any_weight_is_zero(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    output, targets = make_output(), make_targets([[], []], [[], []])
+    assignment = Assignment(torch.zeros(2, 2, 0, dtype=torch.int64))
+    loss = ClassificationLoss(no_object=0.0)(output, targets, assignment)["cross_entropy"]
+    assert loss.item() == 0
+    assert not torch.autograd.grad(loss, output.class_logits)[0].any()
+
+
 def test_mask_loss_is_the_mean_over_base_masks(mixed: tuple[SegOutput, WeakTargets, Assignment]) -> None:
     output, targets, assignment = mixed
     focal = dice = torch.zeros((), dtype=torch.float64)
@@ -116,10 +124,6 @@ def test_complement_loss_equals_a_loop_over_images(mixed: tuple[SegOutput, WeakT
     (plain_grad,) = torch.autograd.grad(focal + dice, output.mask_logits)
     torch.testing.assert_close(ours_grad, plain_grad, rtol=1e-4, atol=1e-6)
     assert ours_grad[:, 3:].abs().sum() == 0  # images without a tag
-
-
-def test_the_ignore_plane_has_probability_one_twentieth() -> None:
-    assert 1 / (1 + math.exp(-IGNORE_LOGIT)) == pytest.approx(0.05, rel=1e-4)
 
 
 def test_complement_of_an_image_without_base_is_everything_but_padding(
@@ -222,11 +226,6 @@ class TestImagesWithoutMasks:
                 plain = plain + plain_losses(logits, torch.zeros_like(logits, dtype=torch.bool))[0]
         ours = AbsenceLoss()(output, targets, ClassQueries()(output, targets))["focal"]
         same_with_gradients(ours, plain / 8, output.mask_logits)  # 3 + 1 + 1 + 2 + 1 labels
-
-
-def test_unknown_layers_are_refused() -> None:
-    with pytest.raises(ConfigError, match="'all' or 'last'"):
-        MaskLoss(layers="first")
 
 
 class TwoRanks:

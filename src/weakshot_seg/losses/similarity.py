@@ -15,7 +15,7 @@ from weakshot_seg.utils.ranges import Count, NonNegative, Share
 
 
 class PixelSimilarityLoss(LossTerm):
-    """SimLoss trains SimNet on cross-image pixel pairs of base classes; DistLoss hands its judgement to novel pixels.
+    """SimLoss trains SimNet on cross-image pixel pairs of base classes; DistLoss transfers its similarity to novel pixels.
 
     Args:
         simnet: pair network, see :class:`weakshot_seg.models.simnet.SimNet`.
@@ -55,7 +55,7 @@ class PixelSimilarityLoss(LossTerm):
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """SimLoss and DistLoss over all pairs of images with masks. SimNet always runs, so that DDP ranks stay in step.
 
-        Without masks, base pixels cannot be told from others: such a pixel is neither "not base" nor novel.
+        Without masks it is not known which pixels are base: such a pixel is neither "not base" nor novel.
         """
         self._judged = None
         images = len(targets.label_map) // 2 * 2 if targets.paired else 0
@@ -75,31 +75,21 @@ class PixelSimilarityLoss(LossTerm):
         }
 
     def diagnostics(self) -> dict[str, Tensor]:
-        """How well SimNet told the counted base pairs of the latest call apart: ``pairs/precision_similar``, ..."""
+        """Quality of SimNet on the counted base pairs of the latest call: ``pairs/precision_similar``, ..."""
         if self._judged is None:
             return {}
         return {f"pairs/{name}": value for name, value in pair_quality(*self._judged).items()}
 
     def _base(
-        self,
-        embeddings: Tensor,
-        labels: Tensor,
-        padding: Tensor,
-        with_mask: Tensor,
-        has_masks: Tensor,
-        partner: Tensor,
+        self, embeddings: Tensor, labels: Tensor, padding: Tensor, with_mask: Tensor, has_masks: Tensor, partner: Tensor
     ) -> Tensor:
         """SimLoss. A pair counts if at least one pixel is base: then equality is known without novel masks."""
         common = choose_class((with_mask & with_mask[partner])[::2]).repeat_interleave(2)[:, None]  # [B, 1]
         inside = torch.where(common >= 0, labels == common, labels != IGNORE)
         count_inside = round(self.num_points * self.inside_share)
-        points = torch.cat(
-            [
-                sample_points(inside, count_inside, padding),
-                sample_points(~inside & ~padding, self.num_points - count_inside, padding),
-            ],
-            dim=1,
-        )
+        some = sample_points(inside, count_inside, padding)
+        rest = sample_points(~inside & ~padding, self.num_points - count_inside, padding)
+        points = torch.cat([some, rest], dim=1)
         features = take_points(embeddings, points)  # [B, J, C]
         point_labels = labels.gather(1, points)
         same = point_labels[:, :, None] == point_labels[partner][:, None]  # [B, J, J]
@@ -241,15 +231,15 @@ def pair_quality(logits: Tensor, same: Tensor, counted: Tensor) -> dict[str, Ten
     Args:
         logits: float ``[..., 2]`` for (different, same).
         same: bool ``[...]``, the truth.
-        counted: bool ``[...]``, the pairs to judge.
+        counted: bool ``[...]``, the pairs that count.
 
     Returns:
         Scalars 0..1: ``accuracy``, ``precision_similar``, ..., ``f1_dissimilar``; NaN where it is 0 / 0.
     """
-    said = logits[..., 1] > logits[..., 0]
-    hits, positives = said & same, torch.stack([said, same])
-    quality = {"accuracy": ((said == same) & counted).sum() / counted.sum()}
-    for kind, hit, both in (("similar", hits, positives), ("dissimilar", ~(said | same), ~positives)):
+    decided = logits[..., 1] > logits[..., 0]
+    hits, positives = decided & same, torch.stack([decided, same])
+    quality = {"accuracy": ((decided == same) & counted).sum() / counted.sum()}
+    for kind, hit, both in (("similar", hits, positives), ("dissimilar", ~(decided | same), ~positives)):
         hit = (hit & counted).sum()
         predicted, true = (both & counted).flatten(1).sum(1)
         quality[f"precision_{kind}"] = hit / predicted
