@@ -4,6 +4,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -165,30 +166,20 @@ def test_the_hub_reads_the_card(folder: Path, trained: Path) -> None:
         ({"data": {"label_scope": "crop"}}, "labels of each crop"),
     ],
 )
-def test_the_card_names_the_supervision(
-    change: dict[str, Any], expected: str, trained: Path, command: Command, tmp_path: Path
-) -> None:
-    ckpt = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
-    recipe = ckpt["weakshot_seg"]["recipe"]
-    for key, value in change.items():
-        recipe[key] = {**recipe[key], **value} if isinstance(value, dict) else value
-    torch.save(ckpt, tmp_path / "other.ckpt")
-    command(card.main, f"ckpt={tmp_path}/other.ckpt", f"out={tmp_path}/model", folder=tmp_path)
-    text = (tmp_path / "model" / "README.md").read_text()
+def test_the_card_names_the_supervision(change: dict[str, Any], expected: str, folder: Path) -> None:
+    saved = read_model(folder)
+    saved = replace(saved, recipe=replace(saved.recipe, **change))
+    text = model_card(CardFacts("x", saved, 1, [], None, "scenes", None))
     assert expected in text
-    assert "Not measured with these weights" in text  # there is no metrics.json beside it
+    assert "Not measured with these weights" in text
 
 
 def test_the_hub_reads_any_title(folder: Path, trained: Path) -> None:
     title, result = '"a": {b} 🐼 <c> | *d*', Result.read(trained / "metrics.json")
     text = model_card(CardFacts(title, read_model(folder), 1, [], result, title, license="cc-by-4.0"))
-    read = ModelCard(text)
-    assert (read.data.model_name, read.data.eval_results[0].dataset_name, read.data.license) == (
-        title,
-        title,
-        "cc-by-4.0",
-    )
-    assert r'# "a": \{b\} 🐼 \<c\> \| \*d\*' in read.text
+    read = ModelCard(text).data
+    assert (read.model_name, read.eval_results[0].dataset_name, read.license) == (title, title, "cc-by-4.0")
+    assert r"""# "a": \{b\} 🐼 \<c\> \| \*d\*""" in text
 
 
 def test_markdown_in_a_name_is_shown_as_it_is() -> None:
@@ -239,9 +230,8 @@ def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
     (copy("no_config") / "config.json").unlink()
     (copy("cut") / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
     (copy("json") / "config.json").write_text("{")
+    (copy("nested") / "config.json").write_text("[" * 100_000)
     (copy("foreign") / "config.json").write_text('{"model_type": "maskformer"}')
-    newer = copy("newer") / "config.json"
-    newer.write_text(newer.read_text().replace('"format": 1', '"format": 99'))
     tensors = load_file(folder / "model.safetensors")
     tensors.pop("model.head.classify.bias")
     save_file(tensors, copy("less") / "model.safetensors")
@@ -250,8 +240,8 @@ def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
         "no_config": "is no model folder",
         "cut": "download or write it again",
         "json": "download or write it again",
-        "foreign": "was not written by weakshot_seg.cli.card",
-        "newer": "install a newer version",
+        "nested": "cannot be read",
+        "foreign": "was not written by weakshot card",
         "less": "does not fit this model",
     }.items():
         line = refusal(predict.main, f"ckpt={tmp_path / name}", f"source={tmp_path}/photo.png")
@@ -264,16 +254,13 @@ def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
     [
         (["novel"], [200], "novel class ids must be distinct and in 0..15, got [200]"),
         (["novel"], [0.5], "novel one of their ids"),
-        (["novel"], None, "was not written by weakshot_seg.cli.card, or changed since ("),
         (["class_names"], [1, 2], "class_names must be a list of names"),
         (["step"], "abc", "step is 'abc', which is no whole number"),
-        (["format"], "9", "format is '9', which is no whole number"),
-        (["recipe"], None, "or changed since (recipe is a NoneType"),
-        (["recipe", "data", "val_transform"], None, "has a recipe that cannot be used"),
-        (["recipe", "data", "val_transform", "short_edge"], "wide", "has a recipe that cannot be used"),
+        (["format"], 99, "install a newer version"),
+        (["recipe"], None, "recipe is a NoneType"),
         (["recipe", "data", "val_transform"], {"a": 1}, "data.val_transform is no transform"),
         (["recipe", "model", "num_heads"], "many", "has a recipe that cannot be used"),
-        ([], "nested", "cannot be read"),
+        (["recipe", "optim"], {"_target_": "os.system"}, "is refused: optim of its recipe would call"),
     ],
 )
 def test_spoilt_settings_of_a_folder(
@@ -281,35 +268,16 @@ def test_spoilt_settings_of_a_folder(
 ) -> None:
     model = Path(shutil.copytree(folder, tmp_path / "model"))
     config = json.loads((model / "config.json").read_text())
-    if path:
-        node = config
-        for key in path[:-1]:
-            node = node[key]
-        assert path[-1] in node
-        node[path[-1]] = value
-    (model / "config.json").write_text(json.dumps(config) if path else "[" * 100_000)
+    node = config
+    for key in path[:-1]:
+        node = node[key]
+    assert path[-1] in node
+    node[path[-1]] = value
+    (model / "config.json").write_text(json.dumps(config))
     (tmp_path / "photo.png").write_bytes(b"")
     line = refusal(predict.main, f"ckpt={model}", f"source={tmp_path}/photo.png")
     assert expected in line
     assert str(model) in line
-
-
-@pytest.mark.parametrize("target", ["os.system", "weakshot_seg.config.compose.os.system", "hydra.utils.get_object"])
-def test_a_model_of_the_hub_calls_nothing_of_its_own(
-    target: str, hub: list[str], folder: Path, refusal: Refusal, tmp_path: Path
-) -> None:
-    config = folder / "config.json"
-    original = config.read_text()
-    hostile = json.loads(original)
-    hostile["recipe"]["optim"] = {"_target_": target, "command": f"touch {tmp_path}/done", "path": "os.system"}
-    config.write_text(json.dumps(hostile))
-    (tmp_path / "photo.png").write_bytes(b"")
-    try:
-        line = refusal(predict.main, "ckpt=user/shapes", f"source={tmp_path}/photo.png")
-    finally:
-        config.write_text(original)
-    assert "ckpt=user/shapes is refused: optim of its recipe would call" in line
-    assert not (tmp_path / "done").exists()
 
 
 def test_metrics_of_another_model_are_refused(trained: Path, refusal: Refusal, tmp_path: Path) -> None:
