@@ -49,7 +49,7 @@ KNOWN_TO = {
     "h5py": {"data/readers/mat_files.py"},
     "onnx": {"exporting/formats.py"},
     "onnxruntime": {"exporting/formats.py"},
-    "yaml": {"reporting/runs.py", "utils/damage.py"},
+    "yaml": {"reporting/runs.py"},
     "filelock": {"data/readers/label_cache.py", "utils/run_lock.py"},
     "hydra": {"cli", "train.py", "config", "checkpoints/building.py", "training/trainer.py", "prediction"},
     "omegaconf": {"cli", "train.py", "config", "checkpoints/trusted_targets.py", "training/trainer.py"},

@@ -151,14 +151,12 @@ def test_metrics_of_numbers_that_are_none(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ({"state": "running", "pid": "abc"}, "TypeError: pid is str"),
-        ({"state": "running", "pid": 10**30}, "ValueError: no process has the number"),
-        ({"state": ["x"]}, "TypeError: state is list"),
-        ({"state": "lost"}, "ValueError: state lost is unknown"),
-        ({"error": 5}, "TypeError: error is int"),
-        ({"state": None}, "TypeError: state is NoneType"),
-        ("[" * 100_000, "RecursionError"),
-        ("", "JSONDecodeError"),
+        ({"state": "running", "pid": "abc"}, "pid Input should be a valid integer"),
+        ({"state": "running", "pid": 10**30}, "pid Input should be less than"),
+        ({"state": "lost"}, "state Input should be 'running', 'finished', 'failed' or 'interrupted'"),
+        ({"error": 5}, "error Input should be a valid string"),
+        ("[" * 100_000, "Invalid JSON: recursion limit"),
+        ("", "Invalid JSON: EOF"),
     ],
 )
 def test_a_run_with_a_damaged_status_is_not_finished(
@@ -169,7 +167,8 @@ def test_a_run_with_a_damaged_status_is_not_finished(
     file.write_text(content if isinstance(content, str) else json.dumps(whole | content))
     run = only(tmp_path)
     assert (run.state, run.result, run.name) == ("unfinished", None, "toy")
-    assert (run.reason or "").startswith(f"status.json cannot be read ({told}")
+    assert (run.reason or "").startswith("status.json cannot be read (ValidationError: ")
+    assert told in (run.reason or "")
     with pytest.raises(KeyError), recorded(run.folder, **TOY):
         file.write_text("{")  # the error is told all the same
         raise KeyError

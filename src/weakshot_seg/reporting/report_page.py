@@ -16,15 +16,8 @@ from weakshot_seg.reporting.figures import BASE, COLOURS, INK, NOVEL, Bar, Pictu
 from weakshot_seg.reporting.pages import render
 from weakshot_seg.reporting.runs import Run
 from weakshot_seg.reporting.summary import Group, Score, Spread, Summary
-from weakshot_seg.reporting.tables import (
-    gain_table,
-    group_table,
-    problem_table,
-    pseudo_label_table,
-    score_table,
-    spread_text,
-)
-from weakshot_seg.utils.damage import noting_damage
+from weakshot_seg.reporting.tables import ReportTables, spread_text
+from weakshot_seg.utils.files import noting_damage
 
 PICTURE_WIDTH = 1000
 ROWS = 20
@@ -41,7 +34,7 @@ class Block:
     remarks: Sequence[str] = ()
 
 
-def report_page(summary: Summary, runs: Sequence[Run], pictures: int) -> str:
+def report_page(summary: Summary, runs: Sequence[Run], tables: ReportTables, pictures: int) -> str:
     """The page; ``pictures``: best, median and worst images to show of each run."""
     groups = [group for group in summary.groups if group.scores]
     curves, remarks = _curves(groups)
@@ -50,11 +43,7 @@ def report_page(summary: Summary, runs: Sequence[Run], pictures: int) -> str:
         finished=sum(run.result is not None for run in runs),
         total=len(runs),
         has_full=any(group.full for group in groups),
-        group_table=group_table(summary.groups),
-        gain_table=gain_table(summary.groups),
-        problem_table=problem_table(summary) if summary.problems else None,
-        score_table=score_table(summary.groups),
-        pseudo_label_table=pseudo_label_table(runs),
+        tables=tables,
         kinds=[("base", BASE), ("novel", NOVEL), ("fully supervised", INK)],
         means=_means(groups) if groups else None,
         classes=[Block(group.title, _class_charts(group), group is _foremost(groups)) for group in groups],

@@ -12,7 +12,7 @@ import yaml
 
 from weakshot_seg.errors import DataError
 from weakshot_seg.reporting.results import Result
-from weakshot_seg.utils.damage import noting_damage
+from weakshot_seg.utils.files import noting_damage
 from weakshot_seg.utils.run_status import RunStatus
 
 MARKS = ("metrics.json", "status.json", ".hydra", "checkpoints", "console.txt")

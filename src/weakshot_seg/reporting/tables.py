@@ -6,14 +6,32 @@ import csv
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
+from typing import NamedTuple
 
 from weakshot_seg.data.pseudo_labels import Manifest
 from weakshot_seg.reporting.gains import find_gains
 from weakshot_seg.reporting.runs import Run
 from weakshot_seg.reporting.summary import Group, Spread, Summary
-from weakshot_seg.utils.damage import DAMAGE
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.tables import Table, csv_text, number_text
+
+
+class ReportTables(NamedTuple):
+    """The tables of a report in their order; None where there is nothing to show."""
+
+    means: Table
+    gains: Table | None
+    problems: Table | None
+    scores: Table
+    pseudo_labels: Table | None
+
+    @classmethod
+    def of(cls, summary: Summary, runs: Sequence[Run]) -> ReportTables:
+        """All tables of these runs."""
+        groups = summary.groups
+        problems = problem_table(summary) if summary.problems else None
+        return cls(group_table(groups), gain_table(groups), problems, score_table(groups), pseudo_label_table(runs))
+
 
 IOUS = ("base IoU", "novel IoU", "all IoU", "harmonic IoU", "novel / full %")
 
@@ -68,7 +86,7 @@ def pseudo_label_table(runs: Sequence[Run]) -> Table | None:
             continue
         try:
             rows.append((run.title, *_label_cells(Manifest.read(folder))))
-        except DAMAGE:
+        except Exception:
             rows.append((run.title, "manifest.json cannot be read", *["-"] * 6))
     head = ("", "", "images", "novel IoU", "base accuracy", "tag precision", "tags found", "pixels labelled")
     return Table("Pseudo-labels", (head, *rows), "<<" + ">" * 6) if rows else None

@@ -1,4 +1,4 @@
-"""Files that are either complete or not there."""
+"""Files that are either complete or not there, and files that something has spoilt."""
 
 from __future__ import annotations
 
@@ -40,6 +40,16 @@ def remove_leftovers(folder: Path) -> None:
             left = LEFTOVER.fullmatch(name)
             if left and (int(left[1]) == os.getpid() or not lives(int(left[1]))):
                 Path(place, name).unlink(missing_ok=True)
+
+
+@contextmanager
+def noting_damage(file: Path, remarks: list[str]) -> Iterator[None]:
+    """Adds to ``remarks`` that ``file`` cannot be read, and why, if the block that reads it fails."""
+    try:
+        yield
+    except Exception as error:  # JSON, YAML and CSV of any content raise nearly every kind
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        remarks.append(f"{file.name} cannot be read ({reason[:200]})")  # some errors quote the file
 
 
 def lives(process: int) -> bool:

@@ -8,18 +8,17 @@ import socket
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
+from annotated_types import Ge, Lt
+from pydantic import TypeAdapter
 from pytorch_lightning.utilities import rank_zero_only
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.utils.damage import noting_damage
-from weakshot_seg.utils.files import lives, replacing
-
-State = Literal["running", "finished", "failed", "interrupted"]
+from weakshot_seg.utils.files import lives, noting_damage, replacing
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class RunStatus:
         traceback: of the error.
     """
 
-    state: State
+    state: Literal["running", "finished", "failed", "interrupted"]
     name: str
     split: int
     seed: int
@@ -50,7 +49,7 @@ class RunStatus:
     started: str = ""
     ended: str | None = None
     host: str = ""
-    pid: int = 0
+    pid: Annotated[int, Ge(0), Lt(2**31)] = 0
     error: str | None = None
     traceback: str | None = None
 
@@ -59,24 +58,10 @@ class RunStatus:
         """The status of a run; None if the folder has none.
 
         Raises:
-            Exception: the file is damaged; one of :data:`~weakshot_seg.utils.damage.DAMAGE`.
+            Exception: the file is damaged.
         """
-        try:
-            status = cls(**json.loads((folder / "status.json").read_text("utf-8")))
-        except FileNotFoundError:
-            return None
-        status._check()
-        return status
-
-    def _check(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, int if field.type == "int" else str) and value is not field.default:
-                raise TypeError(f"{field.name} is {type(value).__name__}")
-        if self.state not in get_args(State):
-            raise ValueError(f"state {self.state} is unknown")
-        if not 0 <= self.pid < 2**31:  # the system takes no others
-            raise ValueError(f"no process has the number {self.pid}")
+        file = folder / "status.json"
+        return TypeAdapter(cls).validate_json(file.read_text("utf-8"), strict=True) if file.exists() else None
 
     def write(self, folder: Path) -> None:
         """Writes ``status.json``, whole or not at all."""
@@ -97,8 +82,8 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
     the run that is there: nothing has been done to it.
     """
     former = _readable(folder)
-    status = RunStatus("running", name, split, seed, stage, supervision, _now(), host=socket.gethostname())
-    status = replace(status, pid=os.getpid())
+    host, pid = socket.gethostname(), os.getpid()
+    status = RunStatus("running", name, split, seed, stage, supervision, _now(), host=host, pid=pid)
     is_first = getattr(rank_zero_only, "rank", 0) == 0  # Lightning sets it without declaring it
     if is_first:
         status.write(folder)
@@ -109,17 +94,17 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
         if former is not None and (isinstance(error, ConfigError) or isinstance(error.__cause__, ConfigError)):
             former.write(folder)
         elif before is None or before.state != "failed":
-            text = " ".join(str(error).split())
-            line = f"{type(error).__name__}: {text}" if text else type(error).__name__
-            trace = traceback.format_exc()
-            replace(status, state="failed", ended=_now(), error=line, traceback=trace).write(folder)
+            line = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+            replace(status, state="failed", ended=_now(), error=line, traceback=traceback.format_exc()).write(folder)
         raise
     except BaseException:  # Ctrl-C, or a signal that Lightning turned into an exit
-        if is_first:
-            replace(status, state="interrupted", ended=_now()).write(folder)
+        status = replace(status, state="interrupted")
         raise
-    if is_first:
-        replace(status, state="finished", ended=_now()).write(folder)
+    else:
+        status = replace(status, state="finished")
+    finally:
+        if is_first and status.state != "running":
+            replace(status, ended=_now()).write(folder)
 
 
 def _readable(folder: Path) -> RunStatus | None:
