@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from weakshot_seg.errors import ConfigError
@@ -90,38 +91,6 @@ def test_frozen_norm_keeps_statistics_and_affine_through_training(name: str) -> 
     assert backbone.train().training  # the network itself does train
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_frozen_norm_is_batch_norm_in_evaluation_mode(dtype: torch.dtype) -> None:
-    norm = TimmBackbone("resnet18", freeze_norm=True).train().net.bn1
-    for values in (norm.running_mean, norm.weight.data, norm.bias.data):
-        nn.init.normal_(values)
-    nn.init.uniform_(norm.running_var, 0.1, 2)
-    x, kept = torch.randn(2, 64, 5, 7, dtype=dtype, requires_grad=True), []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        y = norm(x)
-    assert y.dtype == dtype
-    assert dtype != torch.float32 or sum(t.numel() for t in kept) <= 64  # not the input
-    weight = torch.randn(2, 64, 5, 7).to(dtype)
-    (y * weight).sum().backward()
-    plain = x.detach().double().requires_grad_()
-    mean, var, scale, shift = (
-        t.double()[:, None, None] for t in (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    )
-    expected = (plain - mean) / (var + norm.eps).sqrt() * scale + shift
-    (expected * weight).sum().backward()
-    tolerance = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 0.02, "atol": 0.02}
-    torch.testing.assert_close(y.double(), expected, **tolerance)
-    torch.testing.assert_close(x.grad.double(), plain.grad, **tolerance)
-
-
-def test_norms_train_unless_frozen() -> None:
-    backbone = TimmBackbone("resnet18").train()
-    before = backbone.net.bn1.running_mean.clone()
-    backbone(torch.randn(2, 3, 64, 64) + 3)
-    assert not torch.equal(before, backbone.net.bn1.running_mean)
-    assert backbone.net.bn1.weight.requires_grad
-
-
 def write_safetensors(state: dict[str, Tensor], path: Path) -> Path:
     save_file(state, path.with_suffix(".safetensors"))
     return path.with_suffix(".safetensors")
@@ -145,18 +114,50 @@ def test_local_weights_of_the_same_timm_model(
         assert (tuple(value.shape), value.contiguous().double().sum().item()) in given, key
 
 
-@pytest.mark.parametrize("fault", ["missing file", "other model", "half the tensors", "not a checkpoint"])
+@pytest.mark.parametrize("fault", ["missing file", "other model", "not a checkpoint"])
 def test_weights_that_do_not_fit_are_refused(fault: str, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
-    state = timm.create_model("resnet18").state_dict()
     if fault == "other model":
         save_file(timm.create_model("mobilenetv3_small_100").state_dict(), path)
-    elif fault == "half the tensors":
-        save_file({k: v for k, v in state.items() if not k.startswith("layer4")}, path)
     elif fault == "not a checkpoint":
         path.write_bytes(b"hello")
     with pytest.raises(ConfigError, match=r"weights\.safetensors"):
         TimmBackbone("resnet18", checkpoint=str(path))
+
+
+LACKING = {  # the second to last have the values that a new network has
+    "half": ("resnet18", "layer4."),
+    "BatchNorm": ("resnet18", "bn1."),
+    "statistics": ("resnet18", "running_"),
+    "one bias": ("resnet18", "layer2.0.bn2.bias"),
+    "gammas": ("convnext_atto", ".gamma"),
+    "LayerNorms": ("swin_tiny_patch4_window7_224", ".norm1."),
+}
+
+
+@pytest.mark.parametrize("what", LACKING)
+def test_weights_that_lack_tensors_are_refused(what: str, tmp_path: Path) -> None:
+    name, part = LACKING[what]
+    path = tmp_path / "weights.safetensors"
+    whole = timm.create_model(name, **FAMILIES[name]).state_dict()
+    save_file({key: value for key, value in whole.items() if part not in key}, path)
+    with pytest.raises(ConfigError, match=rf"lacks \d+ tensors of {name} \(\S*{part}"):
+        TimmBackbone(name, checkpoint=str(path), **FAMILIES[name])
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_the_network_is_built_once(local: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("resnet10t").state_dict(), path)
+    built, build = [], ResNet.__init__
+
+    def counted(net: ResNet, *args: object, **options: object) -> None:
+        build(net, *args, **options)
+        built.append(net)
+
+    monkeypatch.setattr(ResNet, "__init__", counted)
+    TimmBackbone("resnet10t", checkpoint=str(path) if local else None)
+    assert len(built) == 1
 
 
 def test_an_unknown_name_gets_a_suggestion() -> None:

@@ -12,14 +12,17 @@ from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.models.backbone import TimmBackbone
 
 
-@pytest.fixture(params=["coco", "ade20k"])
-def backbone(request: pytest.FixtureRequest) -> TimmBackbone:
-    """As the experiment makes it, but without the download."""
+@pytest.fixture(scope="module")
+def backbone() -> TimmBackbone:
+    """As both experiments make it, but without the download."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        settings = compose("train", [f"experiment={request.param}", "data.root=DIR"]).model.backbone
-        assert settings.pretrained
-        assert settings.name == "resnet50.tv_in1k"
-    return instantiate(settings, pretrained=False)
+        coco, ade20k = (
+            compose("train", [f"experiment={name}", "data.root=DIR"]).model.backbone for name in ("coco", "ade20k")
+        )
+    assert coco == ade20k
+    assert coco.pretrained
+    assert coco.name == "resnet50.tv_in1k"
+    return instantiate(coco, pretrained=False)
 
 
 @torch.no_grad()
