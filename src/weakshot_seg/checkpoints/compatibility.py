@@ -13,22 +13,21 @@ from weakshot_seg.utils.recipe import VERSION, Recipe
 from weakshot_seg.utils.tables import first_few
 
 MOVED = {
-    "weakshot_seg.optim.": "weakshot_seg.training.optim.",
-    "weakshot_seg.data.ade20k.": "weakshot_seg.data.readers.ade20k.",
-    "weakshot_seg.data.coco_stuff.": "weakshot_seg.data.readers.coco_stuff.",
-    "weakshot_seg.data.voc.": "weakshot_seg.data.readers.voc.",
-    "weakshot_seg.data.synthetic.SyntheticScenes": "weakshot_seg.data.synthetic.scenes.SyntheticScenes",
-    **{
-        f"weakshot_seg.losses.{old}.": "weakshot_seg.losses.terms."
-        for old in ("classification", "mask", "complement", "absence")
-    },
-    **{
-        f"weakshot_seg.losses.{old}.": "weakshot_seg.losses.assignments."
-        for old in ("matcher", "gpu_matcher", "class_queries")
-    },
-    "weakshot_seg.inference.whole.": "weakshot_seg.inference.semantic.",
+    "optim": "training.optim",
+    "data.ade20k": "data.readers.ade20k",
+    "data.coco_stuff": "data.readers.coco_stuff",
+    "data.voc": "data.readers.voc",
+    "data.synthetic": "data.synthetic.scenes",
+    "losses.classification": "losses.terms",
+    "losses.mask": "losses.terms",
+    "losses.complement": "losses.terms",
+    "losses.absence": "losses.terms",
+    "losses.matcher": "losses.assignments",
+    "losses.gpu_matcher": "losses.assignments",
+    "losses.class_queries": "losses.assignments",
+    "inference.whole": "inference.semantic",
 }
-"""Where version 1 had what a recipe builds, and where it is now: what full names start with."""
+"""Modules of version 1 with what a recipe builds, and where it is now."""
 DROPPED: dict[str, tuple[str, ...]] = {}
 """Settings of version 1 that no longer exist, by the full name of what took them."""
 
@@ -68,8 +67,8 @@ def _moved(node: Any) -> Any:
         dropped = DROPPED.get(node.get("_target_", ""), ())
         return {key: child for key, child in node.items() if key not in dropped}
     if isinstance(node, str):
-        old = next((old for old in MOVED if node.startswith(old)), "")
-        return MOVED.get(old, "") + node.removeprefix(old)
+        module, _, name = node.removeprefix("weakshot_seg.").rpartition(".")
+        return f"weakshot_seg.{MOVED[module]}.{name}" if node.startswith("weakshot_seg.") and module in MOVED else node
     return node
 
 

@@ -1,0 +1,98 @@
+"""Checkpoints and model folders of earlier versions are read; those of later ones are refused."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from weakshot_seg.checkpoints.building import build_module, load_last, load_module
+from weakshot_seg.checkpoints.compatibility import upgrade
+from weakshot_seg.checkpoints.reading import read_model
+from weakshot_seg.checkpoints.trusted_targets import PARTS, check_recipe
+from weakshot_seg.config.schema import check_node
+from weakshot_seg.data.splits import make_split
+from weakshot_seg.data.synthetic.scenes import SyntheticScenes
+from weakshot_seg.errors import ConfigError
+from weakshot_seg.training.module import WeakShotModule
+from weakshot_seg.utils.recipe import Recipe
+
+OLD: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("recipes_of_version_1.json").read_text())
+"""Recipes as the last version without a number stored them, by experiment; the first is of a small model."""
+
+
+@pytest.fixture
+def module() -> WeakShotModule:
+    """Random weights, in a module of now."""
+    recipe = Recipe.from_dict(upgrade(OLD["synthetic"], 1))
+    return build_module(recipe, make_split(SyntheticScenes.class_names, 1)).eval()
+
+
+@pytest.fixture
+def old_files(module: WeakShotModule, tmp_path: Path) -> tuple[Path, Path]:
+    """A checkpoint and a model folder with those weights, as version 1 wrote them."""
+    content: dict[str, Any] = {
+        "recipe": OLD["synthetic"],
+        "class_names": list(module.class_split.names),
+        "novel": list(module.class_split.novel),
+    }
+    checkpoint, folder = tmp_path / "last.ckpt", tmp_path / "folder"
+    torch.save({"weakshot_seg": content, "state_dict": module.state_dict(), "global_step": 7}, checkpoint)
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(content | {"format": 1, "step": 7, "weakshot_seg": "0.1.0"}))
+    network = {name: tensor.contiguous() for name, tensor in module.state_dict().items() if name.startswith("model.")}
+    save_file(network, folder / "model.safetensors")
+    return checkpoint, folder
+
+
+@pytest.mark.parametrize("experiment", OLD)
+def test_everything_in_old_recipes_still_exists(experiment: str) -> None:
+    recipe = Recipe.from_dict(upgrade(OLD[experiment], 1))
+    check_recipe(recipe, "old.ckpt")
+    for part in PARTS:
+        check_node(part, getattr(recipe, part))
+
+
+def test_old_files_are_the_same_model(module: WeakShotModule, old_files: tuple[Path, Path]) -> None:
+    images = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8)
+    with torch.no_grad():
+        expected = module.model(images)
+        for path in old_files:
+            loaded = load_module(path)
+            assert loaded.trained_steps == 7
+            assert torch.equal(loaded.model(images).mask_logits, expected.mask_logits)
+
+
+def test_an_old_run_is_resumed_as_the_same_one(
+    module: WeakShotModule, old_files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert load_last(module, old_files[0].parent) == old_files[0]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("version", "message"), [(99, r"newer weakshot_seg \(format 99\): install a newer"), ("2", "its version is '2'")]
+)
+def test_other_versions_are_refused(version: object, message: str, old_files: tuple[Path, Path]) -> None:
+    checkpoint, folder = old_files
+    content = torch.load(checkpoint, weights_only=True)
+    content["weakshot_seg"]["version"] = version
+    torch.save(content, checkpoint)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"format": version}))
+    for path in (checkpoint, folder):
+        with pytest.raises(ConfigError, match=message) as caught:
+            read_model(path)
+        assert str(caught.value).startswith(f"ckpt={path}")
+
+
+def test_new_files_have_the_version(module: WeakShotModule) -> None:
+    checkpoint: dict[str, Any] = {}
+    module.on_save_checkpoint(checkpoint)
+    content = checkpoint["weakshot_seg"]
+    assert content["version"] == 2
+    assert upgrade(content["recipe"], 2) == module.recipe.to_dict()
