@@ -16,11 +16,13 @@ import torch
 from hydra.utils import instantiate
 from PIL import Image, ImageOps
 
+import predicting
 import weakshot_seg
 from no_images import NO_IMAGES, spoil
 from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.cli.predict import main
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
+from weakshot_seg.errors import ConfigError
 from weakshot_seg.inference import tta
 from weakshot_seg.inference.semantic import WholeImage
 from weakshot_seg.inference.sliding import SlidingWindow
@@ -44,15 +46,9 @@ def ckpt(trained: Path) -> str:
 
 
 @pytest.fixture
-def predict(ckpt: str, command: Callable[..., None], tmp_path: Path) -> Callable[..., None]:
-    """Predicts a source to ``tmp_path / "out"``."""
-
-    def run(source: object, *settings: str) -> None:
-        out = () if any(setting.startswith("out=") for setting in settings) else (f"out={tmp_path}/out",)
-        model = () if any(setting.startswith("ckpt=") for setting in settings) else (ckpt,)
-        command(main, *model, f"source={source}", *out, "device=cpu", *settings, folder=tmp_path)
-
-    return run
+def predict(ckpt: str, tmp_path: Path) -> Predict:
+    """Predicts a source to ``tmp_path / "out"``, unless other settings are given."""
+    return lambda source, *settings: predicting.predict(ckpt, f"source={source}", f"out={tmp_path}/out", *settings)
 
 
 def labels(out: Path) -> dict[str, np.ndarray]:
@@ -77,7 +73,9 @@ def same_bytes(left: Path, right: Path) -> bool:
     )
 
 
-def test_folders_lists_and_standard_input(predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_lists_and_standard_input(
+    predict: Predict, ckpt: str, command: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left, right = photo(tmp_path / "in" / "left" / "a.jpg"), photo(tmp_path / "in" / "right" / "er" / "a.PNG", 33, 20)
     (tmp_path / "in" / "notes.txt").write_text("no image")
     predict(tmp_path / "in")
@@ -89,7 +87,7 @@ def test_folders_lists_and_standard_input(predict: Predict, tmp_path: Path, monk
             assert overlay.width > 70
     predict(f"[{left},{right}]", f"out={tmp_path}/list")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{left}\n{right}\n".encode())))
-    predict("-", f"out={tmp_path}/stdin")
+    command(main, ckpt, "source=-", "device=cpu", f"out={tmp_path}/stdin", folder=tmp_path)
     assert labels(tmp_path / "list").keys() == labels(tmp_path / "stdin").keys() == maps.keys()
 
 
@@ -241,42 +239,33 @@ def test_killed_between_two_files_of_an_image(
     assert all(written(out)[name] == kept[name] for name in kept if name.split("/")[-1][0] in "01")
 
 
-def test_results_of_others_are_not_replaced(
-    predict: Predict, eager: Path, ckpt: str, refusal: Callable[..., str], tmp_path: Path
-) -> None:
+def test_results_of_others_are_not_replaced(predict: Predict, eager: Path, tmp_path: Path) -> None:
     photo(tmp_path / "left" / "a.png")
     photo(tmp_path / "right" / "a.png", 20, 20)
     predict(tmp_path / "left")
     before = written(tmp_path / "out")
-    out = f"out={tmp_path}/out"
-    line = refusal(main, ckpt, f"source={tmp_path}/right", out)
-    assert f"{tmp_path}/left/a.png" in line
-    assert f"{tmp_path}/right/a.png" in line
-    line = refusal(main, f"ckpt={eager}", f"source={tmp_path}/left", out)
-    assert "holds predictions of another model or inference" in line
-    assert "overwrite=true" in line
-    line = refusal(main, ckpt, f"source={tmp_path}/left", out, "inference=sliding")
-    assert "holds predictions of another model or inference" in line
+    with pytest.raises(ConfigError, match=r"left/a\.png, which those of .*right/a\.png would replace"):
+        predict(tmp_path / "right")
+    for other in (f"ckpt={eager}", "inference=sliding"):
+        with pytest.raises(ConfigError, match=r"holds predictions of another model or inference .* overwrite=true"):
+            predict(tmp_path / "left", other)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "predictions.json").write_text("[1]")
-    assert "is not one of predictions" in refusal(main, ckpt, f"source={tmp_path}/left", f"out={tmp_path}/mine")
+    with pytest.raises(ConfigError, match="is not one of predictions"):
+        predict(tmp_path / "left", f"out={tmp_path}/mine")
     assert written(tmp_path / "out") == before
     predict(tmp_path / "right", f"ckpt={eager}", "overwrite=true")
     assert labels(tmp_path / "out")["a"].shape == (20, 20)
 
 
-def test_no_results_of_another_model_remain(
-    predict: Predict, eager: Path, refusal: Callable[..., str], tmp_path: Path
-) -> None:
+def test_no_results_of_another_model_remain(predict: Predict, eager: Path, tmp_path: Path) -> None:
     for name in ("a", "b", "a/c"):
         photo(tmp_path / "in" / f"{name}.png")
     predict(tmp_path / "in")
-    before = written(tmp_path / "out")
-    other, out = f"ckpt={eager}", f"out={tmp_path}/out"
+    before, other = written(tmp_path / "out"), f"ckpt={eager}"
     for source, left in (("in/a.png", "a/c"), ("[in/a.png,in/a/c.png]", "b")):
-        source = source.replace("in/", f"{tmp_path}/in/")
-        line = refusal(main, other, f"source={source}", out, "overwrite=true")
-        assert f"does not replace, such as {tmp_path}/out/classes/{left}.json: name another folder" in line
+        with pytest.raises(ConfigError, match=rf"does not replace, such as {tmp_path}/out/classes/{left}\.json"):
+            predict(source.replace("in/", f"{tmp_path}/in/"), other, "overwrite=true")
     assert written(tmp_path / "out") == before
     (tmp_path / "in" / "b.png").write_bytes(b"broken")
     with pytest.raises(SystemExit):
@@ -298,13 +287,13 @@ def test_results_within_the_source(predict: Predict, tmp_path: Path) -> None:
         assert labels(tmp_path / out).keys() == {"a"}
 
 
-def test_files_of_others_are_not_overwritten(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:
+def test_files_of_others_are_not_overwritten(predict: Predict, tmp_path: Path) -> None:
     photo(tmp_path / "data" / "a.jpg")
     mask = photo(tmp_path / "data" / "labels" / "a.png")
     before = mask.read_bytes()
     for setting in ("overwrite=false", "overwrite=true"):
-        line = refusal(main, ckpt, f"source={tmp_path}/data/a.jpg", f"out={tmp_path}/data", setting)
-        assert "has a folder labels, but no predictions.json" in line
+        with pytest.raises(ConfigError, match=r"has a folder labels, but no predictions\.json"):
+            predict(tmp_path / "data" / "a.jpg", f"out={tmp_path}/data", setting)
     assert mask.read_bytes() == before
 
 

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import predicting
 import weakshot_seg
-from weakshot_seg.cli.predict import main
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.prediction import records
 from weakshot_seg.prediction.video_files import read_frames
@@ -37,11 +38,8 @@ def video(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def predict(eager: Path, command: Callable[..., None], tmp_path: Path) -> Callable[..., None]:
-    def run(*settings: str) -> None:
-        command(main, f"ckpt={eager}", f"source={tmp_path}/in", f"out={tmp_path}/out", *settings, folder=tmp_path)
-
-    return run
+def predict(eager: Path, tmp_path: Path) -> Callable[..., None]:
+    return partial(predicting.predict, f"ckpt={eager}", f"source={tmp_path}/in", f"out={tmp_path}/out")
 
 
 def pictures(path: Path) -> tuple[list[np.ndarray], list[float], Fraction]:
@@ -113,7 +111,7 @@ def test_an_interrupted_video_goes_on(
         write(path, content)
 
     monkeypatch.setattr(records, "write_json", interrupted)
-    with pytest.raises(SystemExit):
+    with pytest.raises(KeyboardInterrupt):
         predict("threads=1", "batch_size=1")
     assert not (tmp_path / "out" / "classes" / "clip.json").exists()
     kept = {path.stem for path in (tmp_path / "out" / "classes" / "clip").iterdir()}
