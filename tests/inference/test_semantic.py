@@ -23,7 +23,7 @@ MakeOutput = Callable[..., SegOutput]
 ALL = slice(None)
 
 
-def test_scores_are_votes_of_the_proposals() -> None:
+def test_scores_are_sums_over_the_proposals() -> None:
     class_logits = torch.randn(2, 4, 6, dtype=torch.float64)
     mask_logits = torch.randn(2, 4, 3, 5, dtype=torch.float64)
     scores = semantic_scores(class_logits, mask_logits)
@@ -54,16 +54,6 @@ def test_masks_are_upsampled_cropped_and_scores_resized(
     scores = semantic_scores(output.class_logits[2, 1:], masks)[:, :, : content[0], : content[1]]
     expected = F.interpolate(scores, size, mode="bilinear", align_corners=False)[0]
     torch.testing.assert_close(got, expected)
-
-
-def test_maps_have_the_original_sizes_and_the_best_class(make_output: MakeOutput) -> None:
-    output = make_output(size=(4, 6))
-    contents, sizes = [(16, 20), (12, 24)], [(40, 50), (12, 24)]
-    maps = predict_maps(output, (16, 24), contents, sizes)
-    assert [tuple(m.shape) for m in maps] == sizes
-    assert all(m.dtype == torch.uint8 for m in maps)
-    for found, scores, size in zip(maps, scores_of(output, (16, 24), contents), sizes, strict=True):
-        assert torch.equal(found.long(), scores(ALL, size).argmax(0))
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
@@ -125,13 +115,3 @@ def test_a_sure_proposal_paints_its_mask() -> None:
     masks = torch.stack([torch.where(truth, 9.0, -9.0), torch.where(truth, -9.0, 9.0)])[None, None]
     (label_map,) = predict_maps(SegOutput(class_logits, masks, torch.zeros(1, 1, 8, 8)), (8, 8), [(8, 8)], [(8, 8)])
     assert torch.equal(label_map, torch.where(truth, 2, 0).to(torch.uint8))
-
-
-def test_half_precision_outputs_are_scored_in_float32(make_output: MakeOutput) -> None:
-    output = make_output(dtype=torch.bfloat16)
-    assert scores_of(output, (8, 12), [(8, 12)] * 2)[0](ALL, (8, 12)).dtype == torch.float32
-
-
-def test_one_content_per_image(make_output: MakeOutput) -> None:
-    with pytest.raises(ValueError, match="zip"):
-        predict_maps(make_output(), (16, 24), [(16, 24), (16, 24)], [(16, 24)])

@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from weakshot_seg.errors import ConfigError
 from weakshot_seg.inference import tta
 from weakshot_seg.inference.semantic import Inference, WholeImage, label_map
 from weakshot_seg.inference.sliding import SlidingWindow
@@ -138,13 +137,6 @@ def test_windows_go_through_the_network_a_few_at_a_time(batch: Batch) -> None:
     assert network.sizes == 2 * [(4, 3, 32, 32), (2, 3, 32, 32)]
 
 
-def test_a_window_larger_than_the_image_is_the_whole_image(batch: Batch) -> None:
-    images, contents = batch
-    found = SlidingWindow(100)(ToyNetwork(), images, contents)
-    for ours, whole in zip(found, WholeImage()(ToyNetwork(), images, contents), strict=True):
-        torch.testing.assert_close(ours(ALL, (30, 40)), whole(ALL, (30, 40)))
-
-
 def scaled(image: torch.Tensor, scale: float) -> torch.Tensor:
     """Bilinear for enlarging, as by definition; halving averages with a triangle of twice the width."""
     _, height, width = image.shape
@@ -197,17 +189,3 @@ def test_without_flip_and_scales_nothing_changes(batch: Batch) -> None:
     assert network.sizes == [tuple(images.shape)]
     for ours, whole in zip(found, WholeImage()(network, images, contents), strict=True):
         assert torch.equal(ours(ALL, (30, 40)), whole(ALL, (30, 40)))
-
-
-@pytest.mark.parametrize(
-    ("make", "told"),
-    [
-        (lambda: SlidingWindow(0), "window=0"),
-        (lambda: SlidingWindow(32, overlap=1.0), "overlap=1.0"),
-        (lambda: tta.TestTimeAugmentation(WholeImage(), []), r"\[\]"),
-        (lambda: tta.TestTimeAugmentation(WholeImage(), [1.0, -0.5]), "-0.5"),
-    ],
-)
-def test_refused(make: Callable[[], Inference], told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
-        make()

@@ -175,40 +175,6 @@ def test_pair_losses(
             compare(pair_path, ours, theirs.view_as(ours))
 
 
-@pytest.mark.parametrize("mode", ["eval", "train"])
-@pytest.mark.parametrize("variant", ["cce_fulllogit", "ce_novel_valid", "cce_novel_nodetach"])
-def test_variants_that_are_not_offered(
-    variant: str, mode: str, pair_path: Path, case: Case, read_simnet: ReadSimNet, compare: Compare
-) -> None:
-    """Made of the library's parts: raw class logits, a mean over some pairs, gradients into teacher and features."""
-    arrays, points = case.arrays, case.points[2]
-    if not case.shared:
-        compare(pair_path, 0.0, arrays[f"{variant}_{mode}_loss_cro_dit"])
-        return
-    net, _ = read_simnet(arrays)
-    net.train(mode == "train")
-    masks = take_points(case.output.mask_logits[0].flatten(2), points).sigmoid()
-    classes = case.output.class_logits[0]
-    if variant == "cce_fulllogit":
-        scores = masks @ classes[..., :-1]
-    else:
-        scores = masks @ classes.softmax(-1)[..., :-1][..., case.targets.novel]
-    features = take_points(case.output.pixel_embeddings.flatten(2), points)
-    teacher = net(features, features[[1, 0]]).softmax(-1)[..., 1]
-    pairs = similarity.DISTILLATION[variant.split("_")[0]](teacher, cosine(scores, scores).relu())
-    counted = torch.from_numpy(arrays["distill_pair_valid"]).bool() if variant == "ce_novel_valid" else pairs == pairs
-    loss = pairs[counted].mean()
-    compare(pair_path, loss, arrays[f"{variant}_{mode}_loss_cro_dit"])
-    key = f"{variant}_{mode}_grad_pixel_features"
-    if key in arrays and arrays[key].size > 1:
-        chosen = take_points(case.output.pixel_embeddings.flatten(2), torch.cat(case.points[:2], dim=1))
-        same, valid = (torch.from_numpy(arrays[k]).bool() for k in ("sim_target", "sim_pair_valid"))
-        weights = torch.from_numpy(arrays["balance_neg_pos_weight"]).float()
-        sim = similarity.pair_loss(net(chosen, chosen[[1, 0]]), same, valid, weights)
-        (gradient,) = torch.autograd.grad(sim + 0.5 * loss, case.output.pixel_embeddings)
-        compare(pair_path, gradient, arrays[key])
-
-
 def test_balance_weights_of_the_pairs(pair_path: Path, compare: Compare) -> None:
     """Of a first step; the authors count every fifth row and column of the pairs, we count all."""
     arrays = np.load(pair_path)

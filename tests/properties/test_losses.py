@@ -160,13 +160,11 @@ def part_of(batch: Batch, images: slice) -> Batch:
 
 
 def of_images(saying: Saying, images: slice) -> SegOutput:
-    output = saying.output()
-    embeddings = output.mask_embeddings
-    assert embeddings is not None
-    return SegOutput(
-        output.class_logits[:, images], output.mask_logits[:, images], output.pixel_embeddings[images],
-        embeddings[:, images],
-    )  # fmt: skip
+    embeddings = saying.mask_embeddings[:, images]
+    return replace(
+        saying, class_logits=saying.class_logits[:, images], mask_embeddings=embeddings,
+        pixel_embeddings=saying.pixel_embeddings[images],
+    ).output()  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", ["hungarian", "class queries"])
