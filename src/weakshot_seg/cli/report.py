@@ -18,14 +18,7 @@ from weakshot_seg.reporting.pages import render, write_text
 from weakshot_seg.reporting.report_page import report_page
 from weakshot_seg.reporting.runs import find_runs
 from weakshot_seg.reporting.summary import summarise
-from weakshot_seg.reporting.tables import (
-    gain_table,
-    group_table,
-    problem_table,
-    pseudo_label_table,
-    score_table,
-    write_csv,
-)
+from weakshot_seg.reporting.tables import ReportTables, write_csv
 from weakshot_seg.utils.tables import aligned
 
 
@@ -44,13 +37,11 @@ def report(folders: Sequence[Path], out: Path, pictures: int = 1) -> None:
     """
     runs = find_runs(folders)
     summary = summarise(runs)
-    problems = problem_table(summary) if summary.problems else None
-    short = [table for table in (group_table(summary.groups), gain_table(summary.groups), problems) if table]
-    labels = pseudo_label_table(runs)
-    tables = [*short, score_table(summary.groups), *([labels] if labels else [])]
-    write_text(f"{out}.html", report_page(summary, runs, pictures))
-    write_text(f"{out}.md", render("report.md", tables=tables))
+    tables = ReportTables.of(summary, runs)
+    write_text(f"{out}.html", report_page(summary, runs, tables, pictures))
+    write_text(f"{out}.md", render("report.md", tables=list(filter(None, tables))))
     write_csv(Path(f"{out}.csv"), summary)
+    short = filter(None, (tables.means, tables.gains, tables.problems))
     printed = "\n\n".join(f"{table.title}\n\n{aligned(table.rows, table.sides)}" for table in short)
     print(printed.encode("utf-8", "backslashreplace").decode())  # names of files need not be valid Unicode
     print(f"\nreport: {out.absolute()}.html, .md, .csv")

@@ -38,7 +38,7 @@ def read_curves(folder: Path) -> dict[str, Curve]:
     Cells that are no finite numbers are left out.
 
     Raises:
-        Exception: a log is damaged; one of :data:`~weakshot_seg.utils.files.DAMAGE`.
+        Exception: a log is damaged, see :func:`~weakshot_seg.utils.files.noting_damage`.
     """
     values: Values = defaultdict(dict)
     sessions = {path.parent.name.removeprefix("version_"): path for path in folder.glob("csv/version_*/metrics.csv")}

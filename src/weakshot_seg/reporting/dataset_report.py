@@ -20,13 +20,7 @@ SPLITS = (1, 2, 3, 4)
 
 @dataclass(frozen=True)
 class Part:
-    """The training or the validation images, read once.
-
-    Attributes:
-        title: Which.
-        source: The images; their files may have problems.
-        survey: What they hold.
-    """
+    """The training or the validation images, read once; their files may have problems."""
 
     title: str
     source: LabelledImages
@@ -40,21 +34,15 @@ class Part:
     @property
     def by_tag(self) -> NDArray[np.bool_]:
         """Bool ``[n, K]``, the classes that each image has by its tags alone."""
-        if isinstance(self.source, TaggedImages):
-            return self.source.by_tag()
-        return np.zeros_like(self.survey.presence)
+        source = self.source
+        return source.by_tag() if isinstance(source, TaggedImages) else np.zeros_like(self.survey.presence)
 
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """A data set and one split of its classes.
+    """The parts of a data set that could be read, a split of its classes if there is one, and all numbers.
 
-    Attributes:
-        parts: What could be read: training images, validation images.
-        split: None if there is none.
-        tables: All numbers.
-        problems: Why training cannot work, a line each; none if it can.
-        remarks: What is worth knowing.
+    ``problems`` are the reasons why training cannot work, a line each.
     """
 
     parts: tuple[Part, ...]

@@ -127,9 +127,8 @@ def summarise(runs: Sequence[Run]) -> Summary:
 
 def divided(result: Result, novel: frozenset[str]) -> tuple[float | None, float | None]:
     """Base and novel IoU of a run under any choice of novel classes."""
-    known = [(c.name in novel, c.iou) for c in result.classes if c.iou is not None]
-    base, new = ([iou for is_novel, iou in known if is_novel == kind] for kind in (False, True))
-    return (statistics.mean(base) if base else None), (statistics.mean(new) if new else None)
+    base, new = (Spread.of(c.iou for c in result.classes if (c.name in novel) == kind) for kind in (False, True))
+    return base.mean if base else None, new.mean if new else None
 
 
 def describing(run: Run) -> set[tuple[str, str]]:
@@ -206,9 +205,8 @@ def _splits(full: Run, finished: Sequence[Run]) -> set[tuple[int | None, frozens
 
 def _score(run: Run, split: int | None, novel: frozenset[str], finished: Sequence[Run]) -> Score:
     base_iou, novel_iou = divided(run.measured, novel)
-    harmonic = None
-    if base_iou is not None and novel_iou is not None:
-        harmonic = 2 * base_iou * novel_iou / (base_iou + novel_iou) if base_iou + novel_iou else 0.0
+    both = [iou for iou in (base_iou, novel_iou) if iou is not None]
+    harmonic = statistics.harmonic_mean(both) if len(both) == 2 else None
     reference = run if run.supervision == "full" else _reference(run, finished)
     most = divided(reference.measured, novel)[1] if reference else None
     share = 100 * novel_iou / most if most and novel_iou is not None else None
