@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from weakshot_seg.config.compose import conf_dir
+from weakshot_seg.config.compose import conf_dir, leaves
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.recipe import Recipe
 
@@ -31,7 +31,7 @@ def check_recipe(recipe: Recipe, origin: str | Path, allow_targets: Sequence[str
         ConfigError: naming the first target that is not allowed. Nothing has been imported or called then.
     """
     for part in PARTS:
-        for key, value in _leaves(getattr(recipe, part), part):
+        for key, value in leaves(getattr(recipe, part), part):
             if isinstance(value, str) and "${" in value:  # recipes are resolved; an interpolation would read settings
                 raise ConfigError(f"ckpt={origin} is refused: {key} of its recipe is an interpolation, {value!r}")
         for key, node in _targets(getattr(recipe, part), part):
@@ -68,20 +68,6 @@ def _targets(node: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
     """All nodes with a ``_target_``, at any depth, with their keys."""
     if isinstance(node, Mapping) and "_target_" in node:
         yield key, node
-    for name, child in _children(node):
-        yield from _targets(child, f"{key}.{name}")
-
-
-def _leaves(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-    children = list(_children(node))
+    children = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()
     for name, child in children:
-        yield from _leaves(child, f"{key}.{name}")
-    if not children:
-        yield key, node
-
-
-def _children(node: Any) -> Iterator[tuple[Any, Any]]:
-    if isinstance(node, Mapping):
-        yield from node.items()
-    elif isinstance(node, list | tuple):
-        yield from enumerate(node)
+        yield from _targets(child, f"{key}.{name}")

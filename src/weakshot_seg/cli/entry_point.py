@@ -19,8 +19,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from weakshot_seg.cli import settings  # noqa: F401  its resolver is used in conf/hydra
+from weakshot_seg.cli.quoting import quote_settings
 from weakshot_seg.config.compose import conf_dir
-from weakshot_seg.config.quoting import quote_settings
 from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import StoppedBySignal, UserError
 

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Collection
+from typing import Any
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from weakshot_seg.config import conf_dir
+from weakshot_seg.config.commands import COMMANDS, Group
+from weakshot_seg.config.compose import conf_dir, raw
+from weakshot_seg.config.types import described
+
+FOOTER = """
+A group takes the name of a file of conf/GROUP, and each of its settings can be given by its full name: optim.lr=1e-4.
+{command} GROUP=FILE --cfg job    all settings, composed, and nothing is run
+{command} --hydra-help            further options, such as -m (several jobs)"""
+UNLIMITED = re.compile(r" and at most (1e\+09|1000000000)| \(quote .*?\)")
+COMMENT = re.compile(r"^(?:  - )?(\w+):[^#\n]*#\s*(.*(?:\n +#.*)*)$", re.MULTILINE)
 
 
 def show(command: str) -> None:
@@ -32,3 +43,40 @@ def complete(commands: Collection[str]) -> None:
         show(typed[2])
     else:
         print("\n".join(commands))
+
+
+def settings_help(name: str, _root_: DictConfig) -> str:
+    """Resolver ``${settings_help:COMMAND}``, for Hydra's ``help.template``.
+
+    Args:
+        name: of a file in ``conf``, without ending.
+    """
+    if name not in COMMANDS:  # a configuration of the user's own
+        return "$CONFIG"
+    command, values, remarks = f"weakshot {name.replace('_', '-')}", raw(_root_), _remarks(name)
+    choices = raw(_root_.hydra.runtime.choices)
+    lines = [f"usage: {command} [SETTING=VALUE ...]", ""]
+    for key, hint in COMMANDS[name].items():
+        is_group = hint in (Group, Group | None)
+        value = choices.get(key) if is_group else values.get(key)
+        lines.append(f"  {key}={_shown(value)}")
+        files = sorted(path.stem for path in (conf_dir() / key).glob("*.yaml"))
+        words = f"a group of settings: {', '.join(files)}" if is_group else UNLIMITED.sub("", described(hint))
+        text = "; ".join(filter(None, (words, remarks.get(key))))
+        lines += textwrap.wrap(text, 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join([*lines, FOOTER.format(command=command)]).replace("$", "$$")
+
+
+def _shown(value: Any) -> str:
+    return {"None": "null", "True": "true", "False": "false", "???": "(needed)"}.get(str(value), str(value))
+
+
+def _remarks(name: str) -> dict[str, str]:
+    """The comments beside the settings of a YAML file, and of those that it includes."""
+    text = (conf_dir() / f"{name}.yaml").read_text(encoding="utf-8")
+    included = (other for other in re.findall(r"^  - (\w+)\s*(?:#.*)?$", text, re.MULTILINE) if other != "_self_")
+    remarks = {key: remark for other in included for key, remark in _remarks(other).items()}
+    return remarks | {key: re.sub(r"\s*\n +#\s*", " ", remark) for key, remark in COMMENT.findall(text)}
+
+
+OmegaConf.register_new_resolver("settings_help", settings_help, replace=True)

@@ -66,8 +66,8 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """All values within plain containers, with their full names."""
-    if isinstance(node, dict | list):
+    """All values within plain containers, and empty containers, with their full names."""
+    if isinstance(node, dict | list | tuple) and node:
         for name, child in node.items() if isinstance(node, dict) else enumerate(node):
             yield from leaves(child, f"{key}.{name}" if key else str(name))
     else:

@@ -42,7 +42,7 @@ class Preflight(Callback):
         with _refusing():
             check_written(config)
             with _known_to_hydra(config):
-                _try(config, "hydra.sweep.dir")
+                _folder(config, "hydra.sweep.dir", make=config.hydra.output_subdir is not None)
 
 
 def check_written(cfg: DictConfig) -> None:
@@ -54,21 +54,24 @@ def check_written(cfg: DictConfig) -> None:
     Raises:
         ConfigError: naming the setting and the remedy, never the secret.
     """
-    written = raw(cfg)
+    values = dict(leaves(raw(cfg)))
     # Hydra's own last: they repeat the command line
-    for key, value in sorted(leaves(written), key=lambda leaf: leaf[0].startswith("hydra.")):
+    for setting, value in sorted(values.items(), key=lambda item: item[0].startswith("hydra.")):
         if not isinstance(value, str):
             continue
-        if value and SECRET.search(key):
+        if value and SECRET.search(setting):
             raise ConfigError(
-                f"{key} is a secret, and settings are written to the output folder: leave it out; for W&B use "
+                f"{setting} is a secret, and settings are written to the output folder: leave it out; for W&B use "
                 "`wandb login` or the environment variable WANDB_API_KEY"
             )
-        if key.startswith("hydra.") and key.split(".")[1] not in HYDRAS:
+        if setting.startswith("hydra.") and setting.split(".")[1] not in HYDRAS:
             continue
         for name in REFERENCE.findall(value):
-            if not _exists(written, name):
-                raise ConfigError(f"{key}={value!r} refers to {name}, which is no setting: correct the name")
+            if not any(
+                f"{key}.".startswith(f"{name}.") or (isinstance(node, str) and name.startswith(f"{key}."))
+                for key, node in values.items()  # the latter: within what is an interpolation itself
+            ):
+                raise ConfigError(f"{setting}={value!r} refers to {name}, which is no setting: correct the name")
 
 
 def prepare_run(cfg: DictConfig) -> None:
@@ -84,18 +87,19 @@ def prepare_run(cfg: DictConfig) -> None:
     """
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     with _known_to_hydra(cfg):
-        for find in (lambda: ".", lambda: _folder(cfg, "hydra.run.dir")):  # its name may depend on settings
-            with read_write(cfg.hydra):
-                cfg.hydra.runtime.output_dir = str(Path(find()).absolute())
-            HydraConfig.instance().set_config(cfg)
-            resolved(own)
+        _set(cfg, "runtime.output_dir", ".")  # its name may depend on other settings
+        resolved(own)
+        _set(cfg, "runtime.output_dir", str(Path(_folder(cfg, "hydra.run.dir")).absolute()))
         check_settings(own, cfg.hydra.job.config_name)
-        if cfg.hydra.output_subdir is None:  # results go elsewhere
-            return
-        with read_write(cfg.hydra):
-            cfg.hydra.job.num = 0  # it starts: now ${run_folder:} claims what it names
-            cfg.hydra.run.dir = _try(cfg, "hydra.run.dir")
-            cfg.hydra.job.num = MISSING
+        _set(cfg, "job.num", 0)  # it starts: now ${run_folder:} claims what it names
+        _set(cfg, "run.dir", _folder(cfg, "hydra.run.dir", make=cfg.hydra.output_subdir is not None))
+        _set(cfg, "job.num", MISSING)
+
+
+def _set(cfg: DictConfig, key: str, value: Any) -> None:
+    with read_write(cfg.hydra):
+        OmegaConf.update(cfg.hydra, key, value)
+    HydraConfig.instance().set_config(cfg)
 
 
 @contextmanager
@@ -122,44 +126,23 @@ def _known_to_hydra(cfg: DictConfig) -> Iterator[None]:
         hydra.cfg = before
 
 
-def _folder(cfg: DictConfig, setting: str) -> str:
-    try:
-        return str(OmegaConf.select(cfg, setting))
-    except OmegaConfBaseException as error:
-        reason: BaseException | None = error
-        while reason is not None and not isinstance(reason, OSError):
-            reason = reason.__cause__ or reason.__context__
-        if reason is not None:  # of making a folder
-            raise reason from error
-        raise ConfigError(f"{setting}: {error}") from error
-
-
-def _try(cfg: DictConfig, setting: str) -> str:
-    """Makes the output folder and writes to it, because Hydra's own errors would be tracebacks."""
+def _folder(cfg: DictConfig, setting: str, make: bool = False) -> str:
+    """The folder that a setting names; ``make`` makes it and writes to it: Hydra's own errors would be tracebacks."""
     folder = ""
     try:
-        folder = _folder(cfg, setting)
-        if cfg.hydra.output_subdir is not None:
+        folder = str(OmegaConf.select(cfg, setting))
+        if make:
             Path(folder).mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder) as file:
                 file.write(bytes(4096))
         return folder
-    except OSError as error:
+    except (OSError, OmegaConfBaseException) as error:
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, OSError):  # of claiming it
+            reason = reason.__cause__ or reason.__context__
+        if reason is None:
+            raise ConfigError(f"{setting} cannot be resolved: {error}") from error
         raise ConfigError(
-            f"nothing can be written to {error.filename or folder} ({error.strerror}): make room, or choose another "
+            f"nothing can be written to {reason.filename or folder} ({reason.strerror}): make room, or choose another "
             f"place for the results ({setting}=DIR)"
         ) from error
-
-
-def _exists(written: Any, name: str) -> bool:
-    node = written
-    for part in name.split("."):
-        if isinstance(node, str):  # an interpolation itself
-            return True
-        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
-        elif isinstance(node, dict) and part in node:
-            node = node[part]
-        else:
-            return False
-    return True

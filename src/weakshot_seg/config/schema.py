@@ -69,7 +69,7 @@ def check_settings(cfg: DictConfig, command: str | None = None) -> None:
             )
     settings = resolved(cfg)
     if command in COMMANDS:
-        _check_top(settings, get_type_hints(COMMANDS[command], include_extras=True), str(written))
+        _check_top(settings, COMMANDS[command], str(written))
     for group in BUILT:
         if settings.get(group) is not None:
             check_node(group, settings[group])

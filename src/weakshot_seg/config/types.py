@@ -90,9 +90,8 @@ def described(hint: Any) -> str:
 def _words(hint: Any) -> Iterator[str]:
     origin, arguments = get_origin(hint) or hint, get_args(hint)
     if origin is Annotated:
-        bounds = [
-            f"{BOUNDS[type(b)][0]} {getattr(b, BOUNDS[type(b)][1]):g}" for b in arguments[1:] if type(b) in BOUNDS
-        ]
+        known = [(BOUNDS[type(bound)], bound) for bound in arguments[1:] if type(bound) in BOUNDS]
+        bounds = [f"{words} {getattr(bound, name):.10g}" for (words, name), bound in known]
         yield described(arguments[0]) + (f" ({' and '.join(bounds)})" if bounds else "")
     elif origin in (Union, types.UnionType):
         for part in arguments:
