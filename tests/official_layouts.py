@@ -1,6 +1,7 @@
 """Writes miniatures of published data sets in the exact layouts of their downloads."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -75,27 +76,17 @@ def write_coco(root: Path, maps: Maps, write_mat: Callable[[Path, np.ndarray], N
             write_mat(root / f"annotations/{name}.mat", label_map)
 
 
-def write_coco_v10(root: Path, maps: Maps) -> None:
-    write_coco(root, maps, write_mat73)
+FOLDERS = ("training", "validation")
 
 
-def write_coco_maskformer(root: Path, maps: Maps) -> None:
-    for part, folder in (("train", "train"), ("val", "test")):
+def write_pairs(
+    root: Path, maps: Maps, images: str, labels: str, folders: Sequence[str] = FOLDERS, first: int = 0
+) -> None:
+    """Photos and masks of one name; the first class is stored as ``first``."""
+    for part, folder in zip(("train", "val"), folders, strict=True):
         for number, label_map in enumerate(maps[part]):
-            write_photo(root / f"images_detectron2/{folder}/COCO_train2014_{number:012d}.jpg", label_map)
-            write_png(root / f"annotations_detectron2/{folder}/COCO_train2014_{number:012d}.png", label_map)
-
-
-def write_ade(root: Path, maps: Maps, labels: str = "annotations", offset: int = 1) -> None:
-    for part, folder, short in (("train", "training", "train"), ("val", "validation", "val")):
-        for number, label_map in enumerate(maps[part], 1):
-            name = f"{folder}/ADE_{short}_{number:08d}"
-            write_photo(root / f"images/{name}.jpg", label_map)
-            write_png(root / f"{labels}/{name}.png", label_map + np.uint8(offset))  # 255 + 1 is 0
-
-
-def write_ade_maskformer(root: Path, maps: Maps) -> None:
-    write_ade(root, maps, "annotations_detectron2", offset=0)
+            write_photo(root / images / folder / f"photo_{number:08d}.jpg", label_map)
+            write_png(root / labels / folder / f"photo_{number:08d}.png", label_map + np.uint8(first))  # 255 + 1 is 0
 
 
 def write_voc(root: Path, maps: Maps) -> None:
@@ -124,10 +115,13 @@ def write_voc_aug(root: Path, maps: Maps) -> None:
 NUM_CLASSES = {"coco_stuff_10k": 171, "ade20k": 150, "voc2012": 21}
 LAYOUTS: dict[str, tuple[str, Callable[[Path, Maps], None]]] = {
     "COCO-Stuff v1.1": ("coco_stuff_10k", write_coco),
-    "COCO-Stuff v1.0": ("coco_stuff_10k", write_coco_v10),
-    "COCO-Stuff of MaskFormer": ("coco_stuff_10k", write_coco_maskformer),
-    "ADE20K": ("ade20k", write_ade),
-    "ADE20K of MaskFormer": ("ade20k", write_ade_maskformer),
+    "COCO-Stuff v1.0": ("coco_stuff_10k", partial(write_coco, write_mat=write_mat73)),
+    "COCO-Stuff of MaskFormer": (
+        "coco_stuff_10k",
+        partial(write_pairs, images="images_detectron2", labels="annotations_detectron2", folders=("train", "test")),
+    ),
+    "ADE20K": ("ade20k", partial(write_pairs, images="images", labels="annotations", first=1)),
+    "ADE20K of MaskFormer": ("ade20k", partial(write_pairs, images="images", labels="annotations_detectron2")),
     "VOC": ("voc2012", write_voc),
     "VOC with SBD": ("voc2012", write_voc_aug),
 }

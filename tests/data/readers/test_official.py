@@ -1,6 +1,5 @@
 """Published data sets in every layout, and their cache: whole, right, renewed when needed, shared."""
 
-import logging
 import multiprocessing
 import sys
 import zipfile
@@ -16,16 +15,7 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from official_layouts import (
-    LAYOUTS,
-    NUM_CLASSES,
-    random_maps,
-    write_coco,
-    write_coco_v10,
-    write_mat73,
-    write_png,
-    write_voc,
-)
+from official_layouts import LAYOUTS, NUM_CLASSES, random_maps, write_coco, write_mat73, write_png, write_voc
 from weakshot_seg.data.checks import BadFiles, survey_of
 from weakshot_seg.data.readers.ade20k import ADE20K
 from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K
@@ -178,8 +168,8 @@ def test_broken_files_are_all_named_and_nothing_is_kept(tmp_path: Path) -> None:
     assert caches(tmp_path) == []
 
 
-def test_broken_files_of_matlab_73(tmp_path: Path) -> None:
-    write_coco_v10(tmp_path, random_maps(171, train=3, val=1))
+def test_broken_files_of_matlab_73(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_coco(tmp_path, random_maps(171, train=3, val=1), write_mat73)
     whole = label_file(tmp_path, 9).read_bytes()
     label_file(tmp_path, 9).write_bytes(whole[: len(whole) // 2])
     for number, name in ((10, "T"), (11, "S")):
@@ -188,25 +178,25 @@ def test_broken_files_of_matlab_73(tmp_path: Path) -> None:
     messages = [message for _, message in problems_of(tmp_path)]
     assert len(messages) == 3
     assert "S has the shape (3, 3, 3)" in messages[2]
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    messages = [message for _, message in problems_of(tmp_path)]
+    assert len(messages) == 3
+    assert "needs h5py: pip install" in messages[2]
 
 
 def test_hdf5_without_matlabs_header(tmp_path: Path) -> None:
     maps = random_maps(171, train=2, val=1)
-    write_coco(tmp_path, maps, lambda path, label_map: write_mat73(path, label_map, user_block=False))
+    write_coco(tmp_path, maps, partial(write_mat73, user_block=False))
     assert equal(maps_of(read_coco(tmp_path)), maps["train"])
 
 
-def test_version_1_0_without_h5py(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_coco_v10(tmp_path, random_maps(171, train=1, val=1))
-    monkeypatch.setitem(sys.modules, "h5py", None)
-    ((_, message),) = problems_of(tmp_path)
-    assert "needs h5py: pip install" in message
-
-
 @pytest.mark.parametrize("change", ["labels", "image", "list"])
-def test_a_changed_source_renews_the_cache(change: str, tmp_path: Path) -> None:
-    write_coco(tmp_path, maps := random_maps(171, train=3, val=1))
+def test_a_changed_source_renews_the_cache_but_not_one_that_moved(change: str, tmp_path: Path) -> None:
+    write_coco(tmp_path / "former place", maps := random_maps(171, train=3, val=1))
+    read_coco(tmp_path / "former place")
+    tmp_path = (tmp_path / "former place").rename(tmp_path / "place")
     before, expected = read_coco(tmp_path), list(maps["train"])
+    assert len(caches(tmp_path)) == 1
     if change == "labels":
         label_file(tmp_path, 9).write_bytes(label_file(tmp_path, 10).read_bytes())
         expected[0] = expected[1]
@@ -219,14 +209,6 @@ def test_a_changed_source_renews_the_cache(change: str, tmp_path: Path) -> None:
     assert equal(maps_of(read_coco(tmp_path)), expected)
     assert len(caches(tmp_path)) == 2
     assert equal(maps_of(before), maps["train"])  # who uses the former one is not disturbed
-
-
-def test_the_source_may_move(tmp_path: Path) -> None:
-    write_coco(tmp_path / "a", random_maps(171, train=2, val=1))
-    read_coco(tmp_path / "a")
-    (tmp_path / "a").rename(tmp_path / "b")
-    read_coco(tmp_path / "b")
-    assert len(caches(tmp_path / "b")) == 1
 
 
 def test_what_a_killed_build_left_is_not_used(tmp_path: Path) -> None:
@@ -278,11 +260,3 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     elsewhere = tmp_path / "else" / "where"
     read(VOC2012, tmp_path, cache_dir=elsewhere)
     assert len([path for path in elsewhere.iterdir() if path.is_dir()]) == 1
-
-
-def test_many_files_are_read_by_several_processes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    write_voc(tmp_path, maps := random_maps(21, train=70, val=1, size=(8, 8)))
-    with caplog.at_level(logging.INFO):
-        presence = read(VOC2012, tmp_path).presence()
-    assert np.array_equal(presence, [[(m == c).any() for c in range(21)] for m in maps["train"]])
-    assert "PASCAL VOC 2012 (SegmentationClass): 70 images for train" in caplog.text
