@@ -16,7 +16,7 @@ from weakshot_seg.checkpoints.building import load_module, start_from
 from weakshot_seg.conversion.detectron2 import TABLE, from_detectron2
 from weakshot_seg.conversion.matching import match
 from weakshot_seg.conversion.renaming import to_theirs
-from weakshot_seg.conversion.sizes import read_sizes
+from weakshot_seg.conversion.sizes import model_settings, num_classes, simnet_settings
 from weakshot_seg.data.splits import make_split, published_class_names
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
@@ -55,13 +55,12 @@ def test_every_name_and_shape_of_the_full_models(path: Path) -> None:
     with torch.device("meta"):
         state = {n: torch.empty(e["shape"], dtype=getattr(torch, e["dtype"])) for n, e in entries.items()}
         source = from_detectron2(state)
-        sizes = read_sizes(source.tensors)
-        assert sizes.num_classes is not None
-        assert sizes.backbone is not None
-        assert (sizes.backbone.name, sizes.backbone.options) == ("resnet50", {})
-        model: nn.Module = SimFormer(sizes.num_classes, TimmBackbone("resnet50"), sizes.num_queries)
-        if sizes.simnet_dim is not None:
-            model.add_module("simnet", SimNet(256, sizes.simnet_dim, sizes.simnet_blocks or 0))
+        settings = model_settings(source.tensors)
+        assert settings["backbone"] == {"name": "resnet50", "norm_outputs": False}
+        backbone = TimmBackbone(**settings.pop("backbone"))
+        model: nn.Module = SimFormer(num_classes(source.tensors) or 0, backbone, **settings)
+        if simnet := simnet_settings(source.tensors):
+            model.add_module("simnet", SimNet(256, **simnet))
     ours = model.state_dict()
     counters = [name for name in ours if name.startswith("backbone.") and name.endswith("num_batches_tracked")]
     _, report = match(ours, source.tensors, source, counters)

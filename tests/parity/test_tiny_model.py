@@ -6,6 +6,7 @@ Our network runs in float64 here, so that only the rounding of the stored float3
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from weakshot_seg.conversion.detectron2 import from_detectron2
 from weakshot_seg.conversion.matching import match
-from weakshot_seg.conversion.sizes import read_sizes
+from weakshot_seg.conversion.sizes import backbone_settings, model_settings, num_classes
 from weakshot_seg.inference.semantic import scores_of
 from weakshot_seg.losses.assignments import HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
@@ -49,9 +50,7 @@ def make_backbone(tensors: dict[str, Tensor]) -> TimmBackbone:
 
     timm's stem always has 64 channels; the tiny one has fewer, and so many that the first block needs no shortcut.
     """
-    sizes = read_sizes(tensors).backbone
-    assert sizes is not None
-    backbone = TimmBackbone(sizes.name, freeze_norm=True, **sizes.options)
+    backbone = TimmBackbone(**backbone_settings(tensors), freeze_norm=True)
     net, first = backbone.net, backbone.net.layer1[0]
     stem, inner = (tensors[f"backbone.net.{name}.weight"] for name in ("conv1", "layer1.0.conv1"))
     net.conv1 = nn.Conv2d(3, len(stem), 7, stride=2, padding=3, bias=False)
@@ -66,12 +65,9 @@ def build(weights: dict[str, Tensor], features: list[Tensor] | None = None) -> S
     """Our model of the sizes in the file, with its weights and nothing missing; ``features`` replace the backbone."""
     source = from_detectron2(weights)
     assert not source.unexpected
-    sizes = read_sizes(source.tensors)
-    assert sizes.num_classes is not None
-    fields = ("num_queries", "dim", "pixel_dim", "embedding_dim", "num_layers", "ffn_dim")
-    options = {name: getattr(sizes, name) for name in fields}
-    backbone = make_backbone(source.tensors) if features is None else Stored(features)
-    model = SimFormer(sizes.num_classes, backbone, num_heads=4, dropout=0.0, **options)
+    settings: dict[str, Any] = model_settings(source.tensors) | {"num_heads": 4, "dropout": 0.0}
+    settings["backbone"] = make_backbone(source.tensors) if features is None else Stored(features)
+    model = SimFormer(num_classes(source.tensors) or 0, **settings)
     ours = model.state_dict()
     wanted = {n: t for n, t in source.tensors.items() if features is None or not n.startswith("backbone.")}
     tensors, report = match(ours, wanted, source, [name for name in ours if name.endswith("num_batches_tracked")])

@@ -22,7 +22,7 @@ from weakshot_seg.conversion.detectron2 import load_torch, read_detectron2
 from weakshot_seg.conversion.huggingface import read_huggingface, to_huggingface, write_huggingface
 from weakshot_seg.conversion.huggingface_config import make_config, make_preprocessor
 from weakshot_seg.conversion.matching import MatchReport, Source, match
-from weakshot_seg.conversion.sizes import fit_recipe, read_sizes
+from weakshot_seg.conversion.sizes import backbone_settings, fit_recipe, num_classes
 from weakshot_seg.data.class_names import read_class_names
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.errors import ConfigError
@@ -63,9 +63,9 @@ def is_ours(path: Path) -> bool:
 
 def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
     """Writes foreign weights as a checkpoint of ours."""
-    sizes = read_sizes(source.tensors)
-    recipe = fit_recipe(compose_recipe(cfg.overrides, sizes.num_classes), sizes, source)
-    names = class_names(cfg.classes, sizes.num_classes, source, recipe)
+    count = num_classes(source.tensors)
+    recipe = fit_recipe(compose_recipe(cfg.overrides, count), source)
+    names = class_names(cfg.classes, count, source, recipe)
     recipe.data["class_names"] = list(names)
     module = build_module(recipe, class_split(names, recipe, cfg.split))
     ours = module.state_dict()
@@ -87,7 +87,7 @@ def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
     print(f"train on: python -m weakshot_seg.train weights={target} model.backbone.pretrained=false ...")
 
 
-def compose_recipe(overrides: Sequence[str], num_classes: int | None) -> Recipe:
+def compose_recipe(overrides: Sequence[str], count: int | None) -> Recipe:
     """Settings of training, for the classes of the source unless the overrides say for which.
 
     Raises:
@@ -95,10 +95,10 @@ def compose_recipe(overrides: Sequence[str], num_classes: int | None) -> Recipe:
     """
     chosen = list(overrides)
     if not any(setting.startswith(("experiment=", "data=")) for setting in chosen):
-        if num_classes is None:
+        if count is None:
             raise ConfigError("source has no classifier; say which classes it is for: overrides=[experiment=coco]")
         paper = ["data=folder", "model=simformer", "loss=simformer", "optim=paper"]
-        chosen += [f"experiment={EXPERIMENTS[num_classes]}"] if num_classes in EXPERIMENTS else paper
+        chosen += [f"experiment={EXPERIMENTS[count]}"] if count in EXPERIMENTS else paper
     for key, value in (("data.root", "DIR"), ("name", "converted")):
         if not any(setting.startswith(f"{key}=") for setting in chosen):
             chosen.append(f"{key}={value}")
@@ -152,25 +152,23 @@ def to_folder(cfg: DictConfig, target: Path) -> None:
     module = load_module(cfg.source, cfg.allow_targets)
     model = module.recipe.model
     tensors = module.model.state_dict()
-    sizes = read_sizes(tensors)
-    assert sizes.backbone is not None
-    swin = sizes.backbone.family == "swin"
+    swin = "embed_dim" in backbone_settings(tensors)
     for problem, what in (
         (model["memory"] != "backbone", f"model.memory={model['memory']}"),
         (model["memory_stride"] != 32, f"model.memory_stride={model['memory_stride']}"),
-        (swin and not sizes.backbone.norm_outputs, "Swin without model.backbone.norm_outputs=true"),
+        (swin and not model["backbone"].get("norm_outputs"), "Swin without model.backbone.norm_outputs=true"),
         (swin and not model["backbone"].get("always_partition"), "Swin without model.backbone.always_partition=true"),
     ):
         if problem:
             raise ConfigError(f"{cfg.source}: Hugging Face's MaskFormer cannot be made of a model with {what}")
     carried = load_torch(Path(cfg.source).expanduser())["weakshot_seg"].get("unused", {})
-    theirs, unknown = to_huggingface(tensors, sizes.backbone.family, carried)
+    theirs, unknown = to_huggingface(tensors, "swin" if swin else "resnet", carried)
     training = [name for name in module.state_dict() if not name.startswith("model.")]
     accept(MatchReport(sorted(tensors.keys() - set(unknown)), [], list(unknown), left_out=training), cfg)
     resize = module.recipe.data["val_transform"]
     mean, std = (statistics.flatten().tolist() for statistics in (module.model.mean, module.model.std))
     files = {
-        "config.json": make_config(sizes, model["num_heads"], module.class_split.names),
+        "config.json": make_config(tensors, model["num_heads"], module.class_split.names),
         "preprocessor_config.json": make_preprocessor(mean, std, resize.get("short_edge"), resize.get("max_size")),
     }
     write_huggingface(target, theirs, files)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weakshot_seg.conversion.sizes import ModelSizes
+from weakshot_seg.conversion.sizes import Tensors, model_settings, resnet_sizes
 from weakshot_seg.errors import ConfigError
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -76,41 +76,38 @@ def read_config(folder: Path) -> HuggingFaceConfig:
     )
 
 
-def make_config(sizes: ModelSizes, num_heads: int, class_names: tuple[str, ...]) -> dict[str, Any]:
+def make_config(tensors: Tensors, num_heads: int, class_names: tuple[str, ...]) -> dict[str, Any]:
     """``config.json`` of a network, in plain containers.
 
     Args:
-        sizes: of a complete network.
+        tensors: of a complete network.
         num_heads: attention heads of the decoder.
         class_names: ``K`` names by id.
     """
-    assert sizes.backbone is not None
-    if sizes.backbone.family == "resnet":
-        backbone = {
-            "model_type": "resnet",
-            "embedding_size": 64,
-            "hidden_sizes": [4 * channels for channels in sizes.backbone.channels],
-            "depths": list(sizes.backbone.depths),
-            "layer_type": "bottleneck",
-        }
-    else:
+    sizes = model_settings(tensors)
+    if "embed_dim" in sizes["backbone"]:
         names = ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")
-        backbone = {"model_type": "swin", **{name: sizes.backbone.options[name] for name in names}}
+        backbone = {"model_type": "swin", **{name: sizes["backbone"][name] for name in names}}
+    else:
+        depths, channels = resnet_sizes(tensors)
+        hidden_sizes = [4 * inner for inner in channels]
+        backbone = {"model_type": "resnet", "embedding_size": 64, "hidden_sizes": hidden_sizes, "depths": list(depths)}
+        backbone["layer_type"] = "bottleneck"
     return {
         "architectures": ["MaskFormerForInstanceSegmentation"],
         "model_type": "maskformer",
         "backbone_config": {**backbone, "out_features": STAGES},
         "decoder_config": {
             "model_type": "detr",
-            "d_model": sizes.dim,
-            "decoder_layers": sizes.num_layers,
-            "decoder_ffn_dim": sizes.ffn_dim,
+            "d_model": sizes["dim"],
+            "decoder_layers": sizes["num_layers"],
+            "decoder_ffn_dim": sizes["ffn_dim"],
             "decoder_attention_heads": num_heads,
             "encoder_attention_heads": num_heads,
-            "num_queries": sizes.num_queries,
+            "num_queries": sizes["num_queries"],
         },
-        "fpn_feature_size": sizes.pixel_dim,
-        "mask_feature_size": sizes.embedding_dim,
+        "fpn_feature_size": sizes["pixel_dim"],
+        "mask_feature_size": sizes["embedding_dim"],
         "id2label": {str(i): name for i, name in enumerate(class_names)},
         "label2id": {name: i for i, name in enumerate(class_names)},
         "dtype": "float32",

@@ -1,174 +1,137 @@
-"""How large a foreign network is, read from its tensors, and the settings that rebuild it here."""
+"""The settings that rebuild a foreign network here, read from the shapes of its tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from weakshot_seg.conversion.matching import Source
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.utils.recipe import Recipe
+from weakshot_seg.utils.recipe import Group, Recipe
 
 RESNETS: dict[tuple[int, ...], str] = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101", (3, 8, 36, 3): "resnet152"}
 """timm's names of ResNets with bottlenecks, by blocks per stage."""
 RESNET_CHANNELS = (64, 128, 256, 512)
 SWIN = "swin_tiny_patch4_window7_224"
 """timm's Swin of which all sizes are then given as options."""
-SETTINGS = ("num_queries", "dim", "ffn_dim", "num_layers", "pixel_dim", "embedding_dim")
-"""Sizes that are settings of the model, too."""
+
+Tensors = Mapping[str, Tensor]
+"""Of a network (``backbone.net.``, ``pixel_decoder.``, ``query_decoder.``, ``head.``) and its ``simnet.``, by name."""
 
 
-@dataclass(frozen=True)
-class BackboneSizes:
-    """A backbone as timm makes it.
-
-    Attributes:
-        family: ``resnet`` or ``swin``.
-        name: timm's name.
-        depths: blocks of the four stages.
-        channels: channels of the four stages (ResNet: within the bottleneck).
-        options: what differs from that model (``layers``, ``channels``, ``embed_dim``, ...).
-        norm_outputs: each of the four levels has a LayerNorm.
-    """
-
-    family: str
-    name: str
-    depths: tuple[int, ...]
-    channels: tuple[int, ...]
-    options: dict[str, Any] = field(default_factory=dict)
-    norm_outputs: bool = False
+def num_classes(tensors: Tensors) -> int | None:
+    """``K``, without "no object"; None: there is no classifier."""
+    bias = tensors.get("head.classify.bias")
+    return None if bias is None else len(bias) - 1
 
 
-@dataclass(frozen=True)
-class ModelSizes:
-    """Sizes of a MaskFormer; None = that part is absent.
-
-    Attributes:
-        backbone: see :class:`BackboneSizes`.
-        num_classes: ``K``, without "no object".
-        num_queries: ``Q``.
-        dim: width of the transformer decoder.
-        ffn_dim: width of its feed-forward part.
-        num_layers: its layers ``L``.
-        pixel_dim: width of the pixel decoder.
-        embedding_dim: channels ``C`` of pixel and mask embeddings.
-        simnet_dim: width of SimNet.
-        simnet_blocks: its residual blocks.
-        simnet_batch_norm: it has BatchNorm.
-    """
-
-    backbone: BackboneSizes | None
-    num_classes: int | None
-    num_queries: int | None
-    dim: int | None
-    ffn_dim: int | None
-    num_layers: int | None
-    pixel_dim: int | None
-    embedding_dim: int | None
-    simnet_dim: int | None
-    simnet_blocks: int | None
-    simnet_batch_norm: bool
-
-
-def read_sizes(tensors: Mapping[str, Tensor]) -> ModelSizes:
-    """Sizes of a network (``backbone.net.``, ``pixel_decoder.``, ``query_decoder.``, ``head.``) and its ``simnet.``.
+def model_settings(tensors: Tensors) -> Group:
+    """Settings of ``model`` that the shapes show, those of the backbone in ``backbone``; parts may be absent.
 
     Raises:
         ConfigError: a backbone that is neither a ResNet with bottlenecks nor a Swin.
     """
-    rows = {name: len(tensor) for name, tensor in tensors.items() if tensor.dim()}
-    classes, queries = rows.get("head.classify.bias"), tensors.get("query_decoder.queries.weight")
-    return ModelSizes(
-        backbone=_backbone(tensors),
-        num_classes=None if classes is None else classes - 1,
-        num_queries=None if queries is None else len(queries),
-        dim=None if queries is None else queries.shape[1],
-        ffn_dim=rows.get("query_decoder.layers.0.linear1.bias"),
-        num_layers=_count(tensors, "query_decoder.layers.") or None,
-        pixel_dim=rows.get("pixel_decoder.top.0.weight"),
-        embedding_dim=rows.get("pixel_decoder.embed.bias"),
-        simnet_dim=rows.get("simnet.blocks.0.linear1.bias"),
-        simnet_blocks=_count(tensors, "simnet.blocks.") or None,
-        simnet_batch_norm="simnet.blocks.0.norm1.weight" in tensors,
-    )
+    found = {
+        "num_queries": _length(tensors, "query_decoder.queries.weight"),
+        "dim": _length(tensors, "query_decoder.queries.weight", axis=1),
+        "ffn_dim": _length(tensors, "query_decoder.layers.0.linear1.bias"),
+        "num_layers": _count(tensors, "query_decoder.layers.") or None,
+        "pixel_dim": _length(tensors, "pixel_decoder.top.0.weight"),
+        "embedding_dim": _length(tensors, "pixel_decoder.embed.bias"),
+        "backbone": backbone_settings(tensors),
+    }
+    return {name: value for name, value in found.items() if value}
 
 
-def fit_recipe(recipe: Recipe, sizes: ModelSizes, source: Source) -> Recipe:
-    """A recipe with the sizes of a foreign network.
+def backbone_settings(tensors: Tensors) -> Group:
+    """The name of timm, what differs from that model (``layers``, ``embed_dim``, ...), and ``norm_outputs``.
 
-    Args:
-        recipe: settings of the paper; what the network does not show stays as it is here.
-        sizes: of the network.
-        source: the network; its heads and normalisation go into the recipe.
-
-    Returns:
-        The new recipe. It has no similarity term if the network has no SimNet.
+    Raises:
+        ConfigError: see :func:`model_settings`.
     """
-    recipe = deepcopy(recipe)
-    model, terms = recipe.model, recipe.loss["terms"]
-    found = {name: getattr(sizes, name) for name in SETTINGS} | {"num_heads": source.num_heads}
-    model.update({name: value for name, value in found.items() if value is not None})
-    model["backbone"].update(pretrained=False, checkpoint=None)
-    if (backbone := sizes.backbone) is not None:
-        model["backbone"].update(name=backbone.name, norm_outputs=backbone.norm_outputs, **backbone.options)
-    if source.mean is not None and source.std is not None:
-        model["backbone"]["pretrained_cfg_overlay"] = {"mean": list(source.mean), "std": list(source.std)}
-    if sizes.simnet_dim is None:
-        terms.pop("similarity", None)
-    elif "similarity" in terms:
-        terms["similarity"]["simnet"].update(
-            embedding_dim=model["embedding_dim"],
-            hidden_dim=sizes.simnet_dim,
-            num_blocks=sizes.simnet_blocks,
-            batch_norm=sizes.simnet_batch_norm,
-        )
-    return recipe
-
-
-def _backbone(tensors: Mapping[str, Tensor]) -> BackboneSizes | None:
     net = {name.removeprefix("backbone.net."): t for name, t in tensors.items() if name.startswith("backbone.net.")}
+    norm_outputs = "backbone.norms.0.weight" in tensors
     if "layer1.0.conv3.weight" in net:
-        return _resnet(net)
+        depths, channels = resnet_sizes(tensors)
+        options: Group = {} if depths in RESNETS else {"layers": list(depths)}
+        if channels != RESNET_CHANNELS:
+            options["channels"] = list(channels)
+        return {"name": RESNETS.get(depths, "resnet50"), "norm_outputs": norm_outputs, **options}
     if "layers_0.blocks.0.attn.relative_position_bias_table" in net:
-        return _swin(net, norm_outputs="backbone.norms.0.weight" in tensors)
+        return {"name": SWIN, "norm_outputs": norm_outputs, **_swin(net)}
     if not net:
-        return None
+        return {}
     raise ConfigError(
         f"the backbone (with the tensor {next(iter(net))}) is neither a ResNet with bottlenecks nor a Swin; only "
         "ResNet-50, -101, -152 and Swin can be converted"
     )
 
 
-def _resnet(net: Mapping[str, Tensor]) -> BackboneSizes:
-    depths = tuple(_count(net, f"layer{stage}.") for stage in range(1, 5))
-    convolutions = [net.get(f"layer{stage}.0.conv2.weight") for stage in range(1, 5)]
-    channels = tuple(len(tensor) for tensor in convolutions if tensor is not None)
-    options: dict[str, Any] = {} if depths in RESNETS else {"layers": list(depths)}
-    if channels != RESNET_CHANNELS:
-        options["channels"] = list(channels)
-    return BackboneSizes("resnet", RESNETS.get(depths, "resnet50"), depths, channels, options)
+def resnet_sizes(tensors: Tensors) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Blocks of the four stages, and channels within their bottlenecks."""
+    stages = [f"backbone.net.layer{stage}." for stage in range(1, 5)]
+    channels = (_length(tensors, f"{stage}0.conv2.weight") or 0 for stage in stages)
+    return tuple(_count(tensors, stage) for stage in stages), tuple(channels)
 
 
-def _swin(net: Mapping[str, Tensor], norm_outputs: bool) -> BackboneSizes:
+def _swin(net: Tensors) -> Group:
     stages = range(_count(net, "layers_"))
-    depths = tuple(_count(net, f"layers_{stage}.blocks.") for stage in stages)
     tables = [net[f"layers_{stage}.blocks.0.attn.relative_position_bias_table"] for stage in stages]
     width = len(net["layers_0.blocks.0.norm1.weight"])
-    options = {
+    return {
         "embed_dim": width,
-        "depths": list(depths),
+        "depths": [_count(net, f"layers_{stage}.blocks.") for stage in stages],
         "num_heads": [table.shape[1] for table in tables],
         "window_size": (int(len(tables[0]) ** 0.5) + 1) // 2,  # a table has (2 w - 1)^2 rows
         "mlp_ratio": len(net["layers_0.blocks.0.mlp.fc1.weight"]) / width,
         "always_partition": True,  # whole shifted windows also on small maps, as detectron2 and transformers
     }
-    return BackboneSizes("swin", SWIN, depths, tuple(width * 2**stage for stage in stages), options, norm_outputs)
 
 
-def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
+def simnet_settings(tensors: Tensors) -> Group | None:
+    """Settings of SimNet but for the width of its inputs; None: there is none."""
+    if not _count(tensors, "simnet.blocks."):
+        return None
+    return {
+        "hidden_dim": _length(tensors, "simnet.blocks.0.linear1.bias"),
+        "num_blocks": _count(tensors, "simnet.blocks."),
+        "batch_norm": "simnet.blocks.0.norm1.weight" in tensors,
+    }
+
+
+def fit_recipe(recipe: Recipe, source: Source) -> Recipe:
+    """A recipe with the sizes, heads and normalisation of a foreign network.
+
+    Args:
+        recipe: settings of the paper; what the network does not show stays as it is here.
+        source: the network.
+
+    Returns:
+        The new recipe. It has no similarity term if the network has no SimNet.
+    """
+    recipe = deepcopy(recipe)
+    model, terms = recipe.model, recipe.loss["terms"]
+    settings, simnet = model_settings(source.tensors), simnet_settings(source.tensors)
+    backbone = model["backbone"] | settings.pop("backbone", {}) | {"pretrained": False, "checkpoint": None}
+    model.update(settings, backbone=backbone)
+    if source.num_heads is not None:
+        model["num_heads"] = source.num_heads
+    if source.mean is not None and source.std is not None:
+        backbone["pretrained_cfg_overlay"] = {"mean": list(source.mean), "std": list(source.std)}
+    if simnet is None:
+        terms.pop("similarity", None)
+    elif "similarity" in terms:
+        terms["similarity"]["simnet"].update(simnet, embedding_dim=model["embedding_dim"])
+    return recipe
+
+
+def _length(tensors: Tensors, name: str, axis: int = 0) -> int | None:
+    return tensors[name].shape[axis] if name in tensors else None
+
+
+def _count(tensors: Mapping[str, Any], prefix: str) -> int:
     """How many different numbers follow ``prefix``."""
     return len({name.removeprefix(prefix).split(".")[0] for name in tensors if name.startswith(prefix)})
