@@ -13,7 +13,7 @@ from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.structures import IGNORE, EvalBatch
 from weakshot_seg.utils.recipe import Recipe
 
-STEPS = 60
+STEPS = 45
 
 
 @pytest.mark.parametrize("loss", ["laptop", "simformer"])
