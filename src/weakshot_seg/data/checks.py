@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,17 +82,6 @@ class Survey:
         return {name: value for name, value in vars(self).items() if name != "problems"}
 
 
-@runtime_checkable
-class Surveyed(Protocol):
-    """A source that has read all its files already.
-
-    Attributes:
-        survey: What they hold.
-    """
-
-    survey: Survey
-
-
 def survey_files(
     files: Sequence[LabelledFile], labels: LabelFormat, title: str, verify: bool = True, keep: Keep | None = None
 ) -> Survey:
@@ -111,8 +100,8 @@ def survey_files(
 
 def survey_of(source: LabelledImages) -> Survey:
     """What the images of any source hold: its own survey, or else all of them are loaded, in parallel."""
-    if isinstance(source, Surveyed):
-        return source.survey
+    if isinstance(survey := getattr(source, "survey", None), Survey):
+        return survey
     survey = Survey.zeros(len(source), len(source.class_names))
     classes = np.arange(IGNORE + 1, dtype=np.uint8)
     classes[len(source.class_names) :] = IGNORE

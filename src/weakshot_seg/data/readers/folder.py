@@ -66,7 +66,7 @@ class FolderImages(FileImages):
             remedy = f", or a line in {root / tags}," if tags else ""
             lacking = [file for file, known in zip(files, listed, strict=True) if not (file.labels or known)]
             problems += [no_mask(file, masks, remedy) for file in lacking]
-        labels = LabelFormat.ascending([number + label_offset for number in classes], ignore_label, remedy=REMEDY)
+        labels = LabelFormat([number + label_offset for number in classes], ignore_label, remedy=REMEDY)
         survey = survey_files(files, labels, "checking data", verify)
         super().__init__(names, files, labels, survey, table.classes if table else None)
         problems += survey.problems

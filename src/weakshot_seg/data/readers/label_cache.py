@@ -62,7 +62,7 @@ def cached_labels(
     survey = _read_survey(place, len(files), labels.num_classes)
     if not labels.is_png:
         files = [replace(file, labels=_copy_of(file, place)) for file in files]
-        labels = LabelFormat.ascending(range(labels.num_classes))
+        labels = LabelFormat(range(labels.num_classes))
     return files, labels, survey
 
 
@@ -111,7 +111,7 @@ def _copy_of(file: LabelledFile, place: Path) -> Path:
 
 def _fingerprint(files: Sequence[LabelledFile], labels: LabelFormat) -> str:
     """Of all that a cache depends on: names, sizes and times of the files, and the meaning of the ids."""
-    meaning = (VERSION, labels.is_png, labels.stored, sorted(labels.unlabelled))
+    meaning = (VERSION, labels.is_png, list(labels.stored), labels.ignore_label)
     digest = hashlib.sha256(repr(meaning).encode())
     for file in files:
         try:

@@ -28,27 +28,16 @@ class LabelFormat:
     """How a label file becomes a map of class ids.
 
     Attributes:
-        stored: Class c is stored as ``stored[c]``.
-        unlabelled: Ids of pixels without a class; no other id may occur.
+        stored: Class c is stored as ``stored[c]``, ascending. Ids below the first are unlabelled; no others may occur.
+        ignore_label: One more id of unlabelled pixels.
         read: Gives the ids as stored, uint8 ``[h, w]``, of a file that need not be sound; raises ``DataError``.
         remedy: What to do about an unknown id.
     """
 
-    stored: tuple[int, ...]
-    unlabelled: frozenset[int]
+    stored: Sequence[int]
+    ignore_label: int = IGNORE
     read: Callable[[Path], NDArray[np.uint8]] = read_mask
     remedy: str = "replace it by the original"
-
-    @classmethod
-    def ascending(
-        cls,
-        stored: Sequence[int],
-        ignore_label: int = IGNORE,
-        read: Callable[[Path], NDArray[np.uint8]] = read_mask,
-        remedy: str = remedy,
-    ) -> LabelFormat:
-        """Ids below the first of the classes are unlabelled, and so is ``ignore_label``."""
-        return cls(tuple(stored), frozenset({*range(stored[0]), ignore_label}), read, remedy)
 
     @property
     def num_classes(self) -> int:
@@ -65,13 +54,13 @@ class LabelFormat:
         """uint8 ``[256]``, for each stored id its class id or ``IGNORE``."""
         table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
         for class_id, number in enumerate(self.stored):
-            if number <= IGNORE and number not in self.unlabelled:
+            if number <= IGNORE and number != self.ignore_label:
                 table[number] = class_id
         return table
 
     def unknown(self, pixels: NDArray[np.int64]) -> list[int]:
         """The ids that may not occur but do, by the pixels of each: int64 ``[256]``."""
-        known = self.unlabelled.union(self.stored)
+        known = {self.ignore_label, *range(self.stored[0]), *self.stored}
         return [number for number in np.flatnonzero(pixels).tolist() if number not in known]
 
     def load(self, path: Path | None) -> NDArray[np.uint8] | None:

@@ -5,7 +5,7 @@ from weakshot_seg.data.readers.official import KnownDataset, Layout, Part
 
 
 def _layout(labels: str, parts: dict[Part, str]) -> Layout:
-    format = LabelFormat.ascending(range(21))  # 0 is the background, 255 the rim between objects
+    format = LabelFormat(range(21))  # 0 is the background, 255 the rim between objects
     return Layout(labels, parts, "JPEGImages", labels, format, "ImageSets/Segmentation/{}.txt")
 
 
