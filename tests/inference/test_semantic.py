@@ -13,7 +13,6 @@ from weakshot_seg.inference.semantic import (
     best_class,
     contenders,
     label_map,
-    predict_maps,
     scores_of,
     semantic_scores,
 )
@@ -113,5 +112,5 @@ def test_a_sure_proposal_paints_its_mask() -> None:
     class_logits[0, 0, 0, 2] = class_logits[0, 0, 1, 0] = 9.0
     truth = torch.rand(8, 8) > 0.5
     masks = torch.stack([torch.where(truth, 9.0, -9.0), torch.where(truth, -9.0, 9.0)])[None, None]
-    (label_map,) = predict_maps(SegOutput(class_logits, masks, torch.zeros(1, 1, 8, 8)), (8, 8), [(8, 8)], [(8, 8)])
-    assert torch.equal(label_map, torch.where(truth, 2, 0).to(torch.uint8))
+    (scores,) = scores_of(SegOutput(class_logits, masks, torch.zeros(1, 1, 8, 8)), (8, 8), [(8, 8)])
+    assert torch.equal(label_map(scores, (8, 8)), torch.where(truth, 2, 0).to(torch.uint8))

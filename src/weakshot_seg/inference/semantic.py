@@ -188,22 +188,6 @@ def _lowest(planes: Tensor) -> Tensor:
     return planes
 
 
-def predict_maps(output: SegOutput, padded: Size, contents: Sequence[Size], sizes: Sequence[Size]) -> list[Tensor]:
-    """Label maps at the original sizes.
-
-    Args:
-        output: network output of B images.
-        padded: size of the network's input.
-        contents: size of each image within its padded input.
-        sizes: size of each label map.
-
-    Returns:
-        B uint8 maps ``[H_i, W_i]`` with class ids 0..K-1.
-    """
-    pairs = zip(scores_of(output, padded, contents), sizes, strict=True)
-    return [label_map(scores, size) for scores, size in pairs]
-
-
 def resize(planes: Tensor, size: Size) -> Tensor:
     """``[B, k, h, w]`` -> ``[B, k, *size]``, bilinearly."""
     if planes.shape[-2:] == size:
