@@ -22,7 +22,7 @@ from no_images import NO_IMAGES, spoil
 from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.cli.predict import main
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
-from weakshot_seg.errors import ConfigError
+from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.inference import tta
 from weakshot_seg.inference.semantic import WholeImage
 from weakshot_seg.inference.sliding import SlidingWindow
@@ -95,14 +95,14 @@ def test_images_of_any_mode_and_orientation(predict: Predict, tmp_path: Path) ->
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     with Image.open(photo(tmp_path / "in" / "turned.jpg", exif=exif)) as image:
-        ImageOps.exif_transpose(image).save(tmp_path / "in" / "upright.png", exif=b"")
-        for mode in ("L", "RGBA", "P", "1"):
-            image.convert(mode).save(tmp_path / "in" / f"{mode}.png")
+        upright = Image.fromarray(np.asarray(ImageOps.exif_transpose(image)))
+    for mode in ("RGB", "RGBA", "P", "L", "1"):
+        upright.convert(mode).save(tmp_path / "in" / f"{mode}.png")
     predict(tmp_path / "in")
     maps = labels(tmp_path / "out")
-    assert {maps[mode].shape for mode in ("L", "RGBA", "P", "1")} <= {(40, 70), (70, 40)}
-    assert maps["turned"].shape == (70, 40)
-    assert np.array_equal(maps["turned"], maps["upright"])
+    assert {ids.shape for ids in maps.values()} == {(70, 40)}
+    assert np.array_equal(maps["turned"], maps["RGB"])
+    assert np.array_equal(maps["RGBA"], maps["RGB"])
 
 
 def test_prediction_is_what_evaluation_measures(trained: Path, predict: Predict, tmp_path: Path) -> None:
@@ -331,18 +331,19 @@ def test_a_full_disk(ckpt: str, refusal: Callable[..., str], tmp_path: Path, mon
     assert not list((tmp_path / "out").rglob("*.png"))
 
 
-def test_settings_that_cannot_be(ckpt: str, refusal: Callable[..., str], tmp_path: Path) -> None:
+def test_settings_that_cannot_be(ckpt: str, predict: Predict, refusal: Callable[..., str], tmp_path: Path) -> None:
     image = photo(tmp_path / "in" / "a.png")
     (tmp_path / "file").touch()
+    for source, setting, message in (
+        (image, "scores=[water,unicorn]", "scores=unicorn: no such class; the model knows"),
+        (image, f"out={tmp_path}/file", "is a file: name a folder"),
+        (tmp_path / "nowhere.jpg", "threads=1", r"nowhere.jpg: no such file, or no images and videos \("),
+    ):
+        with pytest.raises((ConfigError, DataError), match=message):
+            predict(source, setting)
     for setting, message in {
-        "scores=[water,unicorn]": "scores=unicorn: no such class; the model knows",
-        "batch_size=0": "batch_size=0",
-        "threads=0": "threads=0",
         "overlay_size=-1": "overlay_size=-1",
         "video_every=0": "video_every=0",
-        f"out={tmp_path}/file": "is a file: name a folder",
         f"out={tmp_path}/file/out": "Not a directory",
-        f"source={tmp_path}/nowhere.jpg": f"source={tmp_path}/nowhere.jpg: no such file, or no images and videos (",
     }.items():
-        source = () if setting.startswith("source") else (f"source={image}",)
-        assert message in refusal(main, ckpt, *source, setting)
+        assert message in refusal(main, ckpt, f"source={image}", setting)

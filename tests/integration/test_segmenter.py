@@ -62,8 +62,8 @@ def test_labels_scores_and_areas_against_the_formula(eager: Path, segmenter: Seg
     with torch.no_grad():
         output = load_module(eager).model(torch.from_numpy(padded).permute(2, 0, 1)[None])
     masks = torch.nn.functional.interpolate(output.mask_logits[-1], (64, 96), mode="bilinear")[0, :, :50, :70]
-    votes = output.class_logits[-1, 0].softmax(-1)[:, :-1]
-    scores = np.tensordot(votes.numpy().T, masks.sigmoid().numpy(), 1)  # [K, h, w]
+    probabilities = output.class_logits[-1, 0].softmax(-1)[:, :-1]
+    scores = np.tensordot(probabilities.numpy().T, masks.sigmoid().numpy(), 1)  # [K, h, w]
     assert np.array_equal(result.labels, scores.argmax(0))
     assert len(result.classes) > 2
     np.testing.assert_allclose(result.confidence, scores.max(0), rtol=1e-5)
@@ -78,10 +78,10 @@ def test_labels_scores_and_areas_against_the_formula(eager: Path, segmenter: Seg
 
     proposals = result.proposals(most=5)
     assert len(proposals) == 5
-    assert [p.query for p in proposals] == votes.max(1).values.argsort(descending=True)[:5].tolist()
+    assert [p.query for p in proposals] == probabilities.max(1).values.argsort(descending=True)[:5].tolist()
     for proposal in proposals:
-        assert proposal.class_id == votes[proposal.query].argmax()
-        assert proposal.probability == pytest.approx(votes[proposal.query].max().item())
+        assert proposal.class_id == probabilities[proposal.query].argmax()
+        assert proposal.probability == pytest.approx(probabilities[proposal.query].max().item())
         np.testing.assert_allclose(proposal.mask, masks[proposal.query].sigmoid(), rtol=1e-4, atol=1e-6)
     assert result.proposals(least=1.0) == []
 

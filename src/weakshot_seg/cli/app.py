@@ -50,7 +50,7 @@ def write_examples(data: dict[str, Any], most: int, folder: Path) -> list[Path]:
     if "_target_" not in data or most < 1:
         return []
     try:
-        # a look at a few images needs no reading of all
+        # for a few images not all need to be read
         made: WeakShotDataModule = instantiate(data | ({"verify": False} if "verify" in data else {}))
         if made.make_val is None:
             return []

@@ -13,6 +13,7 @@ import gradio as gr
 from weakshot_seg.demo.view import View, message, open_image, starred
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.segmenter import Segmenter
+from weakshot_seg.utils.ranges import Count, Port, Positive
 
 SYSTEM = ("system-ui", "sans-serif")
 """Fonts that are there: gradio's own come from Google."""
@@ -22,7 +23,11 @@ HINT = "Drop an image, or take one of the examples."
 
 
 def build_page(
-    segmenter: Segmenter, title: str, examples: Sequence[Path] = (), proposals: int = 12, max_megapixels: float = 100
+    segmenter: Segmenter,
+    title: str,
+    examples: Sequence[Path] = (),
+    proposals: Count = 12,
+    max_megapixels: Positive = 100,
 ) -> gr.Blocks:
     """The page.
 
@@ -106,7 +111,7 @@ def build_page(
     return page
 
 
-def serve(page: gr.Blocks, host: str, port: int | None, share: bool, wait: bool = True) -> str:
+def serve(page: gr.Blocks, host: str, port: Port | None, share: bool, wait: bool = True) -> str:
     """Opens the page at an address of this machine.
 
     Args:

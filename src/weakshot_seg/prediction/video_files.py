@@ -32,7 +32,7 @@ class Frame:
     Attributes:
         number: From 0, all frames of the video counted.
         seconds: When it is shown.
-        pixels: uint8 ``[h, w, 3]``, RGB, turned upright as the file says.
+        pixels: uint8 ``[h, w, 3]``, RGB, turned upright.
     """
 
     number: int
@@ -57,7 +57,7 @@ def read_frames(path: Path, every: int = 1) -> Iterator[Frame]:
 
 
 def length_and_rate(path: Path) -> tuple[int | None, Fraction]:
-    """About how many frames a video has, as its header says (None: it does not), and how many per second.
+    """About how many frames a video has, by its header (None: unknown), and how many per second.
 
     Raises:
         DataError: the file is missing, broken or has no picture.
