@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import re
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,15 +23,6 @@ TOY = {"name": "toy", "split": 1, "seed": 0, "stage": "first", "supervision": "w
 MANIFEST = dict.fromkeys(("checkpoint", "weights", "class_names", "novel_classes", "inference", "val_transform"), "")
 MANIFEST |= dict.fromkeys(("step", "split", "num_images"), 1)
 LABELS = "manifest.json cannot be read"
-HUGE = b"\x89PNG\r\n\x1a\n" + b"".join(
-    struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-    for kind, data in (
-        (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)),
-        (b"IDAT", b""),
-        (b"IEND", b""),
-    )
-)
-"""A PNG file whose header states 3.6 gigapixels."""
 EVIL = "<script>alert('x')</script>&\"|`"
 
 
@@ -144,7 +133,7 @@ def test_panels_of_runs_without_ranks_and_broken_pictures(write_run: Write, tmp_
     [
         ("image_scores.csv", b"image,miou,panel\nx,xx,ranked/best_1.png\n", "run: image_scores.csv cannot be read"),
         ("image_scores.csv", b"image,panel\nx,ranked/best_1.png\n", "run: image_scores.csv cannot be read"),
-        ("ranked/best_1.png", HUGE, "best_1.png cannot be read"),
+        ("ranked/best_1.png", b"\x89PNG broken", "best_1.png cannot be read"),
         ("csv/version_0/metrics.csv", b"step,train/loss\n1,2\n\xff\xfe\x00", "run: csv cannot be read"),
         ("csv/version_0/metrics.csv", b"step\n1," + b"9" * 200_000, "run: csv cannot be read"),
         ("pseudo_labels/manifest.json", json.dumps(MANIFEST | {"quality": {"novel_iou": "x"}}).encode(), LABELS),
