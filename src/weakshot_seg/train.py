@@ -16,6 +16,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.strategies import ParallelStrategy
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from weakshot_seg.checkpoints.building import build_module, load_last, start_from
 from weakshot_seg.checkpoints.trusted_targets import named_targets
@@ -96,9 +97,10 @@ def train(cfg: DictConfig) -> float | None:
     if not checkpoint and cfg.weights:
         start_from(module, cfg.weights)
     try:
-        trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
-        if module.report_step != trainer.global_step:
-            trainer.validate(module, data, verbose=False)
+        with logging_redirect_tqdm():  # messages go above the progress line
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            if module.report_step != trainer.global_step:
+                trainer.validate(module, data, verbose=False)
     finally:
         for logger in loggers:
             if hasattr(logger, "finish"):  # of W&B, which is imported only where it is used

@@ -6,10 +6,11 @@ import os
 import runpy
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,76 +54,64 @@ def logged_steps(session: Path) -> list[int]:
         return [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
-@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import:RuntimeWarning")
-@pytest.mark.parametrize(("launcher", "splits"), [("parallel", (1, 2, 3)), ("slurm_local", (1, 2))])
-def test_other_splits_are_trained_and_the_failed_one_later(
-    launcher: str, splits: tuple[int, ...], sweep: Callable[..., None], tmp_path: Path
-) -> None:
-    table = tmp_path / "splits.json"
-    novel = {1: [99], 2: [1, 4], 3: [5, 7]}
-    table.write_text(json.dumps(novel))
-    settings = (
-        f"split={','.join(map(str, splits))}",
-        f"+data.split_file={table}",
-        f"hydra/launcher={launcher}",
-        "callbacks.last.every_n_steps=1",
-        "trainer.val_check_interval=4",
-        "data.num_workers=1",
-        *(("logger=wandb", "logger.wandb.mode=disabled") if launcher == "parallel" else ()),
-    )
-    with pytest.raises(SystemExit) as caught:
-        sweep(*settings, "trainer.max_steps=2")
-    assert caught.value.code == 1
-    folders = [tmp_path / "outputs" / "synthetic" / f"split{split}" for split in splits]
-    failed, *others = find_runs([folders[0].parent])
-    assert (failed.split, failed.state) == (1, "failed")
-    assert "must be distinct and in 0..15, got [99]" in (failed.reason or "")
-    assert [(run.split, run.state) for run in others] == [(split, "finished") for split in splits[1:]]
-    if launcher != "parallel":
-        return  # the rest is the same, and these processes take their time to start
-    groups = {json.loads((folder / "wandb_run.json").read_text())["group"] for folder in folders[1:]}
-    assert len(groups) == 1
-    table.write_text(json.dumps({**novel, 1: [2]}))
-    sweep(*settings, "trainer.max_steps=4", "resume=true")  # in the workers that are still there
-    assert [run.state for run in find_runs([folders[0].parent])] == ["finished"] * len(splits)
-    assert sorted(path.name for path in folders[0].parent.iterdir()) == [folder.name for folder in folders]
-    assert [[logged_steps(path) for path in sorted(folder.glob("csv/*"))] for folder in folders] == [
-        [[0, 1, 2, 3]],
-        [[0, 1], [2, 3]],
-        [[0, 1], [2, 3]],
-    ]
-
-
 def jobs_of(process: int) -> list[int]:
     """The processes in which joblib runs the jobs of a sweep."""
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    children = [pid for task in Path(f"/proc/{process}/task").glob("*/children") for pid in task.read_text().split()]
     return [int(pid) for pid in children if b"LokyProcess" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
-def test_a_sweep_of_which_a_job_was_killed_goes_on_when_resumed(
-    small: tuple[str, ...], few_scenes: tuple[str, ...], tmp_path: Path
+def kill_a_job(saved: list[Path]) -> None:
+    """When all checkpoints of a sweep are new."""
+    before = {path: path.stat().st_mtime_ns if path.exists() else 0 for path in saved}
+    while not all(path.exists() and path.stat().st_mtime_ns > before[path] for path in saved):
+        time.sleep(0.05)
+    os.kill(jobs_of(os.getpid())[0], signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import:RuntimeWarning")
+def test_a_sweep_goes_on_after_a_failed_and_a_killed_job(
+    sweep: Callable[..., None], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, "-m", "weakshot_seg.train", "-m", *small, *few_scenes, "split=1,2"]
-    command += ["hydra/launcher=parallel", "callbacks.last.every_n_steps=5", "trainer.val_check_interval=150"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    environment.pop("WANDB_SERVICE", None)
-    options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "stdout": subprocess.DEVNULL, "text": True}
-    folder = tmp_path / "outputs" / "synthetic"
-    with subprocess.Popen([*command, "trainer.max_steps=5000"], stderr=subprocess.PIPE, **options) as sweep:
-        while sweep.poll() is None and len(list(folder.glob("*/checkpoints/last.ckpt"))) < 2:
-            time.sleep(0.05)
-        os.kill(jobs_of(sweep.pid)[0], signal.SIGKILL)
-        _, printed = sweep.communicate(timeout=60)
-    assert sweep.returncode != 0
-    assert "SIGKILL" in printed
-    assert {run.state for run in find_runs([folder])} == {"killed"}
-    subprocess.run([*command, "trainer.max_steps=150", "resume=true"], check=True, stderr=subprocess.DEVNULL, **options)
-    assert [(run.split, run.state) for run in find_runs([folder])] == [(1, "finished"), (2, "finished")]
-    for run in ("split1", "split2"):
-        first, second = (logged_steps(path) for path in sorted((folder / run / "csv").iterdir()))
-        assert first[0] == 0
-        assert 5 <= second[0] <= first[-1] + 1  # nothing was begun anew
-        assert second[-1] == 149
+    """In other processes: one split fails and the other is trained, then a process is killed, then nothing happens."""
+    table, parent = tmp_path / "splits.json", tmp_path / "outputs" / "synthetic"
+    folders = [parent / "split1", parent / "split2"]
+    settings = ("split=1,2", f"+data.split_file={table}", "hydra/launcher=parallel", "callbacks.last.every_n_steps=1")
+    settings += ("trainer.val_check_interval=500", "data.num_workers=1", "logger=wandb", "logger.wandb.mode=disabled")
+    table.write_text(json.dumps({1: [99], 2: [1, 4]}))
+    with pytest.raises(SystemExit) as caught:
+        sweep(*settings, "trainer.max_steps=2")
+    assert caught.value.code == 1
+    failed, other = find_runs([parent])
+    assert (failed.split, failed.state, other.split, other.state) == (1, "failed", 2, "finished")
+    assert "must be distinct and in 0..15, got [99]" in (failed.reason or "")
+    assert json.loads((folders[1] / "wandb_run.json").read_text())["group"].startswith("synthetic-2")
+
+    table.write_text(json.dumps({1: [2], 2: [1, 4]}))
+    killer = Thread(target=kill_a_job, args=([folder / "checkpoints" / "last.ckpt" for folder in folders],))
+    killer.start()
+    with pytest.raises(SystemExit) as caught:
+        sweep(*settings, "trainer.max_steps=5000", "resume=true")  # in the processes that are still there
+    killer.join()
+    assert caught.value.code == 1
+    assert "SIGKILL" in capfd.readouterr().err
+    assert {run.state for run in find_runs([parent])} == {"killed"}
+
+    sweep(*settings, "trainer.max_steps=150", "resume=true")
+    assert [run.state for run in find_runs([parent])] == ["finished"] * 2
+    assert sorted(parent.iterdir()) == folders
+    for folder, sessions in zip(folders, (2, 3), strict=True):
+        steps = [logged_steps(path) for path in sorted(folder.glob("csv/*"))]
+        assert len(steps) == sessions
+        assert steps[0][0] == 0
+        for before, after in pairwise(steps):
+            assert 1 <= after[0] <= before[-1] + 1  # nothing was begun anew
+        assert steps[-1][-1] == 149
+
+
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules after import:RuntimeWarning")
+def test_a_job_of_slurm(sweep: Callable[..., None], tmp_path: Path) -> None:
+    sweep("split=2", "hydra/launcher=slurm_local", "trainer.max_steps=2", "data.num_workers=1")
+    assert [(run.split, run.state) for run in find_runs([tmp_path / "outputs"])] == [(2, "finished")]
 
 
 def test_sweep_goes_on_after_a_split_that_fails(tmp_path: Path) -> None:

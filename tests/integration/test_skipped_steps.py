@@ -1,7 +1,7 @@
 """NaN and infinity, really injected into images, logits, a loss term and gradients of a training."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +22,13 @@ BAD_STEP = 2
 
 
 class Injection:
-    """Spoils something of one or all steps, and keeps what the module was before and after every step."""
+    """Spoils something of one or more batches, and keeps what the module was before and after every batch."""
 
-    def __init__(self, place: str, steps: tuple[int, ...] = (BAD_STEP,), value: float = torch.nan) -> None:
-        self.place, self.steps, self.value = place, steps, value
+    def __init__(self, place: str, batches: Sequence[int] = (BAD_STEP,), value: float = torch.nan) -> None:
+        self.place, self.batches, self.value = place, batches, value
         self.active = False
         self.states: list[dict[str, Any]] = []
+        self.names: list[tuple[str, ...]] = []
 
     def install(self, patch: pytest.MonkeyPatch) -> None:
         begin, end = WeakShotModule.on_train_batch_start, WeakShotModule.on_train_batch_end
@@ -35,7 +36,8 @@ class Injection:
         backward = WeakShotModule.on_after_backward
 
         def on_start(module: WeakShotModule, batch: Any, batch_idx: int) -> None:
-            self.active = module.global_step in self.steps
+            self.active = batch_idx in self.batches
+            self.names.append(batch.names)
             self.states.append(self.state(module))
             begin(module, batch, batch_idx)
 
@@ -80,9 +82,11 @@ class Injection:
         optimizer = module.trainer.optimizers[0].state_dict()["state"]
         return deepcopy({"weights and buffers": module.state_dict(), "moments": optimizer})
 
-    def changed(self, step: int) -> bool:
-        """Whether a step changed anything."""
-        before, after = self.states[2 * step], self.states[2 * step + 1]
+    def changed(self, step: int, accumulate: int = 1) -> bool:
+        """Whether a step of some batches changed anything."""
+        before, after = self.states[2 * accumulate * step], self.states[2 * accumulate * (step + 1) - 1]
+        if not before["moments"]:  # a skipped first step makes them, of zeros
+            before, after = before["weights and buffers"], after["weights and buffers"]
         try:
             torch.testing.assert_close(before, after, rtol=0, atol=0)
         except AssertionError:
@@ -128,6 +132,24 @@ def test_one_bad_step_changes_nothing(
     assert json.loads((tmp_path / "metrics.json").read_text())["skipped_steps"] == 1
 
 
+@pytest.mark.parametrize("bad", [1, 11])
+def test_one_bad_batch_of_a_step_changes_nothing(
+    bad: int,
+    injected: Callable[[Injection], None],
+    train: Train,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """At steps that are logged: the first and the third of four batches each; the images of the batch are named."""
+    injected(injection := Injection("images", batches=[bad]))
+    options = ("trainer.accumulate_grad_batches=4", "trainer.log_every_n_steps=2", "data.batch_size=2", "logger=none")
+    train(tmp_path, "trainer.max_steps=3", "trainer.val_check_interval=3", *options)
+    assert [injection.changed(step, 4) for step in range(3)] == [step != bad // 4 for step in range(3)]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
+    assert f"the last was step {bad // 4}: " in line
+    assert f"images {', '.join(injection.names[bad])})" in line
+
+
 def test_a_training_that_has_diverged_stops_in_one_line(
     injected: Callable[[Injection], None],
     small: tuple[str, ...],
@@ -135,7 +157,7 @@ def test_a_training_that_has_diverged_stops_in_one_line(
     refusal: Callable[..., str],
     tmp_path: Path,
 ) -> None:
-    injected(injection := Injection("term", steps=tuple(range(2, 99))))
+    injected(injection := Injection("term", batches=range(2, 99)))
     arguments = ("trainer.max_steps=99", "trainer.val_check_interval=99", "max_skipped_steps=3")
     line = refusal(training.main, *small, *few_scenes, *arguments, f"hydra.run.dir={tmp_path}")
     assert line.startswith(
