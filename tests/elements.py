@@ -8,6 +8,7 @@ class Elements(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
+        self.source = page
         self.tags: list[str] = []
         self.links: list[str] = []
         self.texts: list[str] = []

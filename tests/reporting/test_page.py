@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,25 +18,39 @@ from weakshot_seg.reporting.summary import summarise
 from weakshot_seg.utils.run_status import recorded
 
 Write = Callable[..., Path]
+Show = Callable[..., Elements]
 TOY = {"name": "toy", "split": 1, "seed": 0, "stage": "first", "supervision": "weakshot"}
-MANIFEST = dict.fromkeys(("checkpoint", "weights", "class_names", "novel_classes", "inference", "val_transform"), "")
-MANIFEST |= dict.fromkeys(("step", "split", "num_images"), 1)
-LABELS = "manifest.json cannot be read"
+IOU = {"a": 50.0, "b": 20.0}
 EVIL = "<script>alert('x')</script>&\"|`"
+SCORES = b"image,miou,panel\n<svg onload=x>,50,ranked/best_1.png\n"
 
 
-def test_markup_in_names_is_text_and_nothing_comes_from_elsewhere(write_run: Write, tmp_path: Path) -> None:
-    folder = write_run("runs/run", {EVIL: 50.0, "b": 20.0}, ("b",), (f"'{EVIL}=1'".replace("'x'", "x"),), name=EVIL)
-    write_run("runs/run2", {EVIL: 50.0, "b": 20.0}, ("b",), name=EVIL, split=2)
-    (tmp_path / "runs" / "<b>failed<!--" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "runs" / "<b>failed<!--" / "console.txt").write_text("<img src=x onerror=alert(1)>")
-    (folder / "csv" / "version_0").mkdir(parents=True)
-    (folder / "csv" / "version_0" / "metrics.csv").write_text("step,train/<i>x</i>\n1,2\n2,3\n")
+@pytest.fixture
+def show(tmp_path: Path) -> Show:
+    """Writes the report of all runs to out.html, out.md and out.csv; returns the page."""
+
+    def call(pictures: int = 1) -> Elements:
+        report([tmp_path], tmp_path / "out", pictures)
+        return Elements((tmp_path / "out.html").read_text())
+
+    return call
+
+
+def put(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def test_markup_in_names_is_text_and_nothing_comes_from_elsewhere(write_run: Write, show: Show, tmp_path: Path) -> None:
+    folder = write_run("run", {EVIL: 50.0, "b": 20.0}, ("b",), (f"'{EVIL}=1'".replace("'x'", "x"),), name=EVIL)
+    write_run("run2", {EVIL: 50.0, "b": 20.0}, ("b",), name=EVIL, split=2)
+    (tmp_path / "<b>failed<!--" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "<b>failed<!--" / "console.txt").write_text("<img src=x onerror=alert(1)>")
+    put(folder / "csv" / "version_0" / "metrics.csv", b"step,train/<i>x</i>\n1,2\n2,3\n")
+    put(folder / "image_scores.csv", SCORES)
     (folder / "ranked").mkdir()
     Image.new("RGB", (60, 20), (200, 0, 0)).save(folder / "ranked" / "best_1.png")
-    (folder / "image_scores.csv").write_text("image,miou,panel\n<svg onload=x>,50,ranked/best_1.png\n")
-    report([tmp_path / "runs"], tmp_path / "out")
-    page = Elements((tmp_path / "out.html").read_text())
+    page = show()
     assert set(page.tags).isdisjoint({"script", "b", "i", "link", "iframe"})
     for text in (EVIL, "<b>failed<!--", "<img src=x onerror=alert(1)>", "<i>x</i>", "<svg onload=x>"):
         assert text in page.text
@@ -45,10 +58,8 @@ def test_markup_in_names_is_text_and_nothing_comes_from_elsewhere(write_run: Wri
     assert all(link.startswith(("data:image/jpeg;base64,", "data:image/svg+xml;base64,")) for link in page.links)
     markdown = (tmp_path / "out.md").read_text()
     assert "<" not in markdown.replace("\\<", "")
-    cells = {
-        line.replace("\\\\", "").replace("\\|", "").count("|") for line in markdown.splitlines() if "failed" in line
-    }
-    assert cells == {4}  # a row of three cells
+    lines = [line.replace("\\\\", "").replace("\\|", "") for line in markdown.splitlines() if "failed" in line]
+    assert {line.count("|") for line in lines} == {4}  # a row of three cells
 
 
 def test_the_files(write_run: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,32 +68,22 @@ def test_the_files(write_run: Write, tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "x" / "split3" / ".hydra").mkdir(parents=True)
     report([tmp_path / "x"], tmp_path / "new" / "v1.2")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["v1.2.csv", "v1.2.html", "v1.2.md"]
-    printed = capsys.readouterr().out
-    markdown = (tmp_path / "new" / "v1.2.md").read_text()
-    for row in (
-        ("toy", "40.1 ± 14.2", "30.0 ± 14.1", "35.0 ± 0.0"),
-        ("x/split3", "unfinished", "no metrics.json"),
-    ):
+    printed, markdown = capsys.readouterr().out, (tmp_path / "new" / "v1.2.md").read_text()
+    for row in (("toy", "40.1 ± 14.2", "30.0 ± 14.1", "35.0 ± 0.0"), ("x/split3", "unfinished", "no metrics.json")):
         assert re.search(r"\s+".join(row), printed)
         assert f"| {' | '.join(row)} |" in markdown
     with (tmp_path / "new" / "v1.2.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [(row["state"], row["split"], row["base_iou"]) for row in rows] == [
-        ("finished", "1", "50.123456"),
-        ("finished", "2", "30.0"),
-        ("unfinished", "", ""),
-    ]
+        rows = [(row["state"], row["split"], row["base_iou"]) for row in csv.DictReader(file)]
+    assert rows == [("finished", "1", "50.123456"), ("finished", "2", "30.0"), ("unfinished", "", "")]
 
 
-def test_a_name_is_no_formula_of_a_spreadsheet(write_run: Write, tmp_path: Path) -> None:
-    write_run("x/run", {"a": 50.0}, (), name="=cmd|' /C calc'!A0")
-    with pytest.raises(ValueError), recorded(tmp_path / "x" / "failed", **TOY):
-        raise ValueError
-    (tmp_path / "x" / "failed" / "status.json").write_text(json.dumps({**TOY, "state": "failed", "error": "@SUM(1)"}))
-    report([tmp_path / "x"], tmp_path / "out")
+def test_a_name_is_no_formula_of_a_spreadsheet(write_run: Write, show: Show, tmp_path: Path) -> None:
+    write_run("run", IOU, (), name="=cmd|' /C calc'!A0")
+    put(tmp_path / "failed" / "status.json", json.dumps({**TOY, "state": "failed", "error": "@SUM(1)"}).encode())
+    show()
     with (tmp_path / "out.csv").open(newline="") as file:
-        cells = [cell for row in csv.reader(file) for cell in row]
-    assert {"'=cmd|' /C calc'!A0", "'@SUM(1)", "50.0"} <= set(cells)
+        cells = {cell for row in csv.reader(file) for cell in row}
+    assert {"'=cmd|' /C calc'!A0", "'@SUM(1)", "35.0"} <= cells
     assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
 
 
@@ -100,76 +101,65 @@ def test_bars_of_a_class_that_is_base_in_one_split_and_novel_in_another(write_ru
     ]
 
 
-def test_curves_are_shown_where_there_are_any(write_run: Write, tmp_path: Path) -> None:
-    log = write_run("run", {"a": 50.0, "b": 20.0}, ("b",)) / "csv" / "version_0" / "metrics.csv"
-    log.parent.mkdir(parents=True)
-    log.write_text("step,train/loss,train/weighted/mask/dice,lr\n1,2,3,4\n")
-    report([tmp_path / "run"], tmp_path / "out")
-    page = (tmp_path / "out.html").read_text()
-    assert 'alt="loss"' in page
+def test_curves_are_shown_where_there_are_any(write_run: Write, show: Show) -> None:
+    log = write_run("run", IOU, ("b",)) / "csv" / "version_0" / "metrics.csv"
+    put(log, b"step,train/loss,train/weighted/mask/dice,lr\n1,2,3,4\n")
+    page = show().text
+    assert "loss" in page
     assert "SimNet" not in page
     assert "weighted" not in page
-    log.write_text("step,train/loss,train/pairs/f1_similar\n1,2,.5\n")
-    report([tmp_path / "run"], tmp_path / "out")
-    page = (tmp_path / "out.html").read_text()
+    put(log, b"step,train/loss,train/pairs/f1_similar\n1,2,.5\n")
+    page = show().text
     assert "SimNet" in page
-    assert 'alt="f1 similar"' in page
+    assert "f1 similar" in page
 
 
-def test_panels_of_runs_without_ranks_and_broken_pictures(write_run: Write, tmp_path: Path) -> None:
-    folder = write_run("run", {"a": 50.0, "b": 20.0}, ("b",))
-    (folder / "pictures").mkdir()
-    noise = np.random.default_rng(0).integers(0, 255, (30, 90, 3), np.uint8)
-    Image.fromarray(noise).save(folder / "pictures" / "00_x.png")
-    (folder / "pictures" / "01_y.png").write_bytes(b"\x89PNG broken")
-    report([folder], tmp_path / "out", pictures=2)
-    page = (tmp_path / "out.html").read_text()
-    assert page.count("data:image/jpeg") == 1
-    assert "01_y.png cannot be read" in page
+def test_panels_of_runs_without_ranks_and_broken_pictures(write_run: Write, show: Show) -> None:
+    folder = write_run("run", IOU, ("b",)) / "pictures"
+    folder.mkdir()
+    Image.new("RGB", (90, 30)).save(folder / "00_x.png")
+    put(folder / "01_y.png", b"\x89PNG broken")
+    page = show(pictures=2)
+    assert page.source.count("data:image/jpeg") == 1
+    assert "01_y.png cannot be read" in page.text
 
 
 @pytest.mark.parametrize(
     ("file", "content", "remark"),
     [
-        ("image_scores.csv", b"image,miou,panel\nx,xx,ranked/best_1.png\n", "run: image_scores.csv cannot be read"),
-        ("image_scores.csv", b"image,panel\nx,ranked/best_1.png\n", "run: image_scores.csv cannot be read"),
+        ("image_scores.csv", SCORES.replace(b"50", b"xx"), "run: image_scores.csv cannot be read"),
+        ("image_scores.csv", SCORES.replace(b"miou", b"x"), "run: image_scores.csv cannot be read"),
         ("ranked/best_1.png", b"\x89PNG broken", "best_1.png cannot be read"),
         ("csv/version_0/metrics.csv", b"step,train/loss\n1,2\n\xff\xfe\x00", "run: csv cannot be read"),
         ("csv/version_0/metrics.csv", b"step\n1," + b"9" * 200_000, "run: csv cannot be read"),
-        ("pseudo_labels/manifest.json", json.dumps(MANIFEST | {"quality": {"novel_iou": "x"}}).encode(), LABELS),
-        ("pseudo_labels/manifest.json", json.dumps(MANIFEST | {"agreement": [1]}).encode(), LABELS),
-        ("pseudo_labels/manifest.json", b"[" * 100_000, LABELS),
+        ("pseudo_labels/manifest.json", b'{"quality": {"novel_iou": "x"}}', "manifest.json cannot be read"),
+        ("pseudo_labels/manifest.json", b"[" * 100_000, "manifest.json cannot be read"),
     ],
 )
 def test_a_damaged_extra_is_left_out_with_a_remark(
-    file: str, content: bytes, remark: str, write_run: Write, tmp_path: Path
+    file: str, content: bytes, remark: str, write_run: Write, show: Show
 ) -> None:
-    folder = write_run("run", {"a": 50.0, "b": 20.0}, ("b",))
-    scores = b"image,miou,panel\nx,50,ranked/best_1.png\n"
+    folder = write_run("run", IOU, ("b",))
     log = b"step,train/loss\n1,2\n"
-    for name, whole in {"image_scores.csv": scores, "csv/version_0/metrics.csv": log, file: content}.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(whole)
-    report([folder], tmp_path / "out")
-    page = Elements((tmp_path / "out.html").read_text()).text
+    for name, whole in {"image_scores.csv": SCORES, "csv/version_0/metrics.csv": log, file: content}.items():
+        put(folder / name, whole)
+    page = show().text
     assert remark in page
     assert "1 of 1 runs are finished" in page
 
 
-def test_names_that_are_no_unicode_are_shown(write_run: Write, tmp_path: Path) -> None:
+def test_names_that_are_no_unicode_are_shown(write_run: Write, show: Show, tmp_path: Path) -> None:
     with pytest.raises(OSError), recorded(tmp_path / "run", **TOY):
-        write_run("run", {"a": 50.0}, ())
+        write_run("run", IOU, ())
         raise OSError(os.fsdecode(b"caf\xe9.jpg"))
-    report([tmp_path / "run"], tmp_path / "out")
+    show()
     for ending in ("html", "md", "csv"):
         assert "udce9.jpg" in (tmp_path / f"out.{ending}").read_text()
 
 
-def test_the_method_is_open_and_its_bounds_are_folded(write_run: Write, tmp_path: Path) -> None:
+def test_the_method_is_open_and_its_bounds_are_folded(write_run: Write, show: Show) -> None:
     for name, supervision in (("lower", "base_only"), ("method", "weakshot"), ("upper", "full")):
-        novel = () if supervision == "full" else ("b",)
-        write_run(f"x/{name}", {"a": 50.0, "b": 20.0}, novel, supervision=supervision)
-    report([tmp_path / "x"], tmp_path / "out")
-    page = (tmp_path / "out.html").read_text()
+        write_run(name, IOU, () if supervision == "full" else ("b",), supervision=supervision)
+    page = show().source
     assert page.count("<details") == 3
     assert page.count("<details open><summary>toy</summary>") == page.count("<details open>") == 1

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 from collections.abc import Callable
 from pathlib import Path
 

@@ -96,6 +96,8 @@ def line_chart(title: str, lines: Sequence[tuple[Line, str]], size: tuple[float,
     values = [value for line, _ in lines for part in (line.low, line.high) for value in part.tolist()]
     if values and min(values) > 0 and max(values) > 50 * min(values):
         axes.set_yscale("log")
+    elif not any(values):
+        axes.set_ylim(0, 1)
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     return figure
