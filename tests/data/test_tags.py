@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from weakshot_seg.data.checks import BadFiles
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pairing import ReferenceIndex
 from weakshot_seg.data.readers.folder import FolderImages
@@ -154,30 +153,6 @@ def test_the_split_does_not_depend_on_what_is_read_first(tagged: Path) -> None:
         data.setup("fit")
         assert data.class_split.novel_names == ("cat",)
     assert data_of(tagged, novel_classes=["grass"]).split_classes(open_tagged(tagged)).novel_names == ("grass",)
-
-
-def test_every_problem_is_found_at_once(tagged: Path) -> None:
-    (tagged / "tags.csv").write_text("photo0,kat\nphoto9,cat\n")
-    photo = tagged / "images" / "training" / "photo1.jpg"
-    photo.write_bytes(photo.read_bytes()[:500])
-    Image.new("RGB", (30, 20)).save(tagged / "annotations/training/photo0.png")
-    mask = tagged / "annotations/training/photo1.png"
-    Image.fromarray(np.full((9, 9), 200, np.uint8)).save(mask)
-    with pytest.raises(BadFiles, match=r"\(and 5 more\)$") as caught:
-        open_tagged(tagged)
-    expected = [
-        (tagged / "annotations/training/photo0.png", "is a colour picture"),
-        (mask, "has the id 200"),
-        (photo, "cannot read image"),
-        (tagged / "images/training/photo2.jpg", f"add {tagged}/annotations/training/photo2.png, or a line in"),
-        (tagged / "tags.csv", "unknown class 'kat': did you mean 'cat'?"),
-        (tagged / "tags.csv", "names the image 'photo9'"),
-    ]
-    for problem, (file, part) in zip(caught.value.problems, expected, strict=True):
-        assert problem.file == file
-        assert part in problem.message
-    assert caught.value.source is not None
-    assert len(caught.value.source) == 3
 
 
 def test_tags_of_another_file(tagged: Path) -> None:

@@ -27,33 +27,21 @@ def write(folder: Path, content: bytes) -> Path:
 @given(
     images=st.lists(TEXTS, min_size=1, max_size=6, unique=True),
     classes=st.lists(CLASSES, min_size=1, max_size=5, unique=True),
-    header=st.booleans(),
-    bom=st.booleans(),
     data=st.data(),
 )
 def test_what_is_written_is_read(
-    tmp_path_factory: pytest.TempPathFactory,
-    images: list[str],
-    classes: list[str],
-    header: bool,
-    bom: bool,
-    data: st.DataObject,
+    tmp_path_factory: pytest.TempPathFactory, images: list[str], classes: list[str], data: st.DataObject
 ) -> None:
     rows = data.draw(st.lists(st.tuples(st.sampled_from(images), st.sets(st.sampled_from(classes))), max_size=8))
     expected = np.zeros((len(images), len(classes)), dtype=bool)
     text = io.StringIO()
     writer = csv.writer(text)
-    if header:
-        writer.writerow(["image", "classes"])
+    writer.writerow(["image", "classes"])
     for image, tags in rows:
         writer.writerow([image, " ; ".join(sorted(tags))])
         for tag in tags:
             expected[images.index(image), classes.index(tag)] = True
-    first_is_header = not header and rows and (rows[0][0].lower(), *rows[0][1]) == ("image", "classes")
-    if first_is_header:  # the one line that cannot be told from a header
-        return
-    path = write(tmp_path_factory.mktemp("tags"), text.getvalue().encode("utf-8-sig" if bom else "utf-8"))
-    read = Tags(path, images, classes)
+    read = Tags(write(tmp_path_factory.mktemp("tags"), text.getvalue().encode()), images, classes)
     assert not read.problems
     assert np.array_equal(read.classes, expected)
     assert {images[i] for i in np.flatnonzero(read.listed)} == {image for image, _ in rows}
