@@ -43,7 +43,7 @@ def read_mat73(path: Path) -> NDArray[np.uint8]:
         import h5py
     except ImportError as error:
         raise DataError(
-            f"{path} is a MATLAB 7.3 file (COCO-Stuff-10K v1.0), which needs h5py: pip install 'weakshot-seg[coco]'"
+            f"{path} is a MATLAB 7.3 file (COCO-Stuff-10K v1.0), which needs h5py: pip install -e '.[coco]'"
         ) from error
     with _naming(path), h5py.File(path, "r") as file:
         return _as_ids(np.ascontiguousarray(file[VARIABLE][()].T), path)
