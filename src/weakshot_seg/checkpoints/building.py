@@ -126,10 +126,6 @@ def start_from(module: WeakShotModule, source: str | Path) -> None:
 def own_data(module: WeakShotModule, source: str | Path) -> Group:
     """Settings of the data a model was trained on.
 
-    Args:
-        module: the model.
-        source: where it is from, for messages.
-
     Raises:
         ConfigError: they are not kept in a model folder, because they say where the files of a machine lie.
     """

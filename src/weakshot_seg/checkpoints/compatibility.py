@@ -75,12 +75,7 @@ def _moved(node: Any) -> Any:
 def check_same_run(trained: Recipe, split: ClassSplit, now: Recipe, data: ClassSplit, path: Path) -> None:
     """Refuses to resume with other classes, another split or supervision; warns of other changes.
 
-    Args:
-        trained: recipe of the checkpoint.
-        split: of the checkpoint.
-        now: recipe of this command.
-        data: split of this command.
-        path: of the checkpoint.
+    ``trained`` and ``split`` are those of the checkpoint ``path``, ``now`` and ``data`` those of this command.
 
     Raises:
         ConfigError: naming what differs.
@@ -125,13 +120,8 @@ def _flat(node: Mapping[str, Any], key: str = "") -> dict[str, Any]:
 def check_classes(trained: ClassSplit, data: ClassSplit, ckpt: str | Path, force: bool = False) -> None:
     """Refuses data with other class names, or with another split, than those of a model.
 
-    A model without novel classes fits every split.
-
-    Args:
-        trained: of the model.
-        data: of the data.
-        ckpt: for the message.
-        force: only warn, if at least the number of classes is the same.
+    A model without novel classes fits every split. With ``force`` only a warning is logged, if at least the number of
+    classes is the same.
 
     Raises:
         ConfigError: naming what differs and the remedy.

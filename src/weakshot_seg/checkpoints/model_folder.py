@@ -17,17 +17,9 @@ from weakshot_seg.utils.recipe import VERSION
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
-PUBLIC: dict[str, tuple[str, ...] | None] = {
-    "name": None,
-    "split": None,
-    "stage": None,
-    "seed": None,
-    "supervision": None,
-    "model": None,
-    "loss": None,
-    "optim": None,
-    "weights": None,
-    "data": (
+PUBLIC = ["name", "split", "stage", "seed", "supervision", "model", "loss", "optim", "weights"]
+PUBLIC_PARTS = {
+    "data": [
         "published",
         "label_scope",
         "supervision",
@@ -36,28 +28,15 @@ PUBLIC: dict[str, tuple[str, ...] | None] = {
         "batch_size",
         "train_transform",
         "val_transform",
-    ),
-    "trainer": (
-        "max_steps",
-        "precision",
-        "devices",
-        "num_nodes",
-        "accumulate_grad_batches",
-        "gradient_clip_val",
-    ),
+    ],
+    "trainer": ["max_steps", "precision", "devices", "num_nodes", "accumulate_grad_batches", "gradient_clip_val"],
 }
 """Settings of a training that leave the house, and of which groups only some: not where data and outputs lie, not the
 names of the images, nothing about loggers."""
 
 
 def write_folder(folder: Path, saved: SavedModel, version: str) -> None:
-    """Writes the network and the public part of its recipe.
-
-    Args:
-        folder: made if absent.
-        saved: model to write.
-        version: of the package, for readers.
-    """
+    """Writes the network and the public part of its recipe; ``version`` is that of the package, for readers."""
     network = {name: tensor.contiguous() for name, tensor in saved.state.items() if name.startswith(NETWORK)}
     config = {
         "weakshot_seg": version,
@@ -93,13 +72,12 @@ def read_folder(folder: Path) -> SavedModel:
 
 def public_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
     """What others need of a recipe; absolute paths in it are cut to the last name."""
-    public = {}
-    for key, members in PUBLIC.items():
-        if key not in recipe:
-            continue
-        value = recipe[key]
-        public[key] = value if members is None else {name: value[name] for name in members if name in value}
-    return _without_folders(public)
+    public = {key: recipe[key] for key in PUBLIC if key in recipe}
+    for part, names in PUBLIC_PARTS.items():
+        if part in recipe:
+            public[part] = {name: recipe[part][name] for name in names if name in recipe[part]}
+    shared: dict[str, Any] = _without_folders(public)
+    return shared
 
 
 def _without_folders(value: Any) -> Any:

@@ -35,14 +35,7 @@ class SavedModel:
 
     @classmethod
     def of(cls, content: Any, version: str, state: Any, step: Any, source: str | Path) -> SavedModel:
-        """From plain containers.
-
-        Args:
-            content: ``recipe``, ``class_names``, ``novel`` and the version.
-            version: key of the version in ``content``; absent: 1.
-            state: tensors by name.
-            step: see the class.
-            source: where it is from, for messages.
+        """From plain containers: ``content`` has ``recipe``, ``class_names``, ``novel`` and the key of its version.
 
         Raises:
             ConfigError: something is missing, of another type, or of a newer version.

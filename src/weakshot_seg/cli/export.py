@@ -29,7 +29,7 @@ from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError, DataError, UserError
 from weakshot_seg.exporting.agreement import Pixels, Report, Tolerance, batches_of, compare, measure, runner
-from weakshot_seg.exporting.formats import Metadata, find_format
+from weakshot_seg.exporting.formats import find_format, make_metadata
 from weakshot_seg.exporting.graph import SegmentationGraph, time_limit, trace
 from weakshot_seg.prediction.sources import find_items
 from weakshot_seg.training.module import WeakShotModule
@@ -53,7 +53,7 @@ def main(cfg: DictConfig) -> None:
     with replacing(out) as temporary:
         with time_limit(cfg.time_limit):
             program = trace(SegmentationGraph(module.model).eval(), getattr(torch, cfg.input_type))
-            form.write(program, Metadata.of(module, cfg.input_type), temporary)
+            form.write(program, make_metadata(module, cfg.input_type), temporary)
         run = form.load(temporary)
         report = Report(
             file=out.name,

@@ -98,11 +98,7 @@ NOTHING_LEARNED = re.compile(r"criterion\.(empty_weight|ingore_th)|pixel_(mean|s
 
 
 def read_detectron2(path: Path) -> Source:
-    """Reads the weights of a detectron2 checkpoint.
-
-    Args:
-        path: ``.pkl`` of the model zoo (``{"model": {name: array}, ...}``) or ``.pth`` (the same with tensors, or the
-            tensors alone).
+    """Reads a ``.pkl`` of the model zoo (``{"model": {name: array}, ...}``) or a ``.pth`` (tensors, or these alone).
 
     Raises:
         ConfigError: the file is missing, broken, hostile, or holds no tensors.
@@ -120,11 +116,7 @@ def read_detectron2(path: Path) -> Source:
 
 
 def from_detectron2(state: Mapping[str, Tensor], origin: str = "the state dict") -> Source:
-    """Weights under detectron2's names, as ours.
-
-    Args:
-        state: tensors by name; 1x1 convolutions of SimNet ``[out, in, 1, 1]`` become linear layers ``[out, in]``.
-        origin: what an error calls them.
+    """Weights under detectron2's names, as ours; SimNet's 1x1 convolutions ``[out, in, 1, 1]`` become linear layers.
 
     Raises:
         ConfigError: no name is one of MaskFormer's.

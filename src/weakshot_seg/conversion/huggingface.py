@@ -112,11 +112,7 @@ SWIN_TABLE = "attention.self.relative_position_bias_table"
 
 
 def read_huggingface(folder: Path) -> Source:
-    """Reads a folder of ``save_pretrained``.
-
-    Args:
-        folder: ``config.json`` and ``model.safetensors`` (also in several pieces with an index), optionally
-            ``preprocessor_config.json``.
+    """Reads a folder of ``save_pretrained``: the weights (also in several pieces with an index) and the JSON files.
 
     Raises:
         ConfigError: a file is missing or broken, or the network is another than MaskFormer with ResNet or Swin.
@@ -135,15 +131,12 @@ def read_huggingface(folder: Path) -> Source:
 def to_huggingface(
     tensors: Mapping[str, Tensor], family: str, unused: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The inverse of :func:`read_huggingface`, for tensors in memory.
+    """The inverse of :func:`read_huggingface`: tensors to store, and our names that transformers has no place for.
 
     Args:
         tensors: all of our network.
-        family: ``resnet`` or ``swin``.
-        unused: stored tensors that our network does not have, as they were read; those that are not given are made.
-
-    Returns:
-        Tensors to store, and our names that transformers has no place for.
+        family: of the backbone, a key of :data:`TABLES`.
+        unused: what :func:`read_huggingface` left out; what is not given is made.
     """
     theirs, unknown = to_theirs(tensors, TABLES[family])
     empty_weight = torch.ones(len(theirs["class_predictor.bias"]))
@@ -160,13 +153,7 @@ def to_huggingface(
 
 
 def write_huggingface(folder: Path, tensors: dict[str, Tensor], files: Mapping[str, dict[str, Any]]) -> None:
-    """Writes a folder that ``from_pretrained`` reads.
-
-    Args:
-        folder: made if absent.
-        tensors: content of ``model.safetensors``.
-        files: content of the JSON files by name.
-    """
+    """Writes a folder that ``from_pretrained`` reads: ``model.safetensors``, and JSON files by name."""
     for name, content in files.items():
         with replacing(folder / name) as temporary:
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf8")

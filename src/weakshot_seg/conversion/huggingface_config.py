@@ -31,14 +31,7 @@ decoder layers, which neither MaskFormer nor this library does."""
 
 @dataclass(frozen=True)
 class HuggingFaceConfig:
-    """What the JSON files of a folder hold beyond the shapes.
-
-    Attributes:
-        num_heads: attention heads of the decoder.
-        class_names: ``K`` names by id.
-        mean: RGB mean for images in 0..1; None = no file has it.
-        std: RGB standard deviation.
-    """
+    """What the JSON files of a folder hold beyond the shapes; see :class:`~weakshot_seg.conversion.matching.Source`."""
 
     num_heads: int
     class_names: tuple[str, ...]
@@ -77,13 +70,7 @@ def read_config(folder: Path) -> HuggingFaceConfig:
 
 
 def make_config(tensors: Tensors, num_heads: int, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """``config.json`` of a network, in plain containers.
-
-    Args:
-        tensors: of a complete network.
-        num_heads: attention heads of the decoder.
-        class_names: ``K`` names by id.
-    """
+    """``config.json`` of a complete network with so many attention heads in its decoder."""
     sizes = model_settings(tensors)
     if "embed_dim" in sizes["backbone"]:
         names = ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")

@@ -29,12 +29,9 @@ PAUSE = 0.05
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of a file and the model on one batch.
+    """Of a file and the model on a batch of images of one size.
 
     Attributes:
-        images: In the batch.
-        height: Of each.
-        width: Of each.
         max_difference: Largest difference of two scores; NaN if a score is.
         argmax_agreement: Share of the pixels whose highest score is that of the same class, 0..1.
     """
@@ -48,12 +45,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What every batch must keep within.
-
-    Attributes:
-        max_difference: Largest difference of two scores.
-        min_agreement: Least share of pixels of the same class, 0..1.
-    """
+    """What every batch must keep within: for the fields see :class:`Agreement`."""
 
     max_difference: float
     min_agreement: float
@@ -61,21 +53,11 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of wall time for one batch on the CPU.
+    """Seconds of wall time for one batch on the CPU: medians, and the median of the quotients file / model.
 
-    Attributes:
-        images: In the batch.
-        height: Of each.
-        width: Of each.
-        threads: Of both.
-        file: Median.
-        model: Median, in PyTorch.
-        ratio: Median of the quotients file / model of runs one after the other.
+    The latter are of runs one after the other.
     """
 
-    images: int
-    height: int
-    width: int
     threads: int
     file: float
     model: float
@@ -87,15 +69,12 @@ class Report:
     """How an exported file agrees with its model.
 
     Attributes:
-        file: Name of the file.
+        file: Its name.
         format: Of the file.
         ckpt: The model.
         step: Optimiser steps of its training.
         compared_on: Where the images are from.
-        batches: One result for each.
-        tolerance: For all of them.
         versions: Of the libraries, by name.
-        speed: None: not measured.
     """
 
     file: str
@@ -144,21 +123,16 @@ class Report:
             f"(max_difference={self.tolerance.max_difference:g}), at least {100 * self.argmax_agreement:.3f} % of the "
             f"pixels have the same class (min_agreement={self.tolerance.min_agreement:g})",
         ]
-        if self.speed is not None:
-            s = self.speed
+        if (speed := self.speed) is not None:
             lines.append(
-                f"speed on the CPU, {s.threads} threads, {s.images} image of {s.width}x{s.height}: {self.format} "
-                f"{1000 * s.file:.1f} ms, PyTorch {1000 * s.model:.1f} ms (medians; ratio {s.ratio:.2f})"
+                f"speed on the CPU, {speed.threads} threads, the first batch: {self.format} "
+                f"{1000 * speed.file:.1f} ms, PyTorch {1000 * speed.model:.1f} ms (medians; ratio {speed.ratio:.2f})"
             )
         return "\n".join(lines)
 
 
 def runner(network: Network) -> Run:
-    """The model as this library applies it (``inference=whole``), with the inputs and outputs of an exported file.
-
-    Args:
-        network: on the CPU, in evaluation mode, giving the last layer alone.
-    """
+    """A network as this library applies it (``inference=whole``), with the inputs and outputs of an exported file."""
 
     @torch.inference_mode()
     def run(images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -180,12 +154,7 @@ def compare(run: Run, model: Run, batches: Sequence[Images]) -> Iterator[Agreeme
 
 
 def batches_of(photos: Sequence[Pixels], dtype: str) -> list[Images]:
-    """Every photo alone; then several, resized to their first, a multiple of 32, an odd larger and a very small size.
-
-    Args:
-        photos: uint8 ``[h, w, 3]``, of any sizes.
-        dtype: of the batches, see :class:`~weakshot_seg.exporting.formats.Metadata`.
-    """
+    """Every photo ``[h, w, 3]`` alone; then several in one size: the first one's, a multiple of 32, odd, very small."""
     height, width = photos[0].shape[:2]
     even = (-(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE)
     odd = (height * 5 // 4 | 1, width * 4 // 3 | 1)
@@ -206,7 +175,7 @@ def measure(run: Run, model: Run, images: Images) -> Speed:
     rounds = [(_seconds(run, images), _seconds(model, images)) for _ in range(ROUNDS + 1)][1:]
     file, ours = (statistics.median(times) for times in zip(*rounds, strict=True))
     ratio = statistics.median(a / b for a, b in rounds)
-    return Speed(len(images), images.shape[2], images.shape[3], torch.get_num_threads(), file, ours, ratio)
+    return Speed(torch.get_num_threads(), file, ours, ratio)
 
 
 def _seconds(run: Run, images: Images) -> float:

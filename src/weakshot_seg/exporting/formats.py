@@ -6,7 +6,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +21,8 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.exporting.graph import AXES, INPUT, OUTPUTS
 from weakshot_seg.training.module import WeakShotModule
 
+Metadata = dict[str, Any]
+"""See :func:`make_metadata`."""
 METADATA_FILE = "metadata.json"
 """Name of the metadata in a ``.pt2`` file (``extra_files``)."""
 
@@ -30,57 +32,32 @@ Run = Callable[[Images], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 """Images -> labels ``[B, H, W]`` and scores ``[B, K, H, W]``."""
 
 
-@dataclass(frozen=True)
-class Metadata:
-    """Stored in an exported file.
+def make_metadata(module: WeakShotModule, input_type: str) -> Metadata:
+    """What an exported file says of itself, in plain containers.
 
-    Attributes:
-        class_names: ``K`` names, by class id.
-        novel: ``K`` flags, by class id: learned from tags instead of masks.
-        input_type: Of ``images`` ``[B, 3, H, W]``: "uint8" or "float32".
-        mean: By channel, for images in 0..1.
-        std: By channel, for images in 0..1.
-        short_edge: Length to resize the shorter edge of an image to; None: its own.
-        max_size: Limit of the longer edge then; None: no limit.
-        step: Optimiser steps of the training.
-        input_range: Of the values of ``images``.
-        color_order: Of their channels.
-        normalised_inside: The graph itself computes ``(images / 255 - mean) / std``: give it none of that.
-        outputs: What each output is.
-        weakshot_seg: Version of this library.
+    Args:
+        module: a trained module.
+        input_type: of ``images`` ``[B, 3, H, W]``: "uint8" or "float32".
     """
-
-    class_names: tuple[str, ...]
-    novel: tuple[bool, ...]
-    input_type: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    short_edge: int | None
-    max_size: int | None
-    step: int
-    input_range: tuple[int, int] = (0, 255)
-    color_order: str = "RGB"
-    normalised_inside: bool = True
-    outputs: tuple[str, ...] = (
-        "labels: uint8 [B, H, W], class id of every pixel",
-        "scores: float32 [B, K, H, W], at least 0, seldom above 1, not normalised over the classes",
-    )
-    weakshot_seg: str = __version__
-
-    @classmethod
-    def of(cls, module: WeakShotModule, input_type: str) -> Metadata:
-        """Of a trained module; for ``input_type`` see the class."""
-        resizing = module.recipe.data["val_transform"]
-        return cls(
-            class_names=module.class_split.names,
-            novel=tuple(module.class_split.is_novel().tolist()),
-            input_type=input_type,
-            mean=tuple(module.model.mean.flatten().tolist()),
-            std=tuple(module.model.std.flatten().tolist()),
-            short_edge=resizing.get("short_edge"),
-            max_size=resizing.get("max_size"),
-            step=module.trained_steps,
-        )
+    resizing = module.recipe.data["val_transform"]
+    return {
+        "class_names": list(module.class_split.names),
+        "novel": module.class_split.is_novel().tolist(),  # learned from tags instead of masks
+        "input_type": input_type,
+        "input_range": [0, 255],
+        "color_order": "RGB",
+        "normalised_inside": True,  # the graph computes (images / 255 - mean) / std: give it none of that
+        "mean": module.model.mean.flatten().tolist(),  # by channel, for images in 0..1
+        "std": module.model.std.flatten().tolist(),
+        "short_edge": resizing.get("short_edge"),  # to resize the shorter edge of an image to; None: its own
+        "max_size": resizing.get("max_size"),  # limit of the longer edge then; None: no limit
+        "outputs": [
+            "labels: uint8 [B, H, W], class id of every pixel",
+            "scores: float32 [B, K, H, W], at least 0, seldom above 1, not normalised over the classes",
+        ],
+        "step": module.trained_steps,  # of the optimiser
+        "weakshot_seg": __version__,
+    }
 
 
 @dataclass(frozen=True)
@@ -130,7 +107,7 @@ def write_onnx(program: torch.export.ExportedProgram, metadata: Metadata, path: 
     )
     assert converted is not None
     model = converted.model_proto
-    properties = {key: json.dumps(value, ensure_ascii=False) for key, value in asdict(metadata).items()}
+    properties = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
     onnx.helper.set_model_props(model, properties)
     onnx.checker.check_model(model)
     path.write_bytes(model.SerializeToString())
@@ -160,7 +137,7 @@ def write_torch_export(program: torch.export.ExportedProgram, metadata: Metadata
     file = BytesIO()  # a path would have to end with .pt2
     with warnings.catch_warnings():  # of weights in the layout "channels last", which are kept as they are
         warnings.filterwarnings("ignore", "No complete tensor found")
-        torch.export.save(program, file, extra_files={METADATA_FILE: json.dumps(asdict(metadata), ensure_ascii=False)})
+        torch.export.save(program, file, extra_files={METADATA_FILE: json.dumps(metadata, ensure_ascii=False)})
     path.write_bytes(file.getvalue())
 
 

@@ -59,11 +59,7 @@ def _crop(images: Tensor, height: int, width: int) -> Tensor:
 
 
 def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.ExportedProgram:
-    """The graph for any batch and image size; the program refers to its weights.
-
-    Args:
-        graph: on the CPU, in evaluation mode.
-        dtype: of the images, ``torch.uint8`` or ``torch.float32``.
+    """The graph (on the CPU) for images of a type, of any number and size; the program refers to its weights.
 
     Raises:
         ConfigError: the network does something that torch.export cannot follow.
