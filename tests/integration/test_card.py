@@ -1,4 +1,4 @@
-"""``weakshot card``: the folder predicts the same and tells no secrets, and its card tells the truth."""
+"""``weakshot card``: the folder predicts the same and holds no secrets, and its card is true."""
 
 import json
 import shutil
@@ -117,7 +117,7 @@ def test_the_folder_holds_the_network_alone(folder: Path, trained: Path) -> None
     assert (folder / "model.safetensors").stat().st_mode & 0o044  # others may read it
 
 
-def test_the_folder_tells_no_paths_and_no_accounts(trained: Path, command: Command, tmp_path: Path) -> None:
+def test_the_folder_holds_no_paths_and_no_accounts(trained: Path, command: Command, tmp_path: Path) -> None:
     ckpt = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
     recipe = ckpt["weakshot_seg"]["recipe"]
     assert str(trained) in json.dumps(recipe)

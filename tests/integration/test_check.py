@@ -1,4 +1,4 @@
-"""``python -m weakshot_seg.cli.check``: all that is wrong in one run, exit codes, and the page."""
+"""``weakshot check``: all that is wrong in one run, exit codes, and the page."""
 
 import re
 from collections.abc import Callable
@@ -41,31 +41,6 @@ def table(output: str, title: str) -> list[list[str]]:
     return [re.split(r" {2,}", line.strip()) for line in lines]
 
 
-@pytest.fixture
-def damaged(tagged_photos: Path) -> list[tuple[str, str]]:
-    """Spoils the tagged photos in six ways; returns what must be said of which file."""
-    photos, masks = tagged_photos / "images" / "training", tagged_photos / "annotations" / "training"
-    photo = photos / "photo 0.jpg"
-    photo.write_bytes(photo.read_bytes()[:700])
-    Image.fromarray(np.ones((10, 11), np.uint8)).save(masks / "photo 1.png")
-    mask = np.asarray(Image.open(masks / "photo 2.png")).copy()
-    mask[0, 0] = 200
-    Image.fromarray(mask).save(masks / "photo 2.png")
-    Image.open(masks / "photo 3.png").convert("RGB").save(masks / "photo 3.png")
-    Image.new("RGB", (60, 50)).save(photos / "photo 6.jpg")
-    with (tagged_photos / "tags.csv").open("a") as file:
-        file.write("\nphoto 3,otter\nphoto 7,cat\n")
-    return [
-        (str(masks / "photo 1.png"), "is 11x10 but its image is 59x55: resize the mask"),
-        (str(masks / "photo 2.png"), "has the id 200, but the 5 class names allow 1 to 9"),
-        (str(masks / "photo 3.png"), "is a colour picture (mode RGB)"),
-        (str(photo), "cannot read image"),
-        (str(photos / "photo 6.jpg"), "has no mask: add"),
-        (f"line 7 of {tagged_photos / 'tags.csv'}", "unknown class 'otter'"),
-        (f"line 8 of {tagged_photos / 'tags.csv'}", "the image 'photo 7', which is not there"),
-    ]
-
-
 @pytest.mark.parametrize("kind", ["images", "annotations"])
 def test_each_file_that_is_no_image_is_named(
     kind: str, run: Run, write_images: Callable[..., None], tmp_path: Path
@@ -87,23 +62,40 @@ def test_each_file_that_is_no_image_is_named(
     assert all("replace" in line for line in problems)
 
 
-def test_everything_wrong_is_said_in_one_run(
-    run: Run, damaged: list[tuple[str, str]], tagged_photos: Path, tmp_path: Path
-) -> None:
+def test_everything_wrong_is_listed_in_one_run(run: Run, tagged_photos: Path, tmp_path: Path) -> None:
+    photos, masks = tagged_photos / "images" / "training", tagged_photos / "annotations" / "training"
+    photo = photos / "photo 0.jpg"
+    photo.write_bytes(photo.read_bytes()[:700])
+    Image.fromarray(np.ones((10, 11), np.uint8)).save(masks / "photo 1.png")
+    mask = np.asarray(Image.open(masks / "photo 2.png")).copy()
+    mask[0, 0] = 200
+    Image.fromarray(mask).save(masks / "photo 2.png")
+    Image.open(masks / "photo 3.png").convert("RGB").save(masks / "photo 3.png")
+    Image.new("RGB", (60, 50)).save(photos / "photo 6.jpg")
+    with (tagged_photos / "tags.csv").open("a") as file:
+        file.write("\nphoto 3,otter\nphoto 7,cat\n")
+    expected = [
+        (masks / "photo 1.png", "is 11x10 but its image is 59x55: resize the mask"),
+        (masks / "photo 2.png", "has the id 200, but the 5 class names allow 1 to 9"),
+        (masks / "photo 3.png", "is a colour picture (mode RGB)"),
+        (photo, "cannot read image"),
+        (photos / "photo 6.jpg", "has no mask: add"),
+        (f"line 7 of {tagged_photos / 'tags.csv'}", "unknown class 'otter'"),
+        (f"line 8 of {tagged_photos / 'tags.csv'}", "the image 'photo 7', which is not there"),
+    ]
     code, output = run("experiment=folder", f"data.root={tagged_photos}", f"html={tmp_path}/check.html")
     problems = [line for line in output.splitlines() if line.startswith("problem: ")]
     assert code == 1
-    assert len(problems) == len(damaged) == 7
-    for line, (file, what) in zip(problems, damaged, strict=True):
-        assert file in line
+    for line, (file, what) in zip(problems, expected, strict=True):
+        assert str(file) in line
         assert what in line
     assert "7 problems: training cannot start" in output
     files = dict(table(output, "training images")[1:])
     assert (files["all"], files["readable"]) == ("7", "6")
     assert files["ids in the masks"] == "1-2, 9, 200, 255"
-    page = (tmp_path / "check.html").read_text()
-    assert all(what.split(" '")[0] in page for _, what in damaged)
-    assert page.count("<img") == 5  # photo 0 and the mask of photo 3 cannot be read
+    page = Elements((tmp_path / "check.html").read_text())
+    assert all(what in page.text for _, what in expected)
+    assert page.tags.count("img") == 5  # photo 0 and the mask of photo 3 cannot be read
 
 
 def test_sound_data(run: Run, tagged_photos: Path) -> None:
@@ -142,7 +134,7 @@ def test_generated_scenes_and_random_splits(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "problem"),
     [
         ("data.root=/nowhere", "the data folder /nowhere does not exist"),
         ("data.novel_classes=[otter]", "unknown novel class 'otter'"),
@@ -151,10 +143,10 @@ def test_generated_scenes_and_random_splits(run: Run) -> None:
         ("data.class_names=[a,b]", "has the id"),
     ],
 )
-def test_settings_that_cannot_work(run: Run, tagged_photos: Path, setting: str, said: str) -> None:
+def test_settings_that_cannot_work(run: Run, tagged_photos: Path, setting: str, problem: str) -> None:
     code, output = run("experiment=folder", f"data.root={tagged_photos}", setting)
     assert code == 1
-    assert said in output
+    assert problem in output
     assert "training cannot start" in output
 
 

@@ -1,4 +1,4 @@
-"""A sweep of which one split fails, and what the report says of it."""
+"""The report of a sweep of which one split fails."""
 
 import json
 import re
