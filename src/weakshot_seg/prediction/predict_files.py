@@ -68,7 +68,7 @@ class FilePredictor:
 
     def _predict_images(self, items: Sequence[Item]) -> list[str]:
         failures = []
-        with tqdm(desc="predicting", total=len(items), unit="image", disable=None) as progress:
+        with tqdm(desc="predicting", total=len(items), unit="image", disable=None if items else True) as progress:
 
             def readable() -> Iterator[tuple[Item, Pixels]]:
                 for item, pixels in in_threads(_read, items, self.threads):

@@ -110,15 +110,12 @@ class Record:
 
     def write(self, path: Path) -> None:
         """Writes a file; fractions have six digits, what is empty is left out."""
-        write_json(path, asdict(self, dict_factory=_compact))
 
+        def compact(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+            kept = ((name, value) for name, value in fields if value is not None and value != [])
+            return {name: round(value, 6) if isinstance(value, float) else value for name, value in kept}
 
-def _compact(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-    return {
-        name: round(value, 6) if isinstance(value, float) else value
-        for name, value in fields
-        if value is not None and value != []
-    }
+        write_json(path, asdict(self, dict_factory=compact))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

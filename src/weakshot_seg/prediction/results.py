@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
 
@@ -94,7 +93,7 @@ class Results:
             set(self.wanted.scores) <= set(record.scores)
             and record.every == (self.wanted.video_every if item.is_video else None)
             and all(file.exists() for file in self._files(item, record))
-            and not _older(path, item.path)
+            and not (item.path.exists() and path.stat().st_mtime < item.path.stat().st_mtime)
         )
         return record if is_finished else None
 
@@ -124,14 +123,8 @@ class Results:
 
     def finish_video(self, item: Item, frames: list[Record]) -> None:
         """Replaces the records of a video's frames by one, and removes their label maps unless they are wanted."""
-        record = Record(
-            str(item.path),
-            frames[0].height,
-            frames[0].width,
-            list(self.wanted.scores),
-            every=self.wanted.video_every,
-            frames=frames,
-        )
+        scores, every = list(self.wanted.scores), self.wanted.video_every
+        record = replace(frames[0], scores=scores, classes=[], frame=None, seconds=None, every=every, frames=frames)
         record.write(self.path("classes", item))
         for kind in ("classes",) if self.wanted.video_labels else ("classes", "labels"):
             for part in _parts(item, record):
@@ -202,17 +195,8 @@ def _write_scores(path: Path, result: Segmentation, names: Sequence[str]) -> Non
                 np.lib.format.write_array(file, result.scores(name).astype(np.float16))
 
 
-def _older(result: Path, source: Path) -> bool:
-    """Whether a file was written before another one; that may be missing."""
-    try:
-        return os.path.getmtime(result) < os.path.getmtime(source)
-    except FileNotFoundError:
-        return False
-
-
 def _legend(split: ClassSplit) -> list[dict[str, object]]:
-    colours = palette(split.num_classes).tolist()
     return [
-        {"class_id": i, "name": name, "novel": i in split.novel, "color": "#{:02x}{:02x}{:02x}".format(*colours[i])}
-        for i, name in enumerate(split.names)
+        {"class_id": i, "name": name, "novel": i in split.novel, "color": f"#{bytes(colour).hex()}"}
+        for i, (name, colour) in enumerate(zip(split.names, palette(split.num_classes), strict=False))
     ]
