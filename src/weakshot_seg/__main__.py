@@ -27,8 +27,8 @@ USAGE = """usage: weakshot COMMAND [SETTING=VALUE ...]
 
 {commands}
 
-weakshot COMMAND --help           the settings of a command
-eval "$(weakshot -sc install=bash)"   completes commands and settings with the tab key; also zsh, fish"""
+weakshot COMMAND --help               the settings of a command
+eval "$(weakshot -sc install=bash)"   tab completion; also zsh, fish"""
 
 
 def main() -> None:

@@ -144,8 +144,8 @@ def _check_call(key: str, node: Mapping[Any, Any]) -> None:
         called = locate(name) if name else None
     except ErrorDuringImport as error:
         raise ConfigError(f"{key}._target_={_shown(name)} cannot be imported: {error}") from error
-    if called is None:
-        raise ConfigError(f"{key}._target_={_shown(name)} does not exist: correct the name, or install its package")
+    if not callable(called):
+        raise ConfigError(f"{key}._target_={_shown(name)} cannot be called: correct the name, or install its package")
     arguments, takes_others = _arguments(called)
     if arguments is None:
         return

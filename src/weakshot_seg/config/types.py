@@ -105,6 +105,7 @@ def _words(hint: Any) -> Iterator[str]:
     elif inspect.isclass(origin) and issubclass(origin, Mapping):
         yield "a group of settings"
     elif inspect.isclass(origin) and issubclass(origin, Iterable):
-        yield "a list of texts (quote numbers: ['3'])" if str in arguments else "a list"
+        each = f", each {described(arguments[0])}" if arguments and get_origin(arguments[0]) is Annotated else ""
+        yield "a list of texts (quote numbers: ['3'])" if str in arguments else f"a list{each}"
     else:
         yield f"something with a _target_ ({getattr(origin, '__name__', origin)})"

@@ -1,0 +1,114 @@
+"""The command ``weakshot``."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from weakshot_seg import __main__, __version__
+from weakshot_seg.config.commands import COMMANDS
+
+main = __main__.main
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["weakshot", *arguments])
+    main()
+
+
+@pytest.mark.parametrize("argument", [[], ["-h"], ["--help"]])
+def test_help_lists_all_commands(
+    argument: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, *argument)
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split()[0] for line in lines if line.startswith("  ")} == set(__main__.COMMANDS)
+    assert max(map(len, lines)) < 100
+
+
+def test_every_command_has_a_module_and_settings() -> None:
+    assert {name.replace("-", "_") for name in __main__.COMMANDS} == set(COMMANDS)
+    for name in __main__.COMMANDS:
+        assert importlib.util.find_spec(__main__.module_of(name)) is not None
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_a_command_lists_its_settings(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, command.replace("_", "-"), "--help")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"usage: weakshot {command.replace('_', '-')} ")
+    assert [line.strip().split("=")[0] for line in lines if line[:2] == "  " and line[2] != " "] == [*COMMANDS[command]]
+    assert max(map(len, lines)) < 120
+
+
+def test_help_shows_value_type_range_and_remark(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, "app", "--help", "share=true")
+    printed = capsys.readouterr().out
+    assert (
+        "  port=7860\n      a whole number (at least 0 and at most 65535) or null; null: the first free one" in printed
+    )
+    assert "  share=true\n      true or false; " in printed
+
+
+def test_version(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    call(monkeypatch, "--version")
+    assert capsys.readouterr().out == f"weakshot_seg {__version__}\n"
+
+
+@pytest.mark.parametrize(("name", "hint"), [("predcit", "did you mean predict?"), ("x", "see weakshot --help")])
+def test_unknown_command(
+    name: str, hint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        call(monkeypatch, name)
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"error: unknown command {name!r}: {hint}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("weakshot pre", {"predict", "pseudo-label", "train"}),
+        ("weakshot train data=", {"data=folder", "data=synthetic"}),
+        ("weakshot pseudo-label cand", {"candidates="}),
+        ("weakshot train optim.l", {"optim.lr="}),
+    ],
+)
+def test_completion(
+    line: str, expected: set[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COMP_LINE", line)
+    call(monkeypatch, "-sc", "query=bash")
+    assert expected <= set(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("arguments", [("-sc", "install=bash"), ("train", "-sc", "install=bash")])
+def test_completion_is_installed_for_the_command(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("COMP_LINE", raising=False)
+    call(monkeypatch, *arguments)
+    assert capsys.readouterr().out.rstrip().endswith("-F hydra_bash_completion weakshot")
+
+
+def test_a_command_runs_as_main_module_that_other_processes_can_start_again(tmp_path: Path) -> None:
+    """Lightning starts ``python -m <name of the main module's specification> <arguments>`` for the other devices."""
+    code = (
+        "import sys, __main__, weakshot_seg.cli.entry_point as entry\n"
+        "def command(name):\n"
+        "    import __main__\n"
+        "    print(__main__.__spec__.name, sys.argv[1:])\n"
+        "    raise SystemExit\n"
+        "entry.command = command\n"
+        "sys.argv = ['weakshot', 'predict', 'ckpt=a']\n"
+        "from weakshot_seg.__main__ import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout == "weakshot_seg.cli.predict ['ckpt=a']\n", done.stderr
