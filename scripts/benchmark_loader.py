@@ -5,7 +5,7 @@
 
 Photos of 640x480 as JPEG and masks as palette PNG, in the layout of VOC 2012. Steps of both: decode image and mask,
 resize the shorter edge to 320..960, crop 640, SSD colour jitter, flip, pad to 640, uint8 tensors. Ours also hides the
-novel classes and tells the padding. torchvision runs on tensors and on Pillow images and is compared at its faster. All
+novel classes and marks the padding. torchvision runs on tensors and on Pillow images and is compared at its faster. All
 take turns, round by round; one thread each, as in a worker.
 """
 

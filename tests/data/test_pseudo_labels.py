@@ -241,7 +241,7 @@ def test_a_file_of_someone_else(dataset: WeakShotDataset, folder: Path) -> None:
 
 def test_what_is_refused(dataset: WeakShotDataset, folder: Path, make_images: MakeImages) -> None:
     manifest = Manifest.read(folder)
-    for changed, told in (
+    for changed, problem in (
         ({"complete": False}, "unfinished"),
         ({"class_names": ("a", "b")}, r"other data \(class_names: a, b\)"),
         (
@@ -251,7 +251,7 @@ def test_what_is_refused(dataset: WeakShotDataset, folder: Path, make_images: Ma
         ({"num_images": 11}, r"other data \(num_images: 11\) than this training \(12\)"),
     ):
         replace(manifest, **changed).write(folder)
-        with pytest.raises(DataError, match=told) as caught:
+        with pytest.raises(DataError, match=problem) as caught:
             PseudoLabels(dataset, folder)
         assert str(folder) in str(caught.value)
         assert "\n" not in str(caught.value)

@@ -13,7 +13,7 @@ CASES = {
     "missing root": (("data=folder", "data.root=/nowhere/at/all"), ("/nowhere/at/all", "data.root")),
     "no root": (("data=folder",), ("data.root",)),
     "unknown class": (("data.novel_classes=[hart,cross]",), ("'hart'", "did you mean", "'heart'")),
-    "every class novel": (("data.novel_ratio=1.5",), ("novel_ratio", "1.5", "between 0 and 1")),
+    "every class novel": (("data.novel_ratio=1.5",), ("novel_ratio", "1.5", "at most 1")),
     "too few queries": (
         ("loss/assignment=hungarian", "model.num_queries=2"),
         ("queries", "2", "set model.num_queries="),

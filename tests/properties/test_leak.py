@@ -116,7 +116,7 @@ def test_maps_are_hidden_under_every_scope_and_supervision(pair: tuple[Scenes, S
             assert not np.isin(dataset.hidden.load(index)[1], novel).any()
             assert not lower[SampleRequest(index, seed)].tags[novel].any()
             of_image = torch.from_numpy(source.labels[index])
-            told = dataset[SampleRequest(index, seed)].tags
-            assert not (told & ~of_image).any()
+            found = dataset[SampleRequest(index, seed)].tags
+            assert not (found & ~of_image).any()
             if scope == "image":
-                assert torch.equal(told[novel], of_image[novel])
+                assert torch.equal(found[novel], of_image[novel])
