@@ -1,16 +1,22 @@
 """Many calls of one function in processes."""
 
 import os
+import signal
 
 import pytest
 import torch
 
 from weakshot_seg.data import parallel
 from weakshot_seg.data.parallel import PER_PROCESS, in_parallel
+from weakshot_seg.errors import DataError
 
 
 def square_and_process(item: int) -> tuple[int, int]:
     return item * item, os.getpid()
+
+
+def die(item: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def fail(item: int) -> int:
@@ -35,3 +41,9 @@ def test_results_come_in_order_from_that_many_processes(cpus: int, monkeypatch: 
 def test_errors_arrive(count: int) -> None:
     with pytest.raises(ZeroDivisionError, match="item 0"):
         list(in_parallel(fail, range(count), ""))
+
+
+def test_a_killed_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "num_cpus", lambda: 2)
+    with pytest.raises(DataError, match="reading: a process was killed"):
+        list(in_parallel(die, range(2 * PER_PROCESS), "reading"))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, TypeVar
 
 from tqdm import tqdm
 
+from weakshot_seg.errors import DataError
 from weakshot_seg.utils.signals import leave_signals_to_parent
 
 T = TypeVar("T")
@@ -31,14 +33,22 @@ def in_parallel(task: Callable[[T], R], items: Sequence[T], title: str) -> Itera
         task: Can be pickled; each process gets it once.
         items: Can be pickled.
         title: Of the progress bar, which appears after a second.
+
+    Raises:
+        DataError: a process was killed.
     """
     bar = partial(tqdm, desc=title, total=len(items), delay=1, leave=False, disable=None)
     processes = min(num_cpus(), len(items) // PER_PROCESS)
     if processes < 2:
         yield from bar(map(task, items))
         return
-    with ProcessPoolExecutor(processes, initializer=_start_worker, initargs=(task,)) as pool:
-        yield from bar(pool.map(_work, items, chunksize=8))
+    try:
+        with ProcessPoolExecutor(processes, initializer=_start_worker, initargs=(task,)) as pool:
+            yield from bar(pool.map(_work, items, chunksize=8))
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"{title}: a process was killed, most often because the memory is full: allow fewer CPUs (taskset -c 0 ...)"
+        ) from error
 
 
 class _Worker:
