@@ -106,16 +106,6 @@ def test_any_number_of_workers_gives_the_same_batches(make_data: MakeData) -> No
     assert streams[0] == streams[1]
 
 
-@pytest.mark.parametrize(("supervision", "novel"), [("base_only", 2), ("full", 0)])
-def test_supervision(make_data: MakeData, supervision: str, novel: int) -> None:
-    data = make_data(supervision=supervision)
-    data.setup()
-    assert len(data.class_split.novel) == 2  # the evaluation still knows base and novel
-    for batch in data.train_dataloader():
-        assert int(batch.targets.novel.sum()) == novel
-        assert not batch.targets.tagged.any()
-
-
 def test_unlabelled_images_are_left_out(
     make_data: MakeData, make_images: MakeImages, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -262,13 +252,3 @@ def test_a_resumed_run_continues_the_stream(
     assert resumed.seen == whole.seen[4 * accumulate :]
     assert torch.equal(resumed.weight, whole.weight)
     assert not [w for w in recwarn if "not resumable" in str(w.message)]
-
-
-def test_batches_move_with_their_targets(make_data: MakeData) -> None:
-    data = make_data()
-    data.setup()
-    batch = next(iter(data.train_dataloader()))
-    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
-    assert moved.images.is_meta
-    assert moved.targets.classes.is_meta
-    assert moved.names == batch.names

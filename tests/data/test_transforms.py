@@ -31,16 +31,6 @@ def test_image_and_labels_stay_aligned(scale: tuple[float, float]) -> None:
         assert agree[~padding].mean() > (0.99 if scale == (1.0, 1.0) else 0.8)
 
 
-def test_seed_decides_everything() -> None:
-    image, label_map = coded(50, 70)
-    transform = TrainTransform(48)
-    first = [transform(image, label_map, seed) for seed in range(10)]
-    again = [transform(image, label_map, seed) for seed in reversed(range(10))][::-1]
-    for a, b in zip(first, again, strict=True):
-        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-    assert len({a[0].tobytes() for a in first}) == 10
-
-
 def test_scale_range_is_used_evenly() -> None:
     image, label_map = np.zeros((40, 40, 3), np.uint8), np.zeros((40, 40), np.uint8)
     transform = TrainTransform(100, (0.5, 2.0), short_edge=40)
@@ -170,6 +160,7 @@ def test_copies_in_workers_give_the_same_whatever_was_drawn_before() -> None:
     workers = [pickle.loads(pickle.dumps(transform)) for _ in range(2)]
     workers[1](image, label_map, 99)
     expected = [transform(image, label_map, seed) for seed in range(6)]
+    assert len({out[0].tobytes() for out in expected}) == 6
     for seed in range(6):
         out = workers[seed % 2](image, label_map, seed)
         assert all(np.array_equal(a, b) for a, b in zip(out, expected[seed], strict=True))

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from weakshot_seg.config.types import fits
-from weakshot_seg.data.synthetic import scenes as synthetic
 from weakshot_seg.data.synthetic.scenes import STUFF, THINGS, Size, SyntheticScenes, Thing, _draw_item, _Item
-from weakshot_seg.data.synthetic.things import SHAPES, TEXTURES, TIP, blob
+from weakshot_seg.data.synthetic.things import SHAPES, TEXTURES, blob
 from weakshot_seg.structures import IGNORE
 
 SIZE = 64
@@ -72,13 +71,6 @@ def test_classes_come_often_and_are_visible(training):
     assert set(np.unique(labels)) == {*range(K), IGNORE}
 
 
-def test_stuff_tiles_the_whole_image():
-    for i in range(20):
-        _, labels = synthetic._draw_stuff(np.random.default_rng(i), SIZE)
-        assert labels.max() < len(STUFF)
-        assert len(np.unique(labels)) in (2, 3)
-
-
 @pytest.mark.parametrize("name", THINGS)
 def test_a_thing_lies_where_it_is_labelled(name):
     label = SyntheticScenes.class_names.index(name)
@@ -122,30 +114,6 @@ def test_outlines_are_distances_of_figures_within_the_window(shape):
     assert (field[np.hypot(x, y) > 1.35] > 0).all()
     slope = np.hypot(*np.gradient(field, axis, axis))[np.abs(field) < 0.02]
     assert 0.8 < np.median(slope) < 1.3
-
-
-def test_textures_keep_to_their_tones_and_show_contrast():
-    x, y = np.meshgrid(np.linspace(-1.4, 1.4, 101), np.linspace(-1.4, 1.4, 101))
-    depth = SHAPES["disc"](x, y)
-    for name, texture in TEXTURES.items():
-        tones = texture(x, y, depth, 0.4)[depth < 0]
-        assert 0 <= tones.min() < tones.max() <= 1, name
-        assert np.ptp(tones) > (0.3 if name == "plain" else 0.99), name
-    for name, stuff in STUFF.items():
-        for seed in range(5):
-            tones = stuff.texture(np.random.default_rng(seed), SIZE)
-            assert tones.shape == (SIZE, SIZE)
-            assert 0 <= tones.min() < tones.max() <= 1, name
-            assert tones.std() > 0.1, name
-
-
-def test_regular_polygons_are_what_they_claim():
-    angles = np.pi / 2 + 2 * np.pi * np.arange(3) / 3
-    corners = TIP * np.stack([np.cos(angles), np.sin(angles)])
-    triangle, middles = SHAPES["triangle"], (corners + np.roll(corners, 1, axis=1)) / 2
-    np.testing.assert_allclose(triangle(*corners), 0, atol=1e-9)
-    np.testing.assert_allclose(triangle(*middles), 0, atol=1e-9)
-    np.testing.assert_allclose(triangle(*(middles * 1.5)), 0.25 * TIP, atol=1e-9)
 
 
 def mean_iou(truth, guess):
