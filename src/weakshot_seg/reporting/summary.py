@@ -205,8 +205,9 @@ def _splits(full: Run, finished: Sequence[Run]) -> set[tuple[int | None, frozens
 
 def _score(run: Run, split: int | None, novel: frozenset[str], finished: Sequence[Run]) -> Score:
     base_iou, novel_iou = divided(run.measured, novel)
-    both = [iou for iou in (base_iou, novel_iou) if iou is not None]
-    harmonic = statistics.harmonic_mean(both) if len(both) == 2 else None
+    harmonic = None
+    if base_iou is not None and novel_iou is not None:
+        harmonic = 2 * base_iou * novel_iou / (base_iou + novel_iou or 1)
     reference = run if run.supervision == "full" else _reference(run, finished)
     most = divided(reference.measured, novel)[1] if reference else None
     share = 100 * novel_iou / most if most and novel_iou is not None else None
