@@ -31,15 +31,14 @@ def test_the_worst_batch_counts() -> None:
     assert not replace(REPORT, tolerance=Tolerance(1e-3, 0.9999)).passed
 
 
-@pytest.mark.parametrize("place", [0, 1, 2])
-def test_nan_never_passes(place: int) -> None:
-    batches = list(REPORT.batches)
-    batches.insert(place, Agreement(1, 40, 50, math.nan, 1.0))
-    report = replace(REPORT, batches=batches)
-    assert not report.passed
-    content = json.loads(report.as_json())
-    assert content["max_difference"] is None
-    assert content["batches"][place]["max_difference"] is None
+def test_nan_never_passes() -> None:
+    for place in (0, 1, 2):
+        batches = list(REPORT.batches)
+        batches.insert(place, Agreement(1, 40, 50, math.nan, 1.0))
+        report = replace(REPORT, batches=batches)
+        content = json.loads(report.as_json())
+        assert not report.passed
+        assert content["max_difference"] is content["batches"][place]["max_difference"] is None
 
 
 def network(images: Tensor) -> SegOutput:
