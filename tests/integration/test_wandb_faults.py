@@ -25,6 +25,7 @@ SECRETS = {
     "AWS_SECRET_ACCESS_KEY": "another/SecretOfTheEnvironment",
 }
 SEEN = "c0ffee" * 5
+OFFLINE = ("logger=wandb", "logger.wandb.mode=offline")
 
 
 def service() -> list[int]:
@@ -39,21 +40,27 @@ def logged_steps(folder: Path) -> int:
         return sum(bool(row["train/loss"]) for row in csv.DictReader(file))
 
 
-def test_the_service_is_killed(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is started anew: what is logged afterwards goes to the same run."""
-    step, killed = WeakShotModule.training_step, []
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Kills W&B's service in the third step; the processes that this hit."""
+    step, pids = WeakShotModule.training_step, []
 
     def kill(module: WeakShotModule, batch: Any, batch_idx: int) -> Any:
         if batch_idx == 2:
-            killed.extend(service())
-            for pid in killed:
+            pids.extend(service())
+            for pid in pids:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
             time.sleep(1)  # W&B notices that nobody reads any more; what it sends until then is lost
         return step(module, batch, batch_idx)
 
     monkeypatch.setattr(WeakShotModule, "training_step", kill)
-    train(tmp_path, "logger=wandb", "logger.wandb.mode=offline")
+    return pids
+
+
+def test_the_service_is_killed(train: Train, killed: list[int], tmp_path: Path) -> None:
+    """It is started anew: what is logged afterwards goes to the same run."""
+    train(tmp_path, *OFFLINE)
     assert len(killed) == 1
     assert logged_steps(tmp_path) == 4
     assert (tmp_path / "metrics.json").exists()
@@ -65,24 +72,21 @@ def test_the_service_is_killed(train: Train, tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_service_cannot_be_started_again(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    train: Train,
+    killed: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(**settings: Any) -> None:
-        raise ConnectionResetError("Connection lost")
+    start = wandb.init
 
-    step = WeakShotModule.training_step
+    def init(**settings: Any) -> Any:
+        if killed:
+            raise ConnectionResetError("Connection lost")
+        return start(**settings)
 
-    def kill(module: WeakShotModule, batch: Any, batch_idx: int) -> Any:
-        if batch_idx == 1:
-            for pid in service():
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            time.sleep(1)
-            monkeypatch.setattr("wandb.init", fail)
-        return step(module, batch, batch_idx)
-
-    monkeypatch.setattr(WeakShotModule, "training_step", kill)
-    train(tmp_path, "logger=wandb", "logger.wandb.mode=offline")
+    monkeypatch.setattr("wandb.init", init)
+    train(tmp_path, *OFFLINE)
     assert logged_steps(tmp_path) == 4
     assert capsys.readouterr().out.count("nothing more goes to W&B (ConnectionResetError: Connection lost)") == 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,6 @@ from weakshot_seg.structures import IGNORE, ClassSplit
 from weakshot_seg.utils.tables import aligned
 
 FloatArray = NDArray[np.float64]
-MEANS = (
-    *("base_iou", "novel_iou", "miou", "harmonic_iou"),
-    *("base_accuracy", "novel_accuracy", "mean_accuracy", "pixel_accuracy"),
-    *("frequency_weighted_iou", "miou_strict"),
-)
-"""The numbers of a :class:`SegmentationReport` that are not of single classes."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +30,9 @@ class SegmentationReport:
         iou: IoU of each of the ``K`` classes.
         accuracy: Share of each class's pixels that got its label (recall).
         pixels: Each class's share of the evaluated pixels.
-        base_iou: Mean IoU of the base classes.
-        novel_iou: Mean IoU of the novel classes.
-        miou: Mean IoU of all classes.
+        base_iou: Mean IoU of the base classes; novel_iou: of the novel ones; miou: of all.
         harmonic_iou: Harmonic mean of ``base_iou`` and ``novel_iou``.
-        base_accuracy: Mean accuracy of the base classes.
-        novel_accuracy: Mean accuracy of the novel classes.
-        mean_accuracy: Mean accuracy of all classes.
+        base_accuracy: Mean accuracy of the base classes; novel_accuracy: of the novel ones; mean_accuracy: of all.
         pixel_accuracy: Share of all evaluated pixels that got their label.
         frequency_weighted_iou: IoU weighted by the classes' shares of the pixels.
         miou_strict: Mean IoU in which a class that was predicted but has no ground truth counts as 0; this is what
@@ -111,7 +101,8 @@ class SegmentationReport:
 
     def summary(self) -> dict[str, float | None]:
         """The means, by name, for loggers."""
-        return {name: getattr(self, name) for name in MEANS}
+        others = ("split", "iou", "accuracy", "pixels", "confusion")
+        return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in others}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain Python, ready for JSON: the means and ``classes``, a list with one entry per class."""

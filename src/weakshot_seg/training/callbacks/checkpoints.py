@@ -23,10 +23,8 @@ class LastCheckpoint(Checkpoint):
     Saves at a step interval, around every validation, at the end, and when the process is asked to end (Ctrl-C,
     SIGTERM, SIGUSR1): then training stops after the current step with :class:`StoppedBySignal`. Always between two
     optimiser steps, for a checkpoint amid accumulated gradients would not resume to the same run. A validation that was
-    interrupted is made up for. Loggers have written what happened before a checkpoint.
-
-    ``ModelCheckpoint`` has no such mode: with a step interval it leaves out the end, and with a monitored metric its
-    ``last.ckpt`` is only written along with a new best one.
+    interrupted is made up for. (``ModelCheckpoint`` leaves out the end where it has a step interval, and where it has a
+    monitored metric writes ``last.ckpt`` only along with a new best one.)
 
     Args:
         directory: Folder of the two files.
@@ -67,8 +65,6 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Stops on request: only now have the loggers got the step before."""
         self._stop_if_asked(trainer)
-        if self._step_before != trainer.global_step == self._saved_step:
-            self._flush(trainer)
         self._step_before = trainer.global_step
         self._number_logs(trainer, trainer.global_step)
 
@@ -85,7 +81,6 @@ class LastCheckpoint(Checkpoint):
         if self._amid_training(trainer):
             self._stop_if_asked(trainer)
             self._save(trainer)
-            self._flush(trainer)
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Stops on request."""
@@ -132,7 +127,6 @@ class LastCheckpoint(Checkpoint):
         if trainer.global_step == self._saved_step and not again:
             return
         self._saved_step = trainer.global_step
-        self._flush(trainer)
         new, previous = self.path.with_name("new.ckpt"), self.path.with_name("previous.ckpt")
         trainer.save_checkpoint(new, weights_only=False)  # with the state of the training
         if trainer.is_global_zero:
@@ -142,11 +136,6 @@ class LastCheckpoint(Checkpoint):
                 previous.unlink(missing_ok=True)  # of an earlier run in this folder
             os.replace(new, self.path)
         self._keep_last = True
-
-    @staticmethod
-    def _flush(trainer: pl.Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.save()
 
     def _asked(self, trainer: pl.Trainer) -> int:
         """The signal by which to stop, 0 if none; all processes of a run stop after the same step."""

@@ -62,12 +62,8 @@ class MetricsFile(pl.Callback):
             return
         recipe = module.recipe
         content = {
-            "name": recipe.name,
-            "split": recipe.split,
-            "stage": recipe.stage,
-            "seed": recipe.seed,
-            "supervision": recipe.data.get("supervision"),
-            "label_scope": recipe.data.get("label_scope"),
+            **{key: getattr(recipe, key) for key in ("name", "split", "stage", "seed")},
+            **{key: recipe.data.get(key) for key in ("supervision", "label_scope")},
             "novel_classes": list(module.class_split.novel_names),
             "step": module.report_step,
             "seconds": round(self.seconds, 1),
