@@ -1,7 +1,6 @@
 """The command ``weakshot``."""
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -38,7 +37,8 @@ def test_every_command_has_a_module_and_settings() -> None:
 def test_help_of_a_command_lists_its_settings(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call(monkeypatch, command.replace("_", "-"), "--help")
+    with pytest.raises(SystemExit, match="0"):
+        call(monkeypatch, command.replace("_", "-"), "--help")
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(f"usage: weakshot {command.replace('_', '-')} ")
     assert [line.strip().split("=")[0] for line in lines if line[:2] == "  " and line[2] != " "] == [*COMMANDS[command]]
@@ -48,7 +48,8 @@ def test_help_of_a_command_lists_its_settings(
 def test_help_shows_value_type_range_and_remark(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    call(monkeypatch, "app", "--help", "share=true")
+    with pytest.raises(SystemExit, match="0"):
+        call(monkeypatch, "app", "--help", "share=true")
     printed = capsys.readouterr().out
     assert (
         "  port=7860\n      a whole number (at least 0 and at most 65535) or null; null: the first free one" in printed
@@ -97,18 +98,12 @@ def test_completion_is_installed_for_the_command(
     assert capsys.readouterr().out.rstrip().endswith("-F hydra_bash_completion weakshot")
 
 
-def test_a_command_runs_as_main_module_that_other_processes_can_start_again(tmp_path: Path) -> None:
+def test_a_command_runs_as_main_module_that_other_processes_can_start_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Lightning starts ``python -m <name of the main module's specification> <arguments>`` for the other devices."""
-    code = (
-        "import sys, __main__, weakshot_seg.cli.entry_point as entry\n"
-        "def command(name):\n"
-        "    import __main__\n"
-        "    print(__main__.__spec__.name, sys.argv[1:])\n"
-        "    raise SystemExit\n"
-        "entry.command = command\n"
-        "sys.argv = ['weakshot', 'predict', 'ckpt=a']\n"
-        "from weakshot_seg.__main__ import main\n"
-        "main()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.stdout == "weakshot_seg.cli.predict ['ckpt=a']\n", done.stderr
+    (tmp_path / "probe.py").write_text("import __main__, sys\nprint(__name__, __main__.__spec__.name, sys.argv[1:])")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(__main__, "module_of", lambda command: "probe")
+    call(monkeypatch, "predict", "ckpt=a")
+    assert capsys.readouterr().out == "__main__ probe ['ckpt=a']\n"
