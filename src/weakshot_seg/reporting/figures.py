@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, ParamSpec
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -111,17 +112,16 @@ def bar_chart(title: str, bars: Sequence[Bar], width: float = 7.5) -> Figure:
     axes.grid(axis="y", visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
-    for row, bar in enumerate(bars):
-        value = bar.value or 0.0
-        axes.barh(row, value, height=0.68, color=NOVEL if bar.novel else BASE)
-        ends = [value]
-        if bar.deviation:
-            axes.errorbar(value, row, xerr=bar.deviation, color=INK, linewidth=1)
-            ends.append(value + bar.deviation)
-        if bar.mark is not None:
-            axes.vlines(bar.mark, row - 0.42, row + 0.42, color=INK, linewidth=1.8)
-            ends.append(bar.mark)
-        axes.text(min(100, max(ends)) + 1.2, row, clean(bar.text), va="center", color="#6b7280")
+    rows = np.arange(len(bars))
+    lengths, deviations = np.array([(bar.value or 0, bar.deviation or 0) for bar in bars], dtype=float).T
+    marks = np.array([np.nan if bar.mark is None else bar.mark for bar in bars])
+    axes.barh(rows, lengths, height=0.68, color=[NOVEL if bar.novel else BASE for bar in bars])
+    spread = deviations > 0
+    axes.hlines(rows[spread], (lengths - deviations)[spread], (lengths + deviations)[spread], color=INK, linewidth=1)
+    axes.vlines(marks, rows - 0.42, rows + 0.42, color=INK, linewidth=1.8)
+    ends = np.fmin(np.fmax(lengths + deviations, marks), 100) + 1.2
+    for row, (bar, end) in enumerate(zip(bars, ends, strict=True)):
+        axes.text(end, row, clean(bar.text), va="center", color="#6b7280")
     axes.set(xlim=(0, 112), ylim=(len(bars) - 0.45, -0.55), xticks=range(0, 101, 25))
     axes.set_yticks(range(len(bars)), [clean(bar.label, 48) for bar in bars])
     axes.xaxis.tick_top()
