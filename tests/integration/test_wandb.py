@@ -1,9 +1,6 @@
-"""W&B runs made offline: read back from their files, and sent to a server by ``wandb sync``."""
+"""W&B runs made offline, read back from their files."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,6 @@ import pytest
 from PIL import Image
 
 from wandb_files import OfflineRun, sessions
-from wandb_server import UploadedRun, wandb_server
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.structures import IGNORE
@@ -22,19 +18,6 @@ Train = Callable[..., Path]
 SPLIT = make_split(SyntheticScenes.class_names, 1)
 STARRED = [f"{name} *" if index in SPLIT.novel else name for index, name in enumerate(SPLIT.names)]
 OFFLINE = ("logger=wandb", "logger.wandb.mode=offline")
-
-
-def sync(*folders: Path) -> dict[str, UploadedRun]:
-    """What a server has, by run, after ``wandb sync FOLDER/wandb/offline-run-*``."""
-    paths = [path for folder in folders for path in sorted(folder.glob("wandb/offline-run-*"))]
-    with wandb_server() as server:
-        account = {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": 40 * "a"}
-        command = [sys.executable, "-m", "wandb", "sync", *map(str, paths)]
-        result = subprocess.run(command, env={**os.environ, **account}, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 0, result.stderr
-    assert server.unknown == []
-    assert all(len(list(path.glob("*.wandb.synced"))) == 1 for path in paths)
-    return server.runs
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -166,27 +149,6 @@ def test_quality_of_the_pseudo_labels(second: OfflineRun, first: OfflineRun, fol
     assert not [key for key in first.summary if key.startswith("pseudo_labels")]
 
 
-def test_sync_sends_all_of_both_stages(first: OfflineRun, second: OfflineRun, folder: Path) -> None:
-    uploaded = sync(folder, folder / "retrain")
-    assert len(uploaded) == 2
-    for run in (first, second):
-        start, sent = run.start, uploaded[run.start.run_id]
-        facts = [sent.facts[name] for name in ("project", "groupName", "displayName", "jobType")]
-        assert facts == [start.project, start.run_group, start.display_name, start.job_type]
-        assert set(sent.facts["tags"]) == set(start.tags)
-        config = {name: entry["value"] for name, entry in json.loads(sent.facts["config"]).items()}
-        assert config["classes"] == run.config["classes"]
-        assert sent.history == run.history
-        assert sent.summary["final/novel_iou"] == run.summary["final/novel_iou"]
-        shown = run.logged("val/images")
-        media = [*shown["filenames"], *(mask["path"] for masks in shown["all_masks"] for mask in masks.values())]
-        tables = [run.logged(key)["path"] for key in ("val/classes", "val/confusion_matrix_table")]
-        for path in (*media, *tables):
-            assert sent.files[path] == (run.folder / path).read_bytes()
-        assert sent.complete
-    assert second.logged("pseudo_labels/classes")["path"] in uploaded[second.start.run_id].files
-
-
 def test_resume_continues_the_run(train: Train, tmp_path: Path) -> None:
     settings = (*OFFLINE, "callbacks.last.every_n_steps=1", "trainer.val_check_interval=4")
     train(tmp_path, *settings, "trainer.max_steps=2")
@@ -196,6 +158,3 @@ def test_resume_continues_the_run(train: Train, tmp_path: Path) -> None:
     steps = [[row["trainer/global_step"] for row in run.history if "train/loss" in row] for run in (before, after)]
     assert steps == [[0, 1], [2, 3]]
     assert after.config["trainer"]["max_steps"] == 4
-    ((run_id, sent),) = sync(tmp_path).items()
-    assert run_id == before.start.run_id
-    assert [row["trainer/global_step"] for row in sent.history if "train/loss" in row] == [0, 1, 2, 3]

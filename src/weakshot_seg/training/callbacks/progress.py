@@ -43,6 +43,7 @@ class TrainingProgress(ProgressBar):
     def on_train_start(self, trainer: pl.Trainer, *_: Any) -> None:
         """Begins the line at the step the training continues from."""
         self._begin("training", trainer.max_steps, " steps", trainer.global_step)
+        self._show(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Brings the line up to date after every so many steps."""
@@ -69,7 +70,7 @@ class TrainingProgress(ProgressBar):
             self._end()
         elif self._line is not None:
             self._line.set_description_str("training  ", refresh=False)
-            self._show(trainer)
+        self._show(trainer)
 
     def on_train_end(self, *_: Any) -> None:
         """Leaves the line as it is."""
@@ -92,10 +93,12 @@ class TrainingProgress(ProgressBar):
             self._show(trainer)
 
     def _show(self, trainer: pl.Trainer) -> None:
-        assert self._line is not None
+        if self._line is None:
+            return
         latest = trainer.callback_metrics
         self._values |= {name: float(latest[name]) for name in SHOWN if name in latest}
-        self._line.set_postfix_str(", ".join(SHOWN[name].format(value) for name, value in self._values.items()))
+        shown = (text.format(self._values[name]) for name, text in SHOWN.items() if name in self._values)
+        self._line.set_postfix_str(", ".join(shown))
 
     def _end(self) -> None:
         if self._line is not None:
