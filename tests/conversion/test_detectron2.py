@@ -158,6 +158,7 @@ def test_imagenet_weights_need_the_flag_and_the_classes(
         ("model.pth", ("split=9",), "no split 9 in the published splits of ade20k"),
         ("model.pth", ("classes=two.txt",), "two.txt has 2 names, but source has 150 classes"),
         ("model.pth", ("overrides=['model.dim=-1']",), "model.dim=-1 must be"),
+        ("model.pth", ("overrides=['model.dimm=1']",), "Could not override 'model.dimm'"),
         ("reshaped.pth", (), "1 of another shape (listed above)"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from hydra import compose
+from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -29,6 +30,7 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.recipe import Recipe
+from weakshot_seg.utils.tables import first_few
 
 EXPERIMENTS = {171: "coco", 150: "ade20k"}
 """The paper's experiments by number of classes."""
@@ -80,8 +82,8 @@ def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
     checkpoint["weakshot_seg"]["unused"] = source.left_out  # so that the way back gives the same files
     with replacing(target) as temporary:
         torch.save(checkpoint, temporary)
-    novel = ", ".join(module.class_split.novel_names) or "none (see split=...)"
-    print(f"\n{target}: {len(names)} classes ({', '.join(names[:3])}, ...); novel: {novel}")
+    novel = first_few(module.class_split.novel_names, 10)
+    print(f"\n{target}: {len(names)} classes ({first_few(names)}); novel (split={cfg.split}): {novel}")
     print(f"predict:  weakshot predict ckpt={target} source=PHOTOS out=predictions")
     print(f"evaluate: weakshot evaluate ckpt={target} data=... data.root=DIR")
     print(f"train on: python -m weakshot_seg.train weights={target} model.backbone.pretrained=false ...")
@@ -102,7 +104,10 @@ def compose_recipe(overrides: Sequence[str], count: int | None) -> Recipe:
     for key, value in (("data.root", "DIR"), ("name", "converted")):
         if not any(setting.startswith(f"{key}=") for setting in chosen):
             chosen.append(f"{key}={value}")
-    cfg = compose("train", chosen)
+    try:
+        cfg = compose("train", chosen)
+    except HydraException as error:
+        raise ConfigError(f"overrides={list(overrides)}: {' '.join(str(error).split())}") from error
     settings = {part: plain(cfg[part]) for part in PARTS} | {key: cfg[key] for key in ("name", "seed", "split")}
     for part in PARTS:
         check_node(part, settings[part])
