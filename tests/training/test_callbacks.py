@@ -189,7 +189,7 @@ def rank(folder: Path, scores: list[float], num_images: int) -> RankedImages:
     for number, score in enumerate(scores):
         truth = torch.zeros(10, 10, dtype=torch.uint8)
         prediction = (torch.arange(100) >= score).view(10, 10).to(torch.uint8)
-        batch = EvalBatch(torch.zeros(1, 3, 10, 10, dtype=torch.uint8), ((10, 10),), (truth,), (f"image, {number}",))
+        batch = EvalBatch(torch.zeros(1, 3, 10, 10, dtype=torch.uint8), ((10, 10),), (truth,), (f"=image, {number}",))
         callback.on_validation_batch_end(trainer, toy, {"predictions": [prediction]}, batch, number)
     callback.on_validation_end(trainer, toy)
     return callback
@@ -197,7 +197,9 @@ def rank(folder: Path, scores: list[float], num_images: int) -> RankedImages:
 
 def ranked(folder: Path) -> dict[str, float]:
     with (folder / "image_scores.csv").open(newline="") as file:
-        shown = {Path(row["panel"]).stem: float(row["miou"]) for row in csv.DictReader(file) if row["panel"]}
+        rows = list(csv.DictReader(file))
+    assert all(row["image"].startswith("'=image, ") for row in rows)  # no formulas of a spreadsheet
+    shown = {Path(row["panel"]).stem: float(row["miou"]) for row in rows if row["panel"]}
     assert sorted(shown) == sorted(path.stem for path in (folder / "ranked").iterdir())
     return shown
 
