@@ -17,7 +17,7 @@ GROUND = {"errors", "structures", "utils"}
 CORE = GROUND | {"models", "losses", "inference", "data"}
 ALLOWED = {
     "__init__": {"prediction"},
-    "__main__": {"__init__"},
+    "__main__": {"__init__", "cli"},
     "errors": set(),
     "structures": {"utils"},
     "utils": {"errors", "structures"},
