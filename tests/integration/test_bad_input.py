@@ -13,12 +13,6 @@ CASES = {
     "missing root": (("data=folder", "data.root=/nowhere/at/all"), ("/nowhere/at/all", "data.root")),
     "no root": (("data=folder",), ("data.root",)),
     "unknown class": (("data.novel_classes=[hart,cross]",), ("'hart'", "did you mean", "'heart'")),
-    "every class novel": (("data.novel_ratio=1.5",), ("novel_ratio", "1.5", "at most 1")),
-    "too few queries": (
-        ("loss/assignment=hungarian", "model.num_queries=2"),
-        ("queries", "2", "set model.num_queries="),
-    ),
-    "class queries of another number": (("model.num_queries=20",), ("20", "model.num_queries", "null")),
     "unknown backbone": (("model.backbone.name=resnet5O",), ("resnet5O", "did you mean", "resnet50")),
     "missing weights": (
         ("model.backbone.checkpoint=/nowhere.pth",),
@@ -26,7 +20,6 @@ CASES = {
     ),
     "unknown supervision": (("supervision=weak",), ("'weak'", "weakshot, base_only, full")),
     "impossible size": (("data.train.size=50",), ("50", "multiple of 32")),
-    "unknown argument": (("+model.depth=3",), ("depth",)),
     "unknown distillation": (("loss.terms.similarity.distillation=kl",), ("kl", "cce")),
 }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -271,18 +270,13 @@ def test_settings_of_the_user_pass(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "expected"),
-    [
-        ("train", ("optim.lr=-1", "hydra.run.dir=run"), "optim.lr=-1"),
-        ("predict", ("ckpt=a", "source=b", "out=2024"), "out=2024"),
-        ("convert", ("{here}", "out.ckpt", "optim.lr=-1"), "here"),
-    ],
+    "arguments", [("train", "optim.lr=-1", "name=run"), ("predict", "ckpt=a", "source=b", "out=7")]
 )
-def test_in_a_shell(module: str, arguments: tuple[str, ...], expected: str, tmp_path: Path) -> None:
-    (tmp_path / "here").mkdir()
-    call = [sys.executable, "-m", f"weakshot_seg.{module}", *(a.format(here=tmp_path / "here") for a in arguments)]
-    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, env=os.environ, check=False)
+def test_in_a_shell(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    call = [sys.executable, "-m", "weakshot_seg", *arguments]
+    done = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2, done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert done.stderr.startswith("error: ")
-    assert expected in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert ("optim.lr=-1" in line) or ("out=7" in line)
+    assert not list(tmp_path.iterdir())
