@@ -15,12 +15,12 @@ WARM_UP = 20
 SETTLED = 2500
 """Steps of a session after which its memory should grow no more: until then the allocator's pools fill up, by 14 MB."""
 FEWEST = 10
-"""Sessions from which on a growth over sessions is told from chance: they differ by 30 MB."""
+"""Sessions from which on a growth over sessions is distinguished from chance: they differ by 30 MB."""
 
 
 @dataclass
 class Sample:
-    """One look at the processes of a session.
+    """The processes of a session at one moment.
 
     Attributes:
         second: Since the start of the soak.

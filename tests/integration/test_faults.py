@@ -82,15 +82,15 @@ def goes_on_undisturbed(undisturbed: Path, train: Train, metrics_of: Metrics) ->
 def test_killed_at_random_moments(
     settings: tuple[str, ...], undisturbed: Path, metrics_of: Metrics, tmp_path: Path
 ) -> None:
-    """SIGKILL in a backward pass, a validation, a write and right after a validation, one session after the other."""
+    """SIGKILL in a backward pass, right after a validation, in the last one and in a write, session after session."""
     run = (*settings, f"hydra.run.dir={tmp_path}", "resume=true")
     call = random.randint(1, 3)
     print("killed at call", call)
     for owner, function, number in (
         ("torch.Tensor", "backward", call),
+        (MODULE, "training_step", 5 if call < 3 else 3),  # the fifth step, from step 0 or 2
         (MODULE, "validation_step", 1),
         ("os", "replace", 2 * call),
-        (MODULE, "training_step", 1),
     ):
         job = start(tmp_path, *run, fault=Signal(signal.SIGKILL, owner, function, number))
         assert job.finish() == -signal.SIGKILL, job.output

@@ -93,7 +93,7 @@ ABC = ClassSplit(("a", "b", "c"), (2,))
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "text"),
     [
         (ClassSplit(("a", "b"), (1,)), "3 classes"),
         (ClassSplit(("a", "x", "c"), (2,)), "('b', 'x')"),
@@ -102,10 +102,10 @@ ABC = ClassSplit(("a", "b", "c"), (2,))
         (ClassSplit(("a", "b", "c"), ()), "none"),
     ],
 )
-def test_what_differs_is_told(data: ClassSplit, told: str) -> None:
+def test_what_differs_is_named(data: ClassSplit, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         check_classes(ABC, data, "x.ckpt")
-    assert told in str(caught.value)
+    assert text in str(caught.value)
     if data.num_classes == 3:
         check_classes(ABC, data, "x.ckpt", force=True)
     else:

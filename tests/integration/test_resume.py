@@ -35,7 +35,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "text"),
     {
         "split=2": "novel classes: striped disc",
         "data.novel_classes=[cross]": "novel classes: striped disc",
@@ -45,16 +45,16 @@ def contents(folder: Path) -> dict[str, bytes]:
     }.items(),
 )
 def test_another_run_is_not_resumed(
-    setting: str, told: str, resumed: tuple[str, ...], run: Path, refusal: Refusal
+    setting: str, text: str, resumed: tuple[str, ...], run: Path, refusal: Refusal
 ) -> None:
     before = contents(run)
     line = refusal(training.main, *resumed, setting)
-    assert f"resume=true, but {run}/checkpoints/last.ckpt was trained with other {told}" in line
+    assert f"resume=true, but {run}/checkpoints/last.ckpt was trained with other {text}" in line
     assert f"weights={run}/checkpoints/last.ckpt" in line
     assert contents(run) == before
 
 
-def test_other_settings_are_told(train: Callable[..., Path], run: Path) -> None:
+def test_other_settings_are_logged(train: Callable[..., Path], run: Path) -> None:
     train(run, "resume=true", "trainer.max_steps=5", "data.num_workers=1", "data.val.num_images=5")
     assert "other settings" not in (run / "train.log").read_text()
     train(run, "resume=true", "trainer.max_steps=7", "optim.lr=0.5", "data.batch_size=2")
@@ -64,8 +64,8 @@ def test_other_settings_are_told(train: Callable[..., Path], run: Path) -> None:
     assert [int(row["step"]) for row in rows] == [5, 6]
     expected = [0.0015 * (1 - step / 7) ** 0.9 for step in (5, 6)]
     assert [float(row["lr-AdamW/head"]) for row in rows] == pytest.approx(expected)
-    told = "other settings than the run began with: data.batch_size=2 (was 4), optim.lr=0.5 (was 0.0015); the optimiser"
-    assert told in (run / "train.log").read_text()
+    text = "other settings than the run began with: data.batch_size=2 (was 4), optim.lr=0.5 (was 0.0015); the optimiser"
+    assert text in (run / "train.log").read_text()
 
 
 @pytest.mark.parametrize("best", [False, True])

@@ -100,7 +100,7 @@ def injected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Injection], None]:
 
 
 @pytest.mark.parametrize(
-    ("place", "value", "told", "options"),
+    ("place", "value", "text", "options"),
     [
         ("images", torch.nan, "classification/cross_entropy is nan", ()),
         ("class_logits", torch.inf, "classification/cross_entropy is nan", ("loss=simformer", "model.num_queries=20")),
@@ -112,7 +112,7 @@ def injected(monkeypatch: pytest.MonkeyPatch) -> Callable[[Injection], None]:
 def test_one_bad_step_changes_nothing(
     place: str,
     value: float,
-    told: str,
+    text: str,
     options: tuple[str, ...],
     injected: Callable[[Injection], None],
     train: Train,
@@ -126,7 +126,7 @@ def test_one_bad_step_changes_nothing(
     lines = [line for line in capsys.readouterr().out.splitlines() if "skipped" in line]
     assert len(lines) == 1
     assert f"1 step(s) skipped, the last was step {BAD_STEP}: " in lines[0]
-    assert told in lines[0]
+    assert text in lines[0]
     assert "learning rate" in lines[0]
     assert "images training_" in lines[0]
     assert json.loads((tmp_path / "metrics.json").read_text())["skipped_steps"] == 1

@@ -82,7 +82,7 @@ def test_too_many_in_a_row_are_an_error() -> None:
         train(StepGuard(limit=3), torch.randn(6, 8, 3), [NAN, NAN, 1, NAN, NAN, INF])
 
 
-def test_gradients_alone_are_told_from_the_loss() -> None:
+def test_gradients_alone_are_distinguished_from_the_loss() -> None:
     guard = StepGuard(limit=1)
     guard.start(nn.Linear(1, 1), device=torch.device("cpu"))
     guard.begin(7, 0.5, ("image",))
