@@ -9,7 +9,7 @@ import torch
 
 from weakshot_seg.checkpoints.building import load_module
 
-BACKEND = "aot_eager"  # as inductor, but without its minutes of generated code
+BACKEND = "eager"  # the graphs that inductor would get, without its minutes of generated code
 
 
 def losses(folder: Path) -> list[float]:
