@@ -27,7 +27,7 @@ READERS: dict[str, Callable[[Path, Path], tuple[Callable[[], object], list[str]]
     "predict": lambda ckpt, folder: (predict.main, [f"ckpt={ckpt}", f"source={folder}/pictures", "device=cpu"]),
     "pseudo_label": lambda ckpt, folder: (pseudo_label.main, [f"ckpt={ckpt}", "out=labels", CPU]),
     "export": lambda ckpt, folder: (export.main, [f"ckpt={ckpt}", "format=torch_export"]),
-    "convert": lambda ckpt, folder: (convert.main, [str(ckpt), "converted"]),
+    "convert": lambda ckpt, folder: (convert.main, [f"source={ckpt}", "out=converted"]),
 }
 
 
@@ -205,11 +205,10 @@ def test_own_code_is_allowed_by_name(
         command(main, *arguments, f"allow_targets=[{allowed}]", f"hydra.run.dir={tmp_path / allowed}", folder=tmp_path)
         assert (tmp_path / allowed / "metrics.json").is_file()
     assert "is refused" in refusal(main, *arguments, "allow_targets=[own]")
-    path, out = folder / "checkpoints" / "last.ckpt", tmp_path / "converted"
-    assert "--allow-targets own_losses.OwnLoss" in refusal(convert.main, str(path), str(out))
-    assert "is refused" in refusal(convert.main, str(path), str(out), "--allow-targets", "own")
+    places = (f"source={folder}/checkpoints/last.ckpt", f"out={tmp_path}/converted")
+    assert "allow_targets=[own_losses.OwnLoss]" in refusal(convert.main, *places)
     # let in and built: the next question is whether its backbone has a counterpart
-    line = refusal(convert.main, str(path), str(out), "--allow-targets", "own_losses")
+    line = refusal(convert.main, *places, "allow_targets=[own_losses]")
     assert "neither a ResNet with bottlenecks nor a Swin" in line
     sys.modules.pop("own_losses")
 
@@ -218,6 +217,7 @@ def test_own_code_is_allowed_by_name(
 def test_what_is_allowed_lets_nothing_else_in(
     kind: str, spoilt: Callable[[str], Path], victim: Path, refusal: Refusal, tmp_path: Path
 ) -> None:
-    line = refusal(convert.main, str(spoilt(kind)), str(tmp_path / "out"), "--allow-targets", "own_losses", "torch.nn")
+    allowed = "allow_targets=[own_losses,torch.nn]"
+    line = refusal(convert.main, f"source={spoilt(kind)}", f"out={tmp_path}/out", allowed)
     assert "is refused: " in line
     assert not victim.exists()
