@@ -54,21 +54,23 @@ def mask_losses(logits: Tensor, masks: Tensor) -> MaskLosses:
     log_odds = logits * sign
     right, log_right = _log_sigmoid(log_odds)
     error = 1 - right
-    weight = (1 - ALPHA + (2 * ALPHA - 1) * y) / (y.shape[-2] * y.shape[-1]) * error.square()
-    focal = -(weight * log_right).sum((-2, -1))
-    focal_gradient = weight * (2 * right * log_right - error) * sign
+    weight = error.square().mul_((1 - ALPHA + (2 * ALPHA - 1) * y).div_(y.shape[-2] * y.shape[-1]))
+    entropy = log_right.mul_(weight)
+    focal = -entropy.sum((-2, -1))
+    focal_gradient = entropy.mul_(2 * right).sub_(weight.mul_(error)).mul_(sign)
 
     area = y.sum((-2, -1))
     inside = area - (error * y).sum((-2, -1))  # pq
     overlap = 2 * inside + 1
     total = error.sum((-2, -1)) + overlap  # p + q + 1
-    by_probability = (overlap / total.square())[..., None, None] - (2 / total)[..., None, None] * y
-    return MaskLosses(focal, 1 - overlap / total, torch.stack([focal_gradient, by_probability * error * right]))
+    both, masked = (v[..., None, None] for v in (overlap / total.square(), -2 / total))
+    dice_gradient = (y * masked).add_(both).mul_(error.mul_(right))
+    return MaskLosses(focal, 1 - overlap / total, torch.stack([focal_gradient, dice_gradient]))
 
 
 def _log_sigmoid(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Sigmoid, not quite 0, and its logarithm; ``F.logsigmoid`` takes log1p, eight times as slow as log on some CPUs."""
-    probability = x.sigmoid().clamp(min=torch.finfo(x.dtype).tiny)
+    """Sigmoid, not quite 0, and its logarithm; ``F.logsigmoid`` is eight times as slow on some CPUs (log1p)."""
+    probability = x.sigmoid().clamp_(min=torch.finfo(x.dtype).tiny)
     return probability, torch.minimum(probability.log(), x)  # x: the asymptote of the logarithm
 
 
@@ -98,9 +100,9 @@ def pairwise_mask_cost(logits: Tensor, masks: Tensor, focal_weight: float, dice_
     """
     wrong, log_wrong = _log_sigmoid(-logits)  # of 1 - p
     probability = 1 - wrong
-    inside = -ALPHA * wrong.square() * (log_wrong + logits)  # focal loss of a pixel in the mask: log(p) = log(1-p) + x
-    outside = (ALPHA - 1) * probability.square() * log_wrong
-    focal = ((inside - outside) @ masks + outside.sum(-1, keepdim=True)) / logits.shape[-1]
+    inside = wrong.square_().mul_(log_wrong + logits).mul_(-ALPHA)  # focal loss in the mask: log(p) = log(1 - p) + x
+    outside = log_wrong.mul_(probability).mul_(probability).mul_(ALPHA - 1)
+    focal = (inside.sub_(outside) @ masks + outside.sum(-1, keepdim=True)) / logits.shape[-1]
     total = probability.sum(-1, keepdim=True) + masks.sum(-2, keepdim=True)
     dice = 1 - (2 * (probability @ masks) + 1) / (total + 1)
     return focal_weight * focal + dice_weight * dice

@@ -15,7 +15,7 @@ from weakshot_seg.utils.ranges import Count, NonNegative, Share
 
 
 class PixelSimilarityLoss(LossTerm):
-    """SimLoss trains SimNet on cross-image pixel pairs of base classes; DistLoss transfers its similarity to novel pixels.
+    """SimLoss trains SimNet on cross-image pixel pairs of base classes; DistLoss distils it into novel pixels.
 
     Args:
         simnet: pair network, see :class:`weakshot_seg.models.simnet.SimNet`.
