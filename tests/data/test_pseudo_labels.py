@@ -52,7 +52,7 @@ def predictions(dataset: WeakShotDataset) -> list[np.ndarray]:
 def folder(dataset: WeakShotDataset, predictions: list[np.ndarray], tmp_path: Path) -> Path:
     """Complete pseudo-labels, written without the code under test but for the manifest and the counts."""
     for index, predicted in enumerate(predictions):
-        known = dataset.hidden.load(index)[1]
+        known = dataset.load(index)[1]
         labels = explicit_rule(predicted, known, dataset.known[index])
         file = tmp_path / "labels" / f"image {index}.png"
         file.parent.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def test_the_rule(dataset: WeakShotDataset, predictions: list[np.ndarray]) -> No
     is_novel = dataset.split.is_novel().numpy()
     refused = 0
     for index, predicted in enumerate(predictions):
-        known, labels = dataset.hidden.load(index)[1], dataset.known[index]
+        known, labels = dataset.load(index)[1], dataset.known[index]
         found = pseudo_map(predicted, known, labels, is_novel)
         assert found.dtype == np.uint8
         assert np.array_equal(found, explicit_rule(predicted, known, labels))

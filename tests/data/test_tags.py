@@ -11,7 +11,7 @@ from PIL import Image
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pairing import ReferenceIndex
-from weakshot_seg.data.readers.folder import FolderImages
+from weakshot_seg.data.readers.files import FolderImages
 from weakshot_seg.data.source import tag_only_classes
 from weakshot_seg.data.tags import Tags
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform

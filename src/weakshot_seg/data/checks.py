@@ -1,34 +1,69 @@
-"""Reads all images and masks of a data set once: what they hold, and everything that is wrong with them."""
+"""Image and label files that belong together, and one reading of all: what they hold, and what is wrong with them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.images import image_size, read_image
+from weakshot_seg.data.images import image_size, read_image, read_mask
 from weakshot_seg.data.parallel import in_parallel
-from weakshot_seg.data.readers.labels import LabelFormat, LabelledFile
 from weakshot_seg.data.source import LabelledImages, of_other_size
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """An image and its labels, None if it has none; ``name`` is short, without suffix, and unlike all others."""
+
+    name: str
+    image: Path
+    labels: Path | None
+
+
+@dataclass(frozen=True)
+class LabelFormat:
+    """How a label file becomes a map of class ids.
+
+    Attributes:
+        stored: Class c is stored as ``stored[c]``, ascending. Ids below the first are unlabelled; no others may occur.
+        ignore_label: One more id of unlabelled pixels.
+        read: Gives the ids as stored, uint8 ``[h, w]``, of a file that need not be sound; raises ``DataError``.
+        remedy: What to do about an unknown id.
+    """
+
+    stored: Sequence[int]
+    ignore_label: int = IGNORE
+    read: Callable[[Path], NDArray[np.uint8]] = read_mask
+    remedy: str = "replace it by the original"
+
+    @property
+    def is_png(self) -> bool:
+        """Labels are quick to read: nothing but PNG files."""
+        return self.read is read_mask
+
+    @cached_property
+    def classes(self) -> NDArray[np.uint8]:
+        """uint8 ``[256]``, for each stored id its class id or ``IGNORE``."""
+        table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
+        for class_id, number in enumerate(self.stored):
+            if number <= IGNORE and number != self.ignore_label:
+                table[number] = class_id
+        return table
+
 
 Keep = Callable[[LabelledFile, NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a file.
-
-    Attributes:
-        file: The culprit.
-        message: One line with file, value and remedy; line breaks and bytes that are no text are written as escapes.
-    """
+    """What is wrong with a file, in one line with file, value and remedy."""
 
     file: Path
     message: str
@@ -51,6 +86,10 @@ class BadFiles(DataError):
         self.problems = tuple(sorted(problems, key=lambda problem: problem.file))
         more = len(problems) - 1
         super().__init__(self.problems[0].message + (f" (and {more} more)" if more else ""))
+
+
+_Finding = tuple[Sequence[int], NDArray[np.int64], list[Problem]]
+"""Of one image: its size, (0, 0) if it cannot be read; int64 ``[256]``, pixels of each stored id; problems."""
 
 
 @dataclass(frozen=True)
@@ -88,14 +127,12 @@ def survey_files(
     """Reads all files in parallel, with a progress bar.
 
     Args:
-        files: Images and labels.
-        labels: How to read the labels.
         title: Of the progress bar.
         verify: Also decode the images, to find broken ones; labels are read in any case.
         keep: Called with each file that is sound and its map of class ids; can be pickled.
     """
     task = partial(_inspect, labels=labels, verify=verify, keep=keep)
-    return _sum_up(in_parallel(task, files, title), Survey.zeros(len(files), labels.num_classes), labels.classes)
+    return _sum_up(in_parallel(task, files, title), Survey.zeros(len(files), len(labels.stored)), labels.classes)
 
 
 def survey_of(source: LabelledImages) -> Survey:
@@ -103,18 +140,8 @@ def survey_of(source: LabelledImages) -> Survey:
     if isinstance(survey := getattr(source, "survey", None), Survey):
         return survey
     survey = Survey.zeros(len(source), len(source.class_names))
-    classes = np.arange(IGNORE + 1, dtype=np.uint8)
-    classes[len(source.class_names) :] = IGNORE
-    return _sum_up(in_parallel(partial(_load, source), range(len(source)), "reading data"), survey, classes)
-
-
-@dataclass(frozen=True)
-class _Finding:
-    """Of one image: its size, (0, 0) if it cannot be read; int64 ``[256]``, pixels of each stored id; problems."""
-
-    size: Sequence[int]
-    pixels: NDArray[np.int64]
-    problems: Sequence[Problem] = ()
+    ids = LabelFormat(range(len(source.class_names)))
+    return _sum_up(in_parallel(partial(_load, source), range(len(source)), "reading data"), survey, ids.classes)
 
 
 def _inspect(file: LabelledFile, labels: LabelFormat, verify: bool, keep: Keep | None) -> _Finding:
@@ -126,44 +153,44 @@ def _inspect(file: LabelledFile, labels: LabelFormat, verify: bool, keep: Keep |
     except DataError as error:
         problems.append(Problem(file.image, str(error)))
     if file.labels is None:
-        return _Finding(size, pixels, problems)
+        return size, pixels, problems
     try:
         stored = labels.read(file.labels)
     except DataError as error:
-        return _Finding(size, pixels, [*problems, Problem(file.labels, str(error))])
+        return size, pixels, [*problems, Problem(file.labels, str(error))]
     pixels = np.bincount(stored.ravel(), minlength=IGNORE + 1)
     if tuple(size) not in ((0, 0), stored.shape):
         problems.append(Problem(file.labels, of_other_size(f"mask {file.labels}", stored.shape, size)))
-    for number in labels.unknown(pixels)[:1]:
+    allowed = {labels.ignore_label, *range(labels.stored[0]), *labels.stored}
+    if unknown := set(np.flatnonzero(pixels).tolist()) - allowed:
         known = np.flatnonzero(labels.classes != IGNORE)
         message = (
-            f"mask {file.labels} has the id {number}, but the {labels.num_classes} class names allow {known[0]} to "
-            f"{known[-1]}: {labels.remedy}"
+            f"mask {file.labels} has the id {min(unknown)}, but the {len(labels.stored)} class names allow {known[0]} "
+            f"to {known[-1]}: {labels.remedy}"
         )
         problems.append(Problem(file.labels, message))
     if keep is not None and not problems:
         keep(file, labels.classes[stored])
-    return _Finding(size, pixels, problems)
+    return size, pixels, problems
 
 
 def _load(source: LabelledImages, index: int) -> _Finding:
     try:
         image, label_map = source.load(index)
     except DataError as error:
-        nothing = np.zeros(IGNORE + 1, dtype=np.int64)
-        return _Finding((0, 0), nothing, [Problem(Path(source.name(index)), str(error))])
-    stored = np.empty(0, dtype=np.uint8) if label_map is None else label_map
-    return _Finding(image.shape[:2], np.bincount(stored.ravel(), minlength=IGNORE + 1))
+        return (0, 0), np.zeros(IGNORE + 1, dtype=np.int64), [Problem(Path(source.name(index)), str(error))]
+    ids = np.empty(0, dtype=np.uint8) if label_map is None else label_map.ravel()
+    return image.shape[:2], np.bincount(ids, minlength=IGNORE + 1), []
 
 
 def _sum_up(findings: Iterable[_Finding], survey: Survey, classes: NDArray[np.uint8]) -> Survey:
     """Adds all findings; ``classes`` gives the class id of each stored id, or ``IGNORE``: uint8 ``[256]``."""
     is_class = np.flatnonzero(classes != IGNORE)
     problems: list[Problem] = []
-    for index, finding in enumerate(findings):
-        survey.sizes[index] = finding.size
-        survey.presence[index, classes[is_class[finding.pixels[is_class] > 0]]] = True
-        survey.ids[:] += finding.pixels
-        problems += finding.problems
+    for index, (size, pixels, found) in enumerate(findings):
+        survey.sizes[index] = size
+        survey.presence[index, classes[is_class[pixels[is_class] > 0]]] = True
+        survey.ids[:] += pixels
+        problems += found
     np.add.at(survey.pixels, classes[is_class], survey.ids[is_class])
     return replace(survey, problems=tuple(problems))

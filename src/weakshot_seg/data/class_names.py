@@ -31,10 +31,8 @@ def read_classes(given: Sequence[str] | str | Path | None, root: Path) -> dict[i
     A text file has one name per line, for the ids 0, 1, 2, ...; JSON is a list of names, or of ``{"id", "name"}``, or
     ``{id: name}``, or ``{name: id}``, or an object with one of these under a key of :data:`LISTS`.
 
-    Args:
-        given: The names themselves, or a file of them (relative to ``root`` or to the working directory), or None:
-            the first of :data:`FILES` in ``root``.
-        root: Folder of the data set.
+    ``given`` are the names themselves, or a file of them (relative to ``root``, the folder of the data set, or to the
+    working directory), or None: the first of :data:`FILES` in ``root``.
 
     Raises:
         DataError: there is no such file, it has another layout, or names or ids are missing, given twice or too high.

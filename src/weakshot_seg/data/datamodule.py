@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,17 +17,19 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from weakshot_seg.data.constructors import FromDisk
 from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
 from weakshot_seg.data.pairing import PairSampler
 from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.data.pseudo_labels import PseudoLabels
-from weakshot_seg.data.source import LabelledImages, Selection, tag_only_classes
+from weakshot_seg.data.readers.files import FolderImages
+from weakshot_seg.data.readers.official import KnownDataset, OfficialImages
+from weakshot_seg.data.source import Image, LabelledImages, Selection, tag_only_classes
 from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
+from weakshot_seg.data.tags import FILE as TAGS
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch, WeakSample
-from weakshot_seg.utils.ranges import Count, NonNegativeInt, PositiveShare, Workers
+from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, WeakBatch, WeakSample
+from weakshot_seg.utils.ranges import Count, LabelId, NonNegativeInt, PositiveShare, Workers
 from weakshot_seg.utils.signals import leave_signals_to_parent
 
 T = TypeVar("T")
@@ -34,7 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
-class WeakShotDataModule(FromDisk, pl.LightningDataModule):
+class WeakShotDataModule(pl.LightningDataModule):
     """Weak-shot training batches and evaluation batches of one data set and one split of its classes.
 
     Training is a single pass of ``max_steps * accumulate`` batches (see
@@ -44,19 +47,11 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
     Args:
         train: Makes the training images when they are needed.
         val: Makes the validation images when they are needed; None: there are none.
-        train_transform: See :class:`~weakshot_seg.data.transforms.TrainTransform`.
-        val_transform: See :class:`~weakshot_seg.data.transforms.EvalTransform`.
-        split: Number of the split.
-        novel_ratio: Share of novel classes in a random split.
-        split_seed: Seed of a random split; None: the number of the split.
-        novel_classes: Names of the novel classes, instead of a split.
-        split_file: JSON file of splits, instead of random ones; see :func:`~weakshot_seg.data.splits.make_split`.
-        published: Data set whose published splits are used.
-        label_scope: Novel labels of the whole image, or of the crop (needs masks).
-        supervision: "weakshot", "base_only" (lower bound) or "full" (upper bound).
+        split: Number of the split; the next five: see :func:`~weakshot_seg.data.splits.make_split`.
+        label_scope: See :data:`~weakshot_seg.data.weak_labels.LabelScope`.
+        supervision: See :data:`~weakshot_seg.data.weak_labels.Supervision`.
         pairing: Follow every anchor image by a reference image (needed by the pixel-similarity losses).
         batch_size: Images of a training batch on each device, references included.
-        val_batch_size: Images of a validation batch on each device.
         num_workers: Processes that load data; None: one fewer than there are CPUs, at most 4.
         max_steps: Optimiser steps of the whole training.
         accumulate: Batches per optimiser step.
@@ -64,12 +59,6 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         drop_unlabelled: Leave out training images without any label that training may know.
         pseudo_labels: Folder of pseudo-labels, on which the training is fully supervised instead; see
             :mod:`~weakshot_seg.data.pseudo_labels`.
-
-    Attributes:
-        make_train: ``train`` as given.
-        make_val: ``val`` as given.
-        split: As given.
-        val_batch_size: As given.
     """
 
     def __init__(
@@ -77,7 +66,7 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         train: Callable[[], LabelledImages],
         val: Callable[[], LabelledImages] | None,
         train_transform: Augmentation,
-        val_transform: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+        val_transform: Callable[[Image], Image],
         split: int,
         novel_ratio: PositiveShare = DEFAULT_RATIO,
         split_seed: int | None = None,
@@ -97,33 +86,66 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         pseudo_labels: str | Path | None = None,
     ) -> None:
         super().__init__()
-        self.make_train = train
-        self.make_val = val
-        self.split = split
-        self.val_batch_size = val_batch_size
-        self._train_transform = train_transform
-        self._val_transform = val_transform
-        self._make_split = partial(
-            make_split,
-            novel_ratio=novel_ratio,
-            seed=split_seed,
-            novel_classes=novel_classes,
-            split_file=split_file,
-            published=published,
-        )
-        self._label_scope = label_scope
-        self._supervision = supervision
-        self._pairing = pairing
-        self._batch_size = batch_size
+        self.make_train, self.make_val, self.split, self.val_batch_size = train, val, split, val_batch_size
+        self._train_transform, self._val_transform = train_transform, val_transform
+        lists = {"novel_classes": novel_classes, "split_file": split_file, "published": published}
+        self._split_settings: dict[str, Any] = {"novel_ratio": novel_ratio, "seed": split_seed, **lists}
+        self._label_scope, self._supervision, self._pairing = label_scope, supervision, pairing
+        self._batch_size, self._num_batches, self._accumulate = batch_size, max_steps * accumulate, accumulate
         self._num_workers = min(4, num_cpus() - 1) if num_workers is None else num_workers
-        self._num_batches = max_steps * accumulate
-        self._accumulate = accumulate
-        self._seed = seed
-        self._drop_unlabelled = drop_unlabelled
-        self._pseudo_labels = pseudo_labels
+        self._seed, self._drop_unlabelled, self._pseudo_labels = seed, drop_unlabelled, pseudo_labels
         self._train: WeakShotDataset | None = None
         self._val: LabelledImages | None = None
         self._class_split: ClassSplit | None = None
+
+    @classmethod
+    def from_folders(
+        cls,
+        root: str | Path,
+        *,
+        tags: str | None = None,
+        train_images: str = "images/training",
+        train_annotations: str = "annotations/training",
+        val_images: str = "images/validation",
+        val_annotations: str = "annotations/validation",
+        class_names: Sequence[str] | str | Path | None = None,
+        label_offset: LabelId = 0,
+        ignore_label: LabelId = IGNORE,
+        verify: bool = True,
+        **settings: Any,
+    ) -> Self:
+        """The data module of photos and masks in folders, see :class:`~weakshot_seg.data.readers.files.FolderImages`.
+
+        Folders are relative to ``root``; those of validation may be missing. ``tags`` is a CSV file of the image-level
+        labels of the training images; None: ``tags.csv``, if there is one. ``settings`` are those of the class.
+        """
+        ids = partial(FolderImages, label_offset=label_offset, ignore_label=ignore_label)
+        images = partial(ids, root, class_names=class_names, verify=verify)
+        root = Path(root).expanduser()
+        if tags is None and os.path.lexists(root / TAGS):  # a broken link or a folder is an error when it is read
+            tags = TAGS
+        train = partial(images, images=train_images, annotations=train_annotations, tags=tags)
+        val_masks = val_annotations if (root / val_annotations).is_dir() else None
+        val = partial(images, images=val_images, annotations=val_masks)
+        missing = root.is_dir() and not (root / val_images).is_dir()
+        return cls(train, None if missing else val, **settings)
+
+    @classmethod
+    def from_official(
+        cls,
+        dataset: KnownDataset,
+        root: str | Path,
+        class_names: Sequence[str],
+        *,
+        cache_dir: str | Path | None = None,
+        **settings: Any,
+    ) -> Self:
+        """The data module of a published data set as downloaded.
+
+        See :class:`~weakshot_seg.data.readers.official.OfficialImages`; ``settings`` are those of the class.
+        """
+        images = partial(OfficialImages, dataset, root, class_names=class_names, cache_dir=cache_dir)
+        return cls(partial(images, part="train"), partial(images, part="val"), **settings)
 
     def setup(self, stage: str | None = None) -> None:
         """Makes what ``stage`` needs, once: "fit" (also None) both parts, anything else the validation images only.
@@ -179,8 +201,8 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
 
     def split_classes(self, source: LabelledImages, split: int | None = None) -> ClassSplit:
         """Base and novel classes of a source, for the split of the settings or another number."""
-        number = self.split if split is None else split
-        return self._make_split(source.class_names, number, tag_only=tag_only_classes(source))
+        number, tag_only = self.split if split is None else split, tag_only_classes(source)
+        return make_split(source.class_names, number, tag_only=tag_only, **self._split_settings)
 
     def weak_dataset(self, source: LabelledImages, split: ClassSplit) -> WeakShotDataset:
         """The images of a source as training sees them."""
@@ -207,29 +229,18 @@ class WeakShotDataModule(FromDisk, pl.LightningDataModule):
         # The trainer has read its checkpoint by now. It does not skip the batches of the interrupted pass itself, and
         # warns that a loader without state cannot be resumed; ours needs no state.
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
-        rank, world_size = self._process
-        sampler = PairSampler(
-            dataset.known,
-            dataset.split,
-            self._batch_size,
-            self._num_batches,
-            self._seed,
-            start_batch=self.trainer.global_step * self._accumulate if self.trainer else 0,
-            rank=rank,
-            world_size=world_size,
-            paired=self._pairing,
-        )
+        stream = dataset.known, dataset.split, self._batch_size, self._num_batches, self._seed
+        start = self.trainer.global_step * self._accumulate if self.trainer else 0
+        sampler = PairSampler(*stream, start, *self._process, paired=self._pairing)
         collate = partial(WeakBatch.collate, novel=dataset.split.is_novel(), paired=self._pairing)
         return self._loader(dataset, batch_sampler=sampler, collate_fn=collate)
 
     def whole_images(self, indices: Sequence[int], candidates: NDArray[np.bool_]) -> DataLoader[EvalSample]:
         """Some training images without augmentation, in order, their novel pixels hidden (``EvalBatch``).
 
-        Args:
-            indices: Which ones.
-            candidates: bool ``[K]`` of each training image, the classes that may be predicted.
+        ``candidates`` are the classes that may be predicted in each training image: bool ``[len, K]``.
         """
-        source = Selection(self.train_dataset.hidden, indices)
+        source = Selection(self.train_dataset, indices)
         dataset = EvalDataset(source, self._val_transform, candidates=candidates[indices])
         return self._loader(dataset, batch_size=self.val_batch_size, collate_fn=collate_eval)
 

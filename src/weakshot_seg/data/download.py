@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -33,8 +34,6 @@ def download(url: str, path: Path, checksum: str | None = None, retries: int = 5
     next call.
 
     Args:
-        url: Address.
-        path: Target; its folder is made.
         checksum: "md5:..." or "sha1:..." that the file must have.
         retries: How often a lost connection is taken up again.
         pause: Seconds before the first retry, doubled before each further one.
@@ -121,17 +120,18 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     if not archive.is_file():
         raise DataError(f"there is no archive {archive.absolute()}: check the path")
-    folder.mkdir(parents=True, exist_ok=True)
+    bar = partial(tqdm, desc="unpacking", disable=None)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:
                 for name in zipped.namelist():
                     if not (folder / name).resolve().is_relative_to(folder.resolve()):
                         raise DataError(f"{archive} holds {name}, which would land outside of {folder}: not unpacked")
-                zipped.extractall(folder, tqdm(zipped.namelist(), "unpacking", disable=None))
+                zipped.extractall(folder, bar(zipped.namelist()))
         elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as tarred:  # the filter refuses what would land outside
-                tarred.extractall(folder, tqdm(tarred.getmembers(), "unpacking", disable=None), filter="data")
+            with tarfile.open(archive) as tarred:
+                tarred.extractall(folder, bar(tarred.getmembers()), filter="data")  # refuses what would land outside
         else:
             raise DataError(f"{archive} is no zip or tar archive: remove it and fetch it again")
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError) as error:

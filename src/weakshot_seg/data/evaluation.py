@@ -11,22 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from weakshot_seg.data.source import LabelledImages, load_labelled
+from weakshot_seg.data.source import Image, LabelledImages, load_labelled
 from weakshot_seg.structures import IGNORE, EvalBatch
 from weakshot_seg.utils.padding import pad_batch
 
 
 @dataclass(frozen=True)
 class EvalSample:
-    """One image uint8 ``[3, H, W]``, resized for the model, and its true map uint8 ``[h, w]`` at the original size.
-
-    ``candidates`` are the ids of the classes that may be predicted; None: all.
-    """
+    """One image uint8 ``[3, H, W]``, its true map uint8 ``[h, w]``, and the rest as in :class:`EvalBatch`."""
 
     image: Tensor
     truth: Tensor
     name: str
-    candidates: tuple[int, ...] | None = None
+    candidates: tuple[int, ...] | None
 
 
 class EvalDataset(Dataset[EvalSample]):
@@ -43,13 +40,11 @@ class EvalDataset(Dataset[EvalSample]):
     def __init__(
         self,
         source: LabelledImages,
-        transform: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+        transform: Callable[[Image], Image],
         world_size: int = 1,
         candidates: NDArray[np.bool_] | None = None,
     ) -> None:
-        self._source = source
-        self._transform = transform
-        self._candidates = candidates
+        self._source, self._transform, self._candidates = source, transform, candidates
         self._length = -(-len(source) // world_size) * world_size
 
     def __len__(self) -> int:
@@ -67,6 +62,5 @@ class EvalDataset(Dataset[EvalSample]):
 
 def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
     """One batch, see :func:`~weakshot_seg.utils.padding.pad_batch`."""
-    sizes = tuple((sample.image.shape[1], sample.image.shape[2]) for sample in samples)
-    truths, names, candidates = zip(*((s.truth, s.name, s.candidates) for s in samples), strict=True)
-    return EvalBatch(pad_batch([sample.image for sample in samples]), sizes, truths, names, candidates)
+    images, truths, names, candidates = zip(*((s.image, s.truth, s.name, s.candidates) for s in samples), strict=True)
+    return EvalBatch(pad_batch(images), tuple(image.shape[1:] for image in images), truths, names, candidates)

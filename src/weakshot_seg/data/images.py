@@ -28,11 +28,8 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 def read_image(path: Path, remedy: str = "replace or remove it and its mask", verify: bool = True) -> NDArray[np.uint8]:
     """Reads an image file of any mode as RGB, turned upright as its EXIF data say.
 
-    Args:
-        path: Of the file.
-        remedy: What to do about a broken one, for the message.
-        verify: Also find damage that decoders pass over in silence, for a tenth to a third of the time of reading;
-            False for files that have been verified before.
+    ``verify`` also finds damage that decoders pass over in silence, for a tenth to a third of the time of reading: not
+    needed for files that have been verified before. ``remedy`` says what to do about a broken one.
 
     Returns:
         uint8 ``[h, w, 3]``. Transparency is dropped; 16-bit grey is reduced to 8 bits.
@@ -56,11 +53,7 @@ def upright_rgb(picture: Image.Image, name: str = "the image") -> NDArray[np.uin
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image turned upright, from its header alone (TIFF: from its pixels).
-
-    Raises:
-        DataError: the file is missing or no image.
-    """
+    """Height and width of an image turned upright, from its header alone (TIFF: from its pixels)."""
     with _opened(path, f"image {path}", "replace or remove it and its mask") as file:
         if file.format == "TIFF":  # whether Pillow has swapped the axes by now depends on its version
             height, width, _ = upright_rgb(file, f"image {path}").shape
@@ -70,11 +63,7 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_mask(path: Path, verify: bool = True) -> NDArray[np.uint8]:
-    """Reads a label file: one channel of ids, a palette is ignored.
-
-    Args:
-        path: Of the file.
-        verify: See :func:`read_image`.
+    """Reads a label file: one channel of ids, a palette is ignored; ``verify``: see :func:`read_image`.
 
     Returns:
         uint8 ``[h, w]`` of the ids as stored.
@@ -113,11 +102,7 @@ def _opened(path: Path, name: str, remedy: str, verify: bool = False) -> Iterato
 
 
 def _verify(content: bytes) -> None:
-    """Finds damage in a PNG or JPEG file that Pillow passes over in silence.
-
-    Raises:
-        OSError, struct.error, zlib.error: see below.
-    """
+    """Finds damage in a PNG or JPEG file that Pillow passes over in silence; raises one of :data:`UNREADABLE`."""
     if content.startswith(PNG):
         _verify_png(io.BytesIO(content))
     elif content.startswith(JPEG):

@@ -24,12 +24,7 @@ TRIES = 32
 
 
 class ReferenceIndex:
-    """Finds a reference for an anchor.
-
-    Args:
-        presence: bool ``[n, K]``, the image-level labels known to training.
-        split: Base and novel classes.
-    """
+    """Finds a reference for an anchor by ``presence``: bool ``[n, K]``, the image-level labels known to training."""
 
     def __init__(self, presence: NDArray[np.bool_], split: ClassSplit) -> None:
         self._presence = presence
@@ -99,13 +94,10 @@ class PairSampler(Sampler[list[SampleRequest]]):
 
     Args:
         presence: bool ``[n, K]``, the image-level labels known to training (never read from masks of novel classes).
-        split: Base and novel classes.
         batch_size: Images of a batch in this process.
         num_batches: Batches of the whole run, counted from its very beginning.
         seed: Not negative.
         start_batch: First batch to give, when a run is resumed.
-        rank: Number of this process.
-        world_size: Number of processes.
         paired: False: anchors only.
 
     Raises:
@@ -126,13 +118,8 @@ class PairSampler(Sampler[list[SampleRequest]]):
     ) -> None:
         if not len(presence):
             raise DataError("there are no training images to draw from: check data.train")
-        self.batch_size = batch_size
-        self.num_batches = num_batches
-        self.start_batch = start_batch
-        self._seed = seed
-        self._rank = rank
-        self._world_size = world_size
-        self._size = len(presence)
+        self.batch_size, self.num_batches, self.start_batch = batch_size, num_batches, start_batch
+        self._seed, self._rank, self._world_size, self._size = seed, rank, world_size, len(presence)
         self._references = ReferenceIndex(presence, split) if paired else None
 
     def __len__(self) -> int:

@@ -29,10 +29,8 @@ def num_cpus() -> int:
 def in_parallel(task: Callable[[T], R], items: Sequence[T], title: str) -> Iterator[R]:
     """``task(item)`` of each item, in order, computed by as many processes as there are CPUs.
 
-    Args:
-        task: Can be pickled; each process gets it once.
-        items: Can be pickled.
-        title: Of the progress bar, which appears after a second.
+    Both can be pickled; each process gets the task once. ``title`` is that of the progress bar, which appears after a
+    second.
 
     Raises:
         DataError: a process was killed.

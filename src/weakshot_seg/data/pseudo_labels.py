@@ -19,13 +19,14 @@ from pydantic import TypeAdapter
 from weakshot_seg.data.images import read_mask
 from weakshot_seg.data.parallel import in_parallel
 from weakshot_seg.data.pseudo_quality import Agreement, Quality
-from weakshot_seg.data.source import TaggedImages, present_classes
+from weakshot_seg.data.source import Image, by_tag, present_classes
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.tables import first_few
 
+FILE = "manifest.json"
 DATA = ("class_names", "novel_classes", "num_images")
 """Fields of a manifest that the training images must agree with."""
 SAMPLES = 16
@@ -40,15 +41,7 @@ Candidates = Literal["all", "image", "novel"]
 class Manifest:
     """What a folder of pseudo-labels was made with and how good they are.
 
-    Attributes:
-        checkpoint: file of the first stage.
-        weights: SHA-256 of its network.
-        step: its optimiser steps.
-        inference: settings of the inference.
-        val_transform: settings of the resizing.
-        complete: every image has its labels.
-        agreement: with what training may know.
-        quality: measured with the true masks, which nothing else reads.
+    ``quality`` is measured with the true masks, which nothing else reads; ``weights`` is the SHA-256 of the network.
     """
 
     checkpoint: str
@@ -72,18 +65,17 @@ class Manifest:
         Raises:
             DataError: there is none, or it is not one of ours.
         """
-        path = folder / "manifest.json"
         try:
-            return TypeAdapter(cls).validate_json(path.read_bytes())
+            return TypeAdapter(cls).validate_json((folder / FILE).read_bytes())
         except (OSError, ValueError) as error:
             raise DataError(
-                f"{folder} holds no pseudo-labels ({path.name}: {type(error).__name__}): make them with "
+                f"{folder} holds no pseudo-labels ({FILE}: {type(error).__name__}): make them with "
                 f"weakshot pseudo-label ckpt=... out={folder}"
             ) from error
 
     def write(self, folder: Path) -> None:
-        """Writes ``manifest.json``, whole or not at all."""
-        with replacing(folder / "manifest.json") as temporary:
+        """Writes the file, whole or not at all."""
+        with replacing(folder / FILE) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf8")
 
     def check_same(self, other: Manifest, folder: Path) -> None:
@@ -112,8 +104,7 @@ class Manifest:
             )
         ours: tuple[Any, ...] = (dataset.split.names, dataset.split.novel_names, len(dataset))
         for field, mine in zip(DATA, ours, strict=True):
-            theirs = getattr(self, field)
-            if theirs != mine:
+            if (theirs := getattr(self, field)) != mine:
                 texts = [str(value) if isinstance(value, int) else first_few(value) for value in (theirs, mine)]
                 raise DataError(
                     f"the pseudo-labels in {folder} are for other data ({field}: {texts[0]}) than this training "
@@ -125,10 +116,6 @@ class PseudoLabels:
     """Training images with pseudo-labels for novel classes; implements ``LabelledImages``.
 
     The true maps of the images are not used, so nothing of them can leak: base pixels come from the files too.
-
-    Args:
-        dataset: The training images as the first stage sees them.
-        folder: See this file's head.
 
     Raises:
         DataError: see :meth:`Manifest.check_fits`; a file is missing or broken; base pixels differ from the masks.
@@ -142,7 +129,7 @@ class PseudoLabels:
         self._images = dataset.source
         self._files = label_files(folder, dataset)
         for index in np.linspace(0, len(dataset) - 1, min(SAMPLES, len(dataset))).astype(int).tolist():
-            image, known = dataset.hidden.load(index)
+            image, known = dataset.load(index)
             labels = read_mask(self._files[index])
             if labels.shape != image.shape[:2] or (known is not None and (labels != known)[known != IGNORE].any()):
                 raise DataError(
@@ -155,7 +142,7 @@ class PseudoLabels:
     def __len__(self) -> int:
         return len(self._files)
 
-    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def load(self, index: int) -> tuple[Image, Image]:
         """The RGB image uint8 ``[h, w, 3]`` and its pseudo-labels uint8 ``[h, w]``."""
         return self._images.load(index)[0], read_mask(self._files[index], verify=False)
 
@@ -194,17 +181,13 @@ def candidate_classes(dataset: WeakShotDataset, candidates: Candidates) -> NDArr
     if candidates == "all":
         return np.ones_like(dataset.known)
     novel = dataset.split.is_novel().numpy()
-    by_tag = dataset.source.by_tag() if isinstance(dataset.source, TaggedImages) else False
-    has_mask = (dataset.known & ~novel & ~np.asarray(by_tag)).any(1, keepdims=True)
-    allowed = dataset.known | ~(has_mask | novel)
-    outside = dataset.known & novel
+    has_mask = (dataset.known & ~novel & ~by_tag(dataset.source)).any(1, keepdims=True)
+    allowed, outside = dataset.known | ~(has_mask | novel), dataset.known & novel
     only_novel = has_mask & outside.any(1, keepdims=True) & (candidates == "novel")
     return np.where(only_novel, outside, allowed)
 
 
-def pseudo_map(
-    predicted: NDArray[np.uint8], known: NDArray[np.uint8], labels: NDArray[np.bool_], is_novel: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
+def pseudo_map(predicted: Image, known: Image, labels: NDArray[np.bool_], is_novel: NDArray[np.bool_]) -> Image:
     """The rule of the method: base pixels keep their class, others take a predicted novel class the image has.
 
     In an image without any base mask they also take a base class that the image has by its tags.

@@ -21,6 +21,7 @@ from weakshot_seg.structures import IGNORE
 KEY = "weakshot_seg"
 """Of the text in a PNG file of pseudo-labels that holds its :func:`agreement_counts`."""
 
+Map = NDArray[np.uint8]
 Percent = float | None
 """None where there is nothing to count."""
 
@@ -62,20 +63,12 @@ class Quality:
 
 
 def agreement_counts(
-    predicted: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
-    known: NDArray[np.uint8],
-    tags: NDArray[np.bool_],
-    is_novel: NDArray[np.bool_],
+    predicted: Map, labels: Map, known: Map, tags: NDArray[np.bool_], is_novel: NDArray[np.bool_]
 ) -> list[tuple[int, int]]:
     """Part and whole of each share in :class:`Agreement`, of one image.
 
-    Args:
-        predicted: uint8 ``[h, w]``, ids 0..K-1.
-        labels: uint8 ``[h, w]``, the pseudo-labels made of it.
-        known: uint8 ``[h, w]``, ids of base classes and ``IGNORE``.
-        tags: bool ``[K]``, the image-level labels that training may know.
-        is_novel: bool ``[K]``.
+    ``labels`` are the pseudo-labels made of the other arguments, see
+    :func:`~weakshot_seg.data.pseudo_labels.pseudo_map`.
     """
     base, novel, wanted = known != IGNORE, np.flatnonzero(is_novel), np.flatnonzero(tags & is_novel)
     counts = (
@@ -88,36 +81,25 @@ def agreement_counts(
 
 
 def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) -> tuple[Agreement, Quality]:
-    """Reads all pseudo-labels.
-
-    Args:
-        files: the PNG file of each image.
-        dataset: the training images.
-        free: the predictions could be of any class.
+    """Reads the pseudo-labels of all training images; ``free``: the predictions could be of any class.
 
     Raises:
         DataError: a file is missing, broken or not of ours.
     """
     split = dataset.split
-    table = np.zeros((split.num_classes, split.num_classes + 1), dtype=np.int64)
-    counts = np.zeros((4, 2), dtype=np.int64)
+    table, counts = np.zeros((split.num_classes, split.num_classes + 1), np.int64), np.zeros((4, 2), np.int64)
     for of_image in in_parallel(partial(_count, files, dataset), range(len(files)), "measuring pseudo-labels"):
         table += of_image[0]
         counts += of_image[1]
     shares = [_percent(part, whole) for part, whole in counts]
     hits, true, labelled = np.diag(table), table.sum(1), table[:, :-1].sum(0)
-    classes = tuple(
-        ClassQuality(
-            c,
-            split.names[c],
-            _percent(hits[c], true[c] + labelled[c] - hits[c]) if true[c] else None,
-            _percent(hits[c], labelled[c]),
-            _percent(hits[c], true[c]),
-        )
-        for c in split.novel
-    )
+    classes = []
+    for c in split.novel:
+        iou = _percent(hits[c], true[c] + labelled[c] - hits[c]) if true[c] else None
+        recall = _percent(hits[c], true[c])
+        classes.append(ClassQuality(c, split.names[c], iou, _percent(hits[c], labelled[c]), recall))
     known = [c.iou for c in classes if c.iou is not None]
-    quality = Quality(sum(known) / len(known) if known else None, classes)
+    quality = Quality(sum(known) / len(known) if known else None, tuple(classes))
     return Agreement(*(shares if free else [None, None, *shares[2:]])), quality
 
 

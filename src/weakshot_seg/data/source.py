@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,50 +11,51 @@ from numpy.typing import NDArray
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
+Image = NDArray[np.uint8]
+
 
 class LabelledImages(Protocol):
     """Images with label maps or tags. Raw dataset ids end here: inside there are only 0..K-1 and ``IGNORE`` = 255.
 
     ``load`` gives the masks of *all* classes, novel ones included. Only
     :class:`~weakshot_seg.data.weak_labels.WeakShotDataset` (which hides them) and the evaluation (which needs them)
-    may call it.
+    may call it. Images with tags also have ``by_tag()``, see :func:`by_tag`.
     """
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """``K`` names; the position is the class id."""
-        ...
 
     def __len__(self) -> int:
         """Number of images."""
-        ...
 
     def name(self, index: int) -> str:
         """A short name for logs, errors and file names."""
-        ...
 
-    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    def load(self, index: int) -> tuple[Image, Image | None]:
         """The RGB image uint8 ``[h, w, 3]`` and the label map uint8 ``[h, w]`` of ids 0..K-1 and ``IGNORE``.
 
         The map is None if the image has none: then nothing is known of its pixels.
         """
-        ...
 
     def presence(self) -> NDArray[np.bool_]:
         """Which classes each image shows, by its label map or by its tags: bool ``[len, K]``."""
-        ...
 
 
-@runtime_checkable
-class TaggedImages(LabelledImages, Protocol):
-    """Images some of whose classes are known by tags, not by masks."""
-
-    def by_tag(self) -> NDArray[np.bool_]:
-        """The part of ``presence()`` that no label map shows: bool ``[len, K]``."""
-        ...
+def by_tag(source: LabelledImages) -> NDArray[np.bool_]:
+    """The part of ``presence()`` that is known by tags and that no label map shows: bool ``[len, K]``."""
+    tags: NDArray[np.bool_] = source.by_tag() if hasattr(source, "by_tag") else np.zeros_like(source.presence())
+    return tags
 
 
-def load_labelled(source: LabelledImages, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def tag_only_classes(source: LabelledImages) -> tuple[str, ...]:
+    """Names of the classes that have tags and not a single mask."""
+    tags = by_tag(source)
+    only = tags.any(0) & ~(source.presence() & ~tags).any(0)
+    return tuple(source.class_names[i] for i in np.flatnonzero(only))
+
+
+def load_labelled(source: LabelledImages, index: int) -> tuple[Image, Image | None]:
     """What ``source.load(index)`` gives.
 
     Raises:
@@ -74,16 +75,7 @@ def of_other_size(mask: str, shape: Sequence[int], image: Sequence[int]) -> str:
     )
 
 
-def tag_only_classes(source: LabelledImages) -> tuple[str, ...]:
-    """Names of the classes that have tags and not a single mask."""
-    if not isinstance(source, TaggedImages):
-        return ()
-    by_tag = source.by_tag()
-    only = by_tag.any(0) & ~(source.presence() & ~by_tag).any(0)
-    return tuple(source.class_names[i] for i in np.flatnonzero(only))
-
-
-def present_classes(label_map: NDArray[np.uint8], num_classes: int) -> NDArray[np.bool_]:
+def present_classes(label_map: Image, num_classes: int) -> NDArray[np.bool_]:
     """Which classes a map of class ids shows: bool ``[num_classes]``."""
     present = np.zeros(IGNORE + 1, dtype=bool)
     present[label_map] = True
@@ -91,7 +83,7 @@ def present_classes(label_map: NDArray[np.uint8], num_classes: int) -> NDArray[n
 
 
 class Selection:
-    """The images ``indices`` of another source, in that order; implements :class:`TaggedImages`."""
+    """The images ``indices`` of another source, in that order; implements :class:`LabelledImages`, with tags."""
 
     def __init__(self, source: LabelledImages, indices: Sequence[int] | NDArray[np.integer]) -> None:
         self.class_names = source.class_names
@@ -105,7 +97,7 @@ class Selection:
         """See :class:`LabelledImages`."""
         return self._source.name(int(self._indices[index]))
 
-    def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    def load(self, index: int) -> tuple[Image, Image | None]:
         """See :class:`LabelledImages`."""
         return self._source.load(int(self._indices[index]))
 
@@ -114,7 +106,5 @@ class Selection:
         return self._source.presence()[self._indices]
 
     def by_tag(self) -> NDArray[np.bool_]:
-        """See :class:`TaggedImages`; nothing if the source has no tags."""
-        if isinstance(self._source, TaggedImages):
-            return self._source.by_tag()[self._indices]
-        return np.zeros_like(self.presence())
+        """See :func:`by_tag`."""
+        return by_tag(self._source)[self._indices]

@@ -43,22 +43,12 @@ def make_split(
     """Chooses the novel classes, by the first of these that is given.
 
     1. ``novel_classes``: exactly these names (``[]`` = none, fully supervised).
-    2. ``split_file``: see :data:`SPLIT_FILE`.
-    3. ``published``: the lists of the paper, unless ``seed`` or a ``novel_ratio`` other than the default asks for
-       others.
-    4. ``tag_only``: these names, if there are any.
+    2. ``split_file``: a JSON file, see :data:`SPLIT_FILE`.
+    3. ``published``: the lists of the paper for this data set (see :func:`published_names`), unless ``seed`` or a
+       ``novel_ratio`` other than the default asks for others.
+    4. ``tag_only``: these names, those of the classes that have tags but no masks, if there are any.
     5. At random: ``round(K * novel_ratio)`` classes, at least 1 and at most K - 1, from ``random.Random(seed)``;
        without a seed the number of the split is the seed.
-
-    Args:
-        class_names: ``K`` names; the position is the class id.
-        split: Number of the split.
-        novel_ratio: Share of novel classes in a random split.
-        seed: Of the random split.
-        novel_classes: Names of the novel classes.
-        split_file: Path of a JSON file of splits.
-        published: Name of a data set whose splits come with the package: see :func:`published_names`.
-        tag_only: Names of the classes that have tags but no masks.
 
     Raises:
         DataError: an unknown class name, split or data set, an unreadable file, ids that do not fit the classes.

@@ -27,11 +27,6 @@ class Tags:
     Several lines of an image add up; a line without classes means that the image shows none that has tags. A tag of a
     base class counts only where there is no mask: a mask shows all base classes.
 
-    Args:
-        path: The CSV file, UTF-8.
-        images: Names of the images, without suffix.
-        class_names: ``K`` names.
-
     Attributes:
         listed: bool ``[len(images)]``, the images that have a line.
         classes: bool ``[len(images), K]``.

@@ -69,12 +69,7 @@ class TrainTransform:
         self._pad.add_targets({"padding": "mask"})
 
     def __call__(self, image: Image, label_map: Image, seed: int) -> tuple[Image, Image, NDArray[np.bool_]]:
-        """Augments one image.
-
-        Args:
-            image: uint8 ``[h, w, 3]``, RGB.
-            label_map: uint8 ``[h, w]``.
-            seed: Decides everything.
+        """Augments an RGB image uint8 ``[h, w, 3]`` and its label map uint8 ``[h, w]``; the seed decides everything.
 
         Returns:
             Image ``[S, S, 3]``, label map ``[S, S]`` and padding (bool ``[S, S]``) with S = ``crop_size``. Padding is

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
 from PIL.PngImagePlugin import PngInfo
 from pytorch_lightning.callbacks import BasePredictionWriter
@@ -18,13 +17,13 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from weakshot_seg.checkpoints.building import load_module, own_data, weights_digest
 from weakshot_seg.checkpoints.compatibility import check_classes
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.pseudo_labels import Candidates, Manifest, candidate_classes, label_files, pseudo_map
+from weakshot_seg.data.pseudo_labels import FILE, Candidates, Manifest, candidate_classes, label_files, pseudo_map
 from weakshot_seg.data.pseudo_quality import KEY, Agreement, agreement_counts, measure
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.structures import EvalBatch
 from weakshot_seg.training.callbacks.progress import TrainingProgress
 from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.tables import number_text
 from weakshot_seg.utils.visualize import label_png, palette
 
 log = logging.getLogger(__name__)
@@ -43,14 +42,14 @@ def make_pseudo_labels(
     """Labels the training images of a checkpoint, those that have no file yet, and measures all labels.
 
     Args:
-        ckpt: of the first stage.
-        out: folder, see :mod:`~weakshot_seg.data.pseudo_labels`.
-        inference: settings of an :class:`~weakshot_seg.inference.semantic.Inference`.
-        make_trainer: makes a ``Trainer`` from ``logger`` and ``callbacks``.
-        candidates: see :data:`~weakshot_seg.data.pseudo_labels.Candidates`; None: as the recipe of the checkpoint says.
-        data: settings of a :class:`WeakShotDataModule`; None: the checkpoint's own.
-        allow_targets: see :func:`~weakshot_seg.checkpoints.building.load_module`.
-        force: see :func:`~weakshot_seg.checkpoints.compatibility.check_classes`.
+        ckpt: Of the first stage.
+        out: Folder, see :mod:`~weakshot_seg.data.pseudo_labels`.
+        inference: Settings of an :class:`~weakshot_seg.inference.semantic.Inference`.
+        make_trainer: Makes a ``Trainer`` from ``logger`` and ``callbacks``.
+        candidates: None: as the recipe of the checkpoint says.
+        data: Settings of a :class:`WeakShotDataModule`; None: the checkpoint's own.
+        allow_targets: See :func:`~weakshot_seg.checkpoints.building.load_module`.
+        force: See :func:`~weakshot_seg.checkpoints.compatibility.check_classes`.
 
     Returns:
         Novel IoU of the pseudo-labels in percent; None without true novel masks, and on all processes but the first.
@@ -84,7 +83,7 @@ def make_pseudo_labels(
         val_transform=settings["val_transform"],
         candidates=candidates,
     )
-    has_manifest = (out / "manifest.json").exists()
+    has_manifest = (out / FILE).exists()
     if has_manifest:
         Manifest.read(out).check_same(manifest, out)
     elif any(out.glob("labels/**/*.png")):
@@ -113,36 +112,29 @@ def make_pseudo_labels(
 
 
 class PseudoLabelWriter(BasePredictionWriter):
-    """Writes the pseudo-labels of every predicted batch, each file whole or not at all.
-
-    Args:
-        files: PNG file of each training image.
-        dataset: the training images.
-    """
+    """Writes the pseudo-labels of every predicted batch, each file (one for each image) whole or not at all."""
 
     def __init__(self, files: Sequence[Path], dataset: WeakShotDataset) -> None:
         super().__init__(write_interval="batch")
         self._files = {dataset.source.name(index): (file, dataset.known[index]) for index, file in enumerate(files)}
-        self._split = dataset.split
-        self._colours = palette(dataset.split.num_classes)
+        self._is_novel, self._colours = dataset.split.is_novel().numpy(), palette(dataset.split.num_classes)
 
     def write_on_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        prediction: Sequence[torch.Tensor],
+        prediction: Any,
         batch_indices: Any,
-        batch: EvalBatch,
+        batch: Any,
         *_: Any,
     ) -> None:
         """``batch.truths`` are the maps that training may see."""
-        is_novel = self._split.is_novel().numpy()
         for name, map_of_ids, truth in zip(batch.names, prediction, batch.truths, strict=True):
             file, tags = self._files[name]
             predicted, known = map_of_ids.cpu().numpy(), truth.cpu().numpy()
-            labels = pseudo_map(predicted, known, tags, is_novel)
+            labels = pseudo_map(predicted, known, tags, self._is_novel)
             text = PngInfo()
-            text.add_text(KEY, json.dumps(agreement_counts(predicted, labels, known, tags, is_novel)))
+            text.add_text(KEY, json.dumps(agreement_counts(predicted, labels, known, tags, self._is_novel)))
             with replacing(file) as temporary:
                 label_png(labels, self._colours).save(temporary, "PNG", pnginfo=text)
 
@@ -167,4 +159,4 @@ def _summary(agreement: Agreement, iou: float | None) -> str:
         "image-level labels with pixels": agreement.tags_found,
         "pixels outside the base masks with a label": agreement.labelled,
     }
-    return "\n".join(f"{name:62s}{'-' if value is None else f'{value:.1f}':>6s}" for name, value in rows.items())
+    return "\n".join(f"{name:62s}{number_text(value):>6s}" for name, value in rows.items())

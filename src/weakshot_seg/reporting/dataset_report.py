@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from weakshot_seg.data.checks import BadFiles, Survey, survey_of
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.source import LabelledImages, TaggedImages
+from weakshot_seg.data.source import LabelledImages, by_tag
 from weakshot_seg.errors import DataError, UserError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.tables import Table
@@ -34,8 +34,7 @@ class Part:
     @property
     def by_tag(self) -> NDArray[np.bool_]:
         """Bool ``[n, K]``, the classes that each image has by its tags alone."""
-        source = self.source
-        return source.by_tag() if isinstance(source, TaggedImages) else np.zeros_like(self.survey.presence)
+        return by_tag(self.source)
 
 
 @dataclass(frozen=True)

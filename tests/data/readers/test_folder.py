@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from weakshot_seg.data.images import read_image
-from weakshot_seg.data.readers.folder import FolderImages
+from weakshot_seg.data.readers.files import FolderImages
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 

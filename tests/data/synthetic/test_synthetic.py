@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from weakshot_seg.config.types import fits
+from weakshot_seg.data.synthetic.patterns import SHAPES, TEXTURES, blob
 from weakshot_seg.data.synthetic.scenes import STUFF, THINGS, Size, SyntheticScenes, Thing, _draw_item, _Item
-from weakshot_seg.data.synthetic.things import SHAPES, TEXTURES, blob
 from weakshot_seg.structures import IGNORE
 
 SIZE = 64

@@ -1,6 +1,6 @@
 """ADE20K, 150 classes: ``ADEChallengeData2016`` as unpacked, or with MaskFormer's annotations."""
 
-from weakshot_seg.data.readers.labels import LabelFormat
+from weakshot_seg.data.checks import LabelFormat
 from weakshot_seg.data.readers.official import KnownDataset, Layout, Part
 
 PARTS: dict[Part, str] = {"train": "training", "val": "validation"}

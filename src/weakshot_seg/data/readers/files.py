@@ -1,4 +1,4 @@
-"""Images and labels in files: which belong together, and the reader of both."""
+"""Images and labels in files: which belong together, and their readers; ``data=folder``."""
 
 from __future__ import annotations
 
@@ -8,26 +8,22 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.checks import BadFiles, Problem, Survey
+from weakshot_seg.data.checks import BadFiles, LabelFormat, LabelledFile, Problem, Survey, survey_files
+from weakshot_seg.data.class_names import read_classes
 from weakshot_seg.data.find_files import files_below
-from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image
-from weakshot_seg.data.readers.labels import LabelFormat, LabelledFile
+from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from weakshot_seg.data.tags import Tags
 from weakshot_seg.errors import DataError
+from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.ranges import LabelId
+
+REMEDY = "add class names, correct the mask, or set data.label_offset or data.ignore_label"
 
 
 class FileImages:
-    """Images and labels that have been read and verified once; implements ``TaggedImages``.
+    """Images and PNG labels that have been read and verified once; implements ``LabelledImages``, with tags.
 
-    Args:
-        class_names: ``K`` names; the position is the class id.
-        files: Images and labels.
-        labels: How PNG labels are read.
-        survey: What the files hold.
-        tagged: bool ``[len(files), K]``, the classes that each image has by its tags; None: no tags.
-
-    Attributes:
-        class_names: As given.
-        survey: As given.
+    ``tagged`` are the classes that each image has by its tags: bool ``[len(files), K]``.
     """
 
     def __init__(
@@ -39,9 +35,7 @@ class FileImages:
         tagged: NDArray[np.bool_] | None = None,
     ) -> None:
         self.class_names = tuple(class_names)
-        self.survey = survey
-        self._files = files
-        self._labels = labels
+        self.survey, self._files, self._labels = survey, files, labels
         self._by_tag = np.zeros_like(survey.presence) if tagged is None else tagged & ~survey.presence
 
     def __len__(self) -> int:
@@ -52,12 +46,10 @@ class FileImages:
         return self._files[index].name
 
     def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """The RGB image uint8 ``[h, w, 3]`` and the label map uint8 ``[h, w]`` of ids 0..K-1 and ``IGNORE``.
-
-        The map is None if the image has no mask.
-        """
+        """See ``LabelledImages``; unknown ids are unlabelled."""
         file = self._files[index]
-        return read_image(file.image, verify=False), self._labels.load(file.labels)
+        ids = None if file.labels is None else read_mask(file.labels, verify=False)
+        return read_image(file.image, verify=False), None if ids is None else self._labels.classes[ids]
 
     def presence(self) -> NDArray[np.bool_]:
         """Which classes each image shows, by its mask or its tags: bool ``[len, K]``, a copy."""
@@ -66,6 +58,62 @@ class FileImages:
     def by_tag(self) -> NDArray[np.bool_]:
         """Which classes each image shows by its tags alone: bool ``[len, K]``, a copy."""
         return self._by_tag.copy()
+
+
+class FolderImages(FileImages):
+    """Image and mask files that belong together by name: ``images/a.jpg`` and ``annotations/a.png``; and tags.
+
+    Every mask is read at construction: for the table of classes per image, and to find everything wrong with the data
+    before training starts.
+
+    Args:
+        root: Folder of the data set.
+        images: Folder of the images, relative to ``root``; sub-folders are searched too.
+        annotations: Folder of the masks (PNG with one channel of class ids), with the same layout as ``images``; None:
+            there are only images.
+        class_names: Names, or a file of them, or None: see :func:`~weakshot_seg.data.class_names.read_classes`.
+        label_offset: Subtracted from the ids in the masks; ids below the first class are unlabelled. 1 for ADE20K,
+            where 0 is unlabelled.
+        ignore_label: Id in the masks of unlabelled pixels.
+        verify: Also decode every image once, to find broken files.
+        tags: CSV file of image-level labels (see :class:`~weakshot_seg.data.tags.Tags`), relative to ``root``. An image
+            that it lists needs no mask. None: no tags.
+
+    Raises:
+        BadFiles: see :mod:`~weakshot_seg.data.checks`; the message names the first culprit, the remedy, and how many
+            more there are.
+        DataError: a folder, the class names or the tags cannot be read.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        images: str,
+        annotations: str | None,
+        class_names: Sequence[str] | str | Path | None = None,
+        label_offset: LabelId = 0,
+        ignore_label: LabelId = IGNORE,
+        verify: bool = True,
+        tags: str | None = None,
+    ) -> None:
+        root = data_folder(root)
+        classes = read_classes(class_names, root)
+        names = tuple(classes.values())
+        masks = None if annotations is None else root / annotations
+        files, problems = pair_files(root / images, masks)
+        table = Tags(root / tags, [file.name for file in files], names) if tags else None
+        problems += table.problems if table else []
+        if masks is not None:
+            remedy = f", or a line in {root / tags}," if tags else ""
+            listed = table.listed if table else [False] * len(files)
+            lacking = [file for file, known in zip(files, listed, strict=True) if not (file.labels or known)]
+            problems += [no_mask(file, masks, remedy) for file in lacking]
+        labels = LabelFormat([number + label_offset for number in classes], ignore_label, remedy=REMEDY)
+        survey = survey_files(files, labels, "checking data", verify)
+        super().__init__(names, files, labels, survey, table.classes if table else None)
+        problems += survey.problems
+        if problems:
+            raise BadFiles(problems, self)
 
 
 def data_folder(root: str | Path) -> Path:
@@ -81,15 +129,9 @@ def data_folder(root: str | Path) -> Path:
 
 
 def pair_files(image_folder: Path, label_folder: Path | None) -> tuple[list[LabelledFile], list[Problem]]:
-    """Images and PNG masks of two folders (and their sub-folders), by name.
+    """Images and PNG masks (if any) of two folders of the same layout, paired and sorted by name.
 
-    Args:
-        image_folder: Folder of the images.
-        label_folder: Folder of the masks, with the same layout; None: there are no masks.
-
-    Returns:
-        All images with their masks, or None where there is none, sorted by name; and what is wrong: masks without an
-        image, and files of the same name.
+    Also what is wrong: masks without an image, and files of the same name.
 
     Raises:
         DataError: a folder is missing or empty.

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
-from weakshot_seg.data.checks import BadFiles
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+
+from weakshot_seg.data.checks import BadFiles, LabelFormat, LabelledFile, Survey, survey_files
 from weakshot_seg.data.readers.files import FileImages, data_folder, listed_files, no_mask, pair_files
-from weakshot_seg.data.readers.label_cache import cached_labels
-from weakshot_seg.data.readers.labels import LabelFormat, LabelledFile
 from weakshot_seg.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -21,6 +28,9 @@ Part = Literal["train", "val"]
 
 CACHE = ".weakshot_seg"
 """Folder of the caches within the root of a data set."""
+VERSION = 2
+"""Changes when caches of earlier versions must not be used."""
+SURVEY = "survey.npz"
 
 
 @dataclass(frozen=True)
@@ -28,11 +38,9 @@ class Layout:
     """Where images and labels lie, and how labels are stored.
 
     Attributes:
-        title: In words, for messages.
         parts: What the layout calls the parts that it has; replaces ``{}`` in the paths.
         images: Folder of the images, relative to the root.
         labels: Folder of the labels: PNG, or else ``.mat``.
-        format: How a label file is read.
         names: Text file with the names of the images; None: all files of the folders, paired by name.
         accepts: Whether a label file may be of this layout, asked of one; None: any.
     """
@@ -57,11 +65,7 @@ class Layout:
         return self.accepts is None or any(map(self.accepts, islice(labels, 1)))
 
     def files(self, root: Path, part: Part) -> list[LabelledFile]:
-        """All files of a part.
-
-        Raises:
-            DataError: a file is missing.
-        """
+        """All files of a part; a ``DataError`` if one is missing."""
         images, labels, *names = (root / path for path in self.needs(part))
         if names:
             return listed_files(names[0], images, labels, ".png" if self.format.is_png else ".mat")
@@ -78,10 +82,7 @@ class KnownDataset:
 
     Attributes:
         name: As in ``data=name``.
-        title: As people call it.
-        num_classes: ``K``.
         layouts: The first that fits is taken.
-        url: Address of the archive.
         checksum: "md5:..." or "sha1:..." of the archive; None where none is known for certain.
         counts: Images of each part.
         inner: Folders within the root where it may lie instead, as its archive unpacks.
@@ -118,14 +119,9 @@ class KnownDataset:
 class OfficialImages(FileImages):
     """One part of a data set in any of its layouts.
 
-    At first use every file is read once, see :func:`~weakshot_seg.data.readers.label_cache.cached_labels`.
-
-    Args:
-        dataset: Which one.
-        root: Its folder.
-        part: "train" or "val".
-        class_names: ``K`` names; the position is the class id.
-        cache_dir: Folder of the caches; None: ``.weakshot_seg`` in ``root``.
+    At first use every file is read once. What they hold is kept, with labels as PNG where reading them is slow, in a
+    folder within ``cache_dir`` (None: ``.weakshot_seg`` in ``root``). A fingerprint of the source in its name ensures
+    that a changed source never meets it. It is built beside its place and moved there when it is whole.
 
     Raises:
         DataError: the root has none of the layouts, a file is missing or broken, or the cache cannot be written.
@@ -149,4 +145,89 @@ class OfficialImages(FileImages):
         files = layout.files(folder, part)
         log.info("%s (%s): %d images for %s", dataset.title, layout.title, len(files), part)
         caches = root / CACHE if cache_dir is None else Path(cache_dir).expanduser()
-        super().__init__(class_names, *cached_labels(files, layout.format, caches, f"{dataset.name}-{part}"))
+        super().__init__(class_names, *_cached(files, layout.format, caches, f"{dataset.name}-{part}"))
+
+
+def _cached(
+    files: Sequence[LabelledFile], labels: LabelFormat, folder: Path, name: str
+) -> tuple[Sequence[LabelledFile], LabelFormat, Survey]:
+    """Reads the cache of these files in ``folder``, or builds it: every image and label file is verified once.
+
+    Returns:
+        Files whose labels are PNG, how those are read, and what all files hold.
+
+    Raises:
+        BadFiles: naming every file that cannot be used; nothing is kept then.
+        DataError: the folder cannot be written, or its contents are damaged.
+    """
+    place = folder / f"{name}-{_fingerprint(files, labels)}"
+    if not place.is_dir():
+        try:
+            _build(files, labels, place)
+        except OSError as error:
+            reason = error.strerror or str(error).strip().splitlines()[-1]
+            raise DataError(
+                f"cannot write the cache of labels to {folder} ({reason}): set data.cache_dir to a folder that can be "
+                "written"
+            ) from error
+    survey = _read_survey(place, len(files), len(labels.stored))
+    if not labels.is_png:
+        files = [replace(file, labels=_copy_of(file, place)) for file in files]
+        labels = LabelFormat(range(len(labels.stored)))
+    return files, labels, survey
+
+
+def _read_survey(place: Path, images: int, classes: int) -> Survey:
+    expected = Survey.zeros(images, classes).arrays()
+    try:
+        with np.load(place / SURVEY, allow_pickle=False) as content:
+            arrays = {key: content[key] for key in expected}
+        for key, array in arrays.items():
+            if (array.dtype, array.shape) != (expected[key].dtype, expected[key].shape):
+                raise ValueError(f"{key} is {array.dtype} {array.shape}")
+    except Exception as error:  # broken bytes lead to anything
+        raise DataError(f"the cache {place} is damaged ({error or type(error).__name__}): remove it") from error
+    return Survey(**arrays)
+
+
+def _build(files: Sequence[LabelledFile], labels: LabelFormat, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    log.info("reading %d images and their labels once (by one process), kept in %s", len(files), place)
+    with FileLock(place.parent / f".{place.name}.lock"):
+        if place.is_dir():  # another process was faster
+            return
+        temporary = place.with_name(f".{place.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)  # of a build that was killed
+        try:
+            temporary.mkdir()
+            keep = None if labels.is_png else partial(_save_copy, temporary)
+            survey = survey_files(files, labels, f"reading {place.name.rsplit('-', 1)[0]}", keep=keep)
+            if survey.problems:
+                raise BadFiles(survey.problems)
+            np.savez(temporary / SURVEY, allow_pickle=False, **survey.arrays())
+            os.replace(temporary, place)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _save_copy(place: Path, file: LabelledFile, label_map: NDArray[np.uint8]) -> None:
+    path = _copy_of(file, place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(label_map).save(path)
+
+
+def _copy_of(file: LabelledFile, place: Path) -> Path:
+    return place / "labels" / f"{file.name}.png"
+
+
+def _fingerprint(files: Sequence[LabelledFile], labels: LabelFormat) -> str:
+    """Of all that a cache depends on: names, sizes and times of the files, and the meaning of the ids."""
+    meaning = (VERSION, labels.is_png, list(labels.stored), labels.ignore_label)
+    digest = hashlib.sha256(repr(meaning).encode())
+    for file in files:
+        try:
+            states = [path.stat() for path in (file.image, file.labels) if path is not None]
+        except OSError as error:
+            raise DataError(f"cannot read {error.filename} ({error.strerror}): replace it by the original") from error
+        digest.update(repr((file.name, *((state.st_size, state.st_mtime_ns) for state in states))).encode())
+    return digest.hexdigest()[:16]

@@ -1,6 +1,6 @@
 """PASCAL VOC 2012, 21 classes: ``VOCdevkit/VOC2012`` as unpacked, also with the 10,582 masks that include SBD's."""
 
-from weakshot_seg.data.readers.labels import LabelFormat
+from weakshot_seg.data.checks import LabelFormat
 from weakshot_seg.data.readers.official import KnownDataset, Layout, Part
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import colorsys
 import math
-from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -17,22 +16,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from weakshot_seg.data.source import present_classes
-from weakshot_seg.data.synthetic import stuff
-from weakshot_seg.data.synthetic.stuff import grid, value_noise
-from weakshot_seg.data.synthetic.things import SHAPES, TAU, TEXTURES, Field, Shape, Texture, blob
+from weakshot_seg.data.synthetic import patterns
+from weakshot_seg.data.synthetic.patterns import SHAPES, TAU, TEXTURES, Field, Shape, Texture, blob, grid, value_noise
 from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.ranges import Count, NonNegativeInt
 
 Part = Literal["training", "validation"]
 Bytes = NDArray[np.uint8]
 Size = Annotated[Count, MultipleOf(32)]
-
-
-class Stuff(NamedTuple):
-    """A background class: its texture and the range of its hues (in turns of the colour wheel)."""
-
-    texture: Callable[[np.random.Generator, int], Field]
-    hues: tuple[float, float]
 
 
 class Thing(NamedTuple):
@@ -45,11 +36,12 @@ class Thing(NamedTuple):
 
 # The hues of neighbours overlap, so that the texture must decide.
 STUFF = {
-    "sky": Stuff(stuff.sky, (0.45, 0.75)),
-    "grass": Stuff(stuff.grass, (0.10, 0.40)),
-    "water": Stuff(stuff.water, (0.35, 0.70)),
-    "brick": Stuff(stuff.brick, (-0.10, 0.25)),
+    "sky": (patterns.sky, (0.45, 0.75)),
+    "grass": (patterns.grass, (0.10, 0.40)),
+    "water": (patterns.water, (0.35, 0.70)),
+    "brick": (patterns.brick, (-0.10, 0.25)),
 }
+"""Texture of each background class, and the range of its hues in turns of the colour wheel."""
 # Some share the shape, some the texture and some the hue, and hues overlap (HUE_JITTER): no cue alone decides.
 HUE_JITTER = 0.12
 THINGS = {
@@ -86,14 +78,7 @@ class SyntheticScenes:
 
     Scene ``index`` depends on (seed, part, index) and the size only, not on ``num_images``; the parts share no scene.
 
-    Args:
-        part: "training" or "validation".
-        num_images: Number of scenes.
-        size: Side of the square images in pixels, a multiple of 32. Everything in a scene scales with it.
-        seed: Of the scenes.
-
-    Attributes:
-        class_names: The 16 class names; the position is the class id.
+    ``size`` is the side of the square images in pixels; everything in a scene scales with it.
     """
 
     class_names: tuple[str, ...] = (*STUFF, *THINGS)
@@ -118,7 +103,7 @@ class SyntheticScenes:
         return f"{self.part}_{index:05d}"
 
     def load(self, index: int) -> tuple[Bytes, Bytes]:
-        """A scene as copies: RGB image uint8 ``[size, size, 3]``, label map uint8 ``[size, size]`` (ids and IGNORE)."""
+        """See ``LabelledImages``; copies."""
         scene = self._scenes[index]
         return scene[..., :3].copy(), scene[..., 3].copy()
 
@@ -199,9 +184,8 @@ def _draw_item(rng: np.random.Generator, item: _Item, image: Field, labels: Byte
     cover = np.clip(0.5 - depth * (item.radius * size), 0, 1)
     tone = item.thing.texture(x, y, depth, rng.uniform(0.065, 0.095) / item.radius)
     shade = 1 - 0.35 * np.clip(1 - depth / 0.15, 0, 1)
-    image[:, *window] = (1 - cover) * shade * image[:, *window] + cover * _tint(
-        tone, *_thing_colours(rng, item.thing.hue)
-    )
+    paint = _tint(tone, *_thing_colours(rng, item.thing.hue))
+    image[:, *window] = (1 - cover) * shade * image[:, *window] + cover * paint
     labels[window][depth < 0] = item.label
 
 
