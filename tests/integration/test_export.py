@@ -59,7 +59,7 @@ def test_onnx_gives_what_predict_gives(onnx_file: Path, eager: Path, photo: Imag
         expected = weakshot_seg.load(eager, "cpu").predict(image)
         assert len(expected.classes) > 1
         assert (found == expected.labels).mean() > 0.999
-        for name, plane in zip(expected.class_names, found_scores, strict=True):
+        for name, plane in zip(expected.split.names, found_scores, strict=True):
             np.testing.assert_allclose(plane, expected.scores(name), rtol=0, atol=1e-4)
 
 
@@ -150,7 +150,7 @@ def test_torch_export_of_the_papers_decoder(command: Command, paper: Path, photo
     labels, scores = program.module()(images)
     expected = weakshot_seg.load(paper, "cpu").predict(photo)
     assert (labels[0].numpy() == expected.labels).mean() > 0.999
-    np.testing.assert_allclose(scores[0, 3].detach(), expected.scores(expected.class_names[3]), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(scores[0, 3].detach(), expected.scores(expected.split.names[3]), rtol=0, atol=1e-5)
 
 
 class Constant(nn.Module):

@@ -157,7 +157,7 @@ def test_classes_and_scores(eager: Path, predict: Predict, tmp_path: Path) -> No
             for class_name, values in scores.items():
                 assert values.dtype == np.float16
                 np.testing.assert_allclose(values, result.scores(class_name), rtol=2e-3, atol=1e-5)
-                class_id = segmenter.class_names.index(class_name)
+                class_id = segmenter.split.names.index(class_name)
                 if class_id in found:
                     mean = values[ids == class_id].astype(float).clip(0, 1).mean()
                     assert found[class_id]["confidence"] == pytest.approx(mean, rel=2e-3)

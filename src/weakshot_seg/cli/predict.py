@@ -31,7 +31,7 @@ def main(cfg: DictConfig) -> None:
     segmenter = Segmenter(module, cfg.device, instantiate(cfg.inference))
     resize = module.recipe.data["val_transform"]
     origin = Origin(str(cfg.ckpt), weights_digest(module.model), plain(cfg.inference), resize)
-    scores, known = _several(cfg.scores), segmenter.class_names
+    scores, known = _several(cfg.scores), segmenter.split.names
     scores = list(known) if scores == ["all"] else list(dict.fromkeys(scores))
     if unknown := [name for name in scores if name not in known]:
         raise ConfigError(f"scores={unknown[0]}: no such class; the model knows {', '.join(known)}")

@@ -38,7 +38,7 @@ def build_page(
         proposals: how many of the best to show.
         max_megapixels: larger images are refused.
     """
-    names, novel = segmenter.class_names, segmenter.split.novel
+    names, novel = segmenter.split.names, segmenter.split.novel
     about = f"{len(names)} classes, {len(novel)} of them novel ★: learned from tags, without masks"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
         view = gr.State(None, time_to_live=KEPT)

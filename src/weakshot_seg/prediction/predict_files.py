@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from PIL import Image
 from tqdm import tqdm
@@ -18,7 +18,6 @@ from weakshot_seg.prediction.records import Item, Record
 from weakshot_seg.prediction.results import Results
 from weakshot_seg.prediction.segmenter import Pixels, Segmenter, as_pixels
 from weakshot_seg.utils.files import replacing
-from weakshot_seg.utils.ranges import Count, Threads
 from weakshot_seg.utils.visualize import labelled_overlay
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ class FilePredictor:
 
     segmenter: Segmenter
     results: Results
-    batch_size: Count = 8
-    threads: Threads = 4
+    batch_size: int
+    threads: int
 
     def predict(self, items: Sequence[Item]) -> list[str]:
         """Predicts images, then videos.
@@ -53,10 +52,13 @@ class FilePredictor:
             Messages about the files that cannot be read, in their order.
 
         Raises:
-            ConfigError: see :meth:`Results.finished` and :meth:`Results.write`.
+            ConfigError: see :meth:`Results.finished`.
         """
         todo = [item for item in items if not self.results.finished(item)]
-        failures = self._predict_images([item for item in todo if not item.is_video])
+        images = [item for item in todo if not item.is_video]
+        read = in_threads(_read, images, self.threads)
+        bar = tqdm(desc="predicting", total=len(images), unit="image", disable=None if images else True)
+        failures = [str(error) for error in self._predicted(read, bar) if isinstance(error, DataError)]
         for video in (item for item in todo if item.is_video):
             try:
                 self._predict_video(video)
@@ -66,47 +68,37 @@ class FilePredictor:
                 failures.append(str(error))
         return failures
 
-    def _predict_images(self, items: Sequence[Item]) -> list[str]:
-        failures = []
-        with tqdm(desc="predicting", total=len(items), unit="image", disable=None if items else True) as progress:
+    def _predicted(
+        self, images: Iterable[tuple[Item, Pixels | Record | DataError]], bar: tqdm[Any]
+    ) -> Iterator[Record | DataError]:
+        """The records of what is predicted and written now, then what came in place of pixels."""
+        others: list[Record | DataError] = []
 
-            def readable() -> Iterator[tuple[Item, Pixels]]:
-                for item, pixels in in_threads(_read, items, self.threads):
-                    if isinstance(pixels, DataError):
-                        failures.append(str(pixels))
-                        progress.update()
-                    else:
-                        yield item, pixels
+        def pixels_alone() -> Iterator[tuple[Item, Pixels]]:
+            for item, pixels in images:
+                if isinstance(pixels, Record | DataError):
+                    others.append(pixels)
+                    bar.update()
+                else:
+                    yield item, pixels
 
-            for _ in self._written(readable()):
-                progress.update()
-        return failures
-
-    def _written(self, images: Iterable[tuple[Item, Pixels]]) -> Iterator[Record]:
-        segmentations = self.segmenter.stream(images, self.batch_size)
-        return in_threads(lambda result: self.results.write(*result), segmentations, self.threads)
+        segmentations = self.segmenter.stream(pixels_alone(), self.batch_size)
+        with bar:
+            for record in in_threads(lambda result: self.results.write(*result), segmentations, self.threads):
+                bar.update()
+                yield record
+        yield from others
 
     def _predict_video(self, item: Item) -> None:
         from weakshot_seg.prediction.video_files import length_and_rate, read_frames
 
-        every, done = self.results.wanted.video_every, []
+        every = self.results.wanted.video_every
         count, rate = length_and_rate(item.path)
         self.results.remove(item)
-        total = None if count is None else -(-count // every)
-        with tqdm(desc=item.path.name, total=total, unit="frame", disable=None) as progress:
-
-            def unfinished() -> Iterator[tuple[Item, Pixels]]:
-                for frame in read_frames(item.path, every):
-                    part = item.at(frame.number, frame.seconds)
-                    if record := self.results.finished(part):
-                        done.append(record)
-                        progress.update()
-                    else:
-                        yield part, frame.pixels
-
-            for record in self._written(unfinished()):
-                done.append(record)
-                progress.update()
+        parts = ((item.at(frame.number, frame.seconds), frame.pixels) for frame in read_frames(item.path, every))
+        frames = ((part, self.results.finished(part) or pixels) for part, pixels in parts)
+        bar = tqdm(desc=item.path.name, total=count and -(-count // every), unit="frame", disable=None)
+        done = [record for record in self._predicted(frames, bar) if isinstance(record, Record)]
         if not done:
             raise DataError(f"video {item.path} has no frames: remove it")
         done.sort(key=lambda record: record.frame or 0)
@@ -117,17 +109,14 @@ class FilePredictor:
     def _draw_video(self, item: Item, records: Sequence[Record], rate: Fraction) -> None:
         from weakshot_seg.prediction.video_files import read_frames, write_video
 
-        wanted = self.results.wanted
+        largest, split = self.results.wanted.overlay_size, self.segmenter.split
         listed = {area.class_id for record in records for area in record.classes if area.share >= LISTED_SHARE}
 
         def draw(frame: Frame) -> tuple[float, Image.Image]:
             labels = read_mask(self.results.path("labels", item.at(frame.number)))
-            picture = labelled_overlay(
-                frame.pixels, labels, self.segmenter.split, largest=wanted.overlay_size, listed=listed
-            )
-            return frame.seconds, picture
+            return frame.seconds, labelled_overlay(frame.pixels, labels, split, largest=largest, listed=listed)
 
-        pictures = in_threads(draw, read_frames(item.path, wanted.video_every), self.threads)
+        pictures = in_threads(draw, read_frames(item.path, self.results.wanted.video_every), self.threads)
         drawn = tqdm(pictures, "drawing", len(records), unit="frame", leave=False, disable=None)
         with replacing(self.results.path("overlays", item)) as temporary:
             write_video(temporary, drawn, rate)
@@ -136,26 +125,19 @@ class FilePredictor:
 def in_threads(task: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
     """``task`` of each item, in order; Pillow and NumPy let other threads work meanwhile.
 
-    Items are drawn in the calling thread, and at most ``threads + 1`` ahead of the results: few are in memory at
-    any time. What ``task`` raises is raised here, in its turn.
-
-    Args:
-        task: may run in several threads at once.
-        items: finite or not.
-        threads: 1 or more; 1 still works beside the caller.
+    Items are drawn in the calling thread, at most ``threads + 1`` ahead of the results: few are in memory at any time.
+    What ``task`` raises is raised here, in its turn.
     """
-    with ThreadPoolExecutor(threads) as pool:
-        pending: deque[Future[R]] = deque()
-        try:
-            for item in items:
-                pending.append(pool.submit(task, item))
-                if len(pending) > threads:
-                    yield pending.popleft().result()
-            while pending:
+    pool, pending = ThreadPoolExecutor(threads), deque[Future[R]]()
+    try:
+        for item in items:
+            pending.append(pool.submit(task, item))
+            if len(pending) > threads:
                 yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _read(item: Item) -> tuple[Item, Pixels | DataError]:

@@ -1,12 +1,9 @@
-"""What lies where in a folder of results, and what is noted of every one, as JSON.
-
-``labels/NAME.png`` (class ids, with palette), ``overlays/NAME.jpg`` (of a video ``.mp4``), ``scores/NAME.npz`` and,
-written last, ``classes/NAME.json``. ``predictions.json`` holds the meaning of the ids and what predicted them.
-"""
+"""What lies where in a folder of results, and what is noted of each, as JSON; ``classes/NAME.json`` is written last."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +55,7 @@ class Origin:
     Attributes:
         checkpoint: As it was named.
         weights: SHA-256 of its network.
-        inference: Settings of the inference.
+        inference: Settings.
         resize: Settings of the resizing before the network.
     """
 
@@ -73,13 +70,9 @@ class Record:
     """What ``classes/NAME.json`` holds of an image, a video or, until its video is finished, a frame.
 
     Attributes:
-        image: Path of the image or video.
-        height: In pixels.
-        width: In pixels.
         scores: Names of the classes whose scores were written.
         classes: Those in the label map, the largest first; of a video they are in its frames.
-        frame: Number of the frame, from 0; None: no frame.
-        seconds: Time of the frame.
+        frame: See :class:`Item`.
         every: Every how many frames of a video one was predicted; None: no video.
         frames: Those frames.
     """
@@ -98,15 +91,14 @@ class Record:
     def read(cls, path: Path) -> Record | None:
         """What a file holds; None: it is missing, or not one of these."""
         try:
-            return cls._parsed(json.loads(path.read_text(encoding="ascii")))
-        except (OSError, ValueError, TypeError, AttributeError):
+            return cls._parsed(**json.loads(path.read_text(encoding="ascii")))
+        except (OSError, ValueError, TypeError):
             return None
 
     @classmethod
-    def _parsed(cls, content: dict[str, Any]) -> Record:
-        classes = [ClassArea(**area) for area in content.get("classes", [])]
-        frames = [cls._parsed(frame) for frame in content.get("frames", [])]
-        return cls(**(content | {"classes": classes, "frames": frames}))
+    def _parsed(cls, classes: Sequence[Any] = (), frames: Sequence[Any] = (), **others: Any) -> Record:
+        parts = [cls._parsed(**frame) for frame in frames]
+        return cls(classes=[ClassArea(**area) for area in classes], frames=parts, **others)
 
     def write(self, path: Path) -> None:
         """Writes a file; fractions have six digits, what is empty is left out."""

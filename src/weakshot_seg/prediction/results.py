@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,27 +16,18 @@ from weakshot_seg.prediction.records import MANIFEST, SUFFIXES, Item, Origin, Re
 from weakshot_seg.prediction.segmentation import Segmentation
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.files import replacing
-from weakshot_seg.utils.ranges import Count, NonNegativeInt
-from weakshot_seg.utils.visualize import palette
+from weakshot_seg.utils.visualize import label_png, palette
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to write of each file.
+    """What to write of each file; the settings of ``conf/predict.yaml``, ``scores`` as names of classes."""
 
-    Attributes:
-        scores: Names of the classes whose scores are written.
-        overlay_size: Longer edge of the overlays in pixels at most; 0: no overlays.
-        overwrite: Everything is predicted anew.
-        video_every: Every how many frames of a video one is predicted.
-        video_labels: The label maps of the frames are kept.
-    """
-
-    scores: Sequence[str] = ()
-    overlay_size: NonNegativeInt = 1024
-    overwrite: bool = False
-    video_every: Count = 1
-    video_labels: bool = False
+    scores: list[str]
+    overlay_size: int
+    overwrite: bool
+    video_every: int
+    video_labels: bool
 
 
 class Results:
@@ -57,17 +48,23 @@ class Results:
     def __init__(self, out: Path, origin: Origin, split: ClassSplit, items: Sequence[Item], wanted: Wanted) -> None:
         if out.exists() and not out.is_dir():
             raise ConfigError(f"out={out} is a file: name a folder")
-        self.out, self.wanted = out, wanted
+        self.out, self.wanted, self._colours = out, wanted, palette(split.num_classes)
         before = self._origin()
-        if before is not None and before != origin:
+        if before == origin:
+            return
+        if before is not None:
             if not wanted.overwrite:
                 raise ConfigError(
                     f"out={out} holds predictions of another model or inference (ckpt={before.checkpoint}, "
                     f"{before.inference}): name another folder, or set overwrite=true"
                 )
             self._remove_all({item.name for item in items})
-        if before != origin:
-            write_json(out / MANIFEST, asdict(origin) | {"classes": _legend(split)})
+        colours = [f"#{bytes(colour).hex()}" for colour in self._colours]
+        classes = [
+            {"class_id": i, "name": name, "novel": i in split.novel, "color": colours[i]}
+            for i, name in enumerate(split.names)
+        ]
+        write_json(out / MANIFEST, asdict(origin) | {"classes": classes})
 
     def path(self, kind: str, item: Item) -> Path:
         """File of a result; for ``kind`` see :data:`~weakshot_seg.prediction.records.SUFFIXES`."""
@@ -80,8 +77,8 @@ class Results:
         Raises:
             ConfigError: results of the item's name are of another file.
         """
-        path = self.path("classes", item)
-        record = None if self.wanted.overwrite else Record.read(path)
+        path, wanted = self.path("classes", item), self.wanted
+        record = None if wanted.overwrite else Record.read(path)
         if record is None:
             return None
         if record.image != str(item.path):
@@ -89,42 +86,38 @@ class Results:
                 f"out={self.out} holds the results of {record.image}, which those of {item.path} would replace: "
                 "name another folder, or set overwrite=true"
             )
+        files = [self.path("overlays", item)] if wanted.overlay_size > 0 and item.frame is None else []
+        if not item.is_video or wanted.video_labels:
+            files += [self.path("labels", part) for part in _parts(item, record)]
         is_finished = (
-            set(self.wanted.scores) <= set(record.scores)
-            and record.every == (self.wanted.video_every if item.is_video else None)
-            and all(file.exists() for file in self._files(item, record))
+            set(wanted.scores) <= set(record.scores)
+            and record.every == (wanted.video_every if item.is_video else None)
+            and all(file.exists() for file in files)
             and not (item.path.exists() and path.stat().st_mtime < item.path.stat().st_mtime)
         )
         return record if is_finished else None
-
-    def _files(self, item: Item, record: Record) -> Iterator[Path]:
-        if self.wanted.overlay_size > 0 and item.frame is None:
-            yield self.path("overlays", item)
-        if not item.is_video or self.wanted.video_labels:
-            yield from (self.path("labels", part) for part in _parts(item, record))
 
     def write(self, item: Item, result: Segmentation) -> Record:
         """Writes what is wanted of an image or a frame (which has no overlay of its own)."""
         self.remove(item)
         with replacing(self.path("labels", item)) as temporary:
-            result.label_image().save(temporary, "PNG")
+            label_png(result.labels, self._colours).save(temporary, "PNG")
         if self.wanted.overlay_size > 0 and item.frame is None:
             with replacing(self.path("overlays", item)) as temporary:
                 picture = result.overlay(largest=self.wanted.overlay_size)
                 picture.save(temporary, "JPEG", quality=92, subsampling=0)
-        scores = list(self.wanted.scores)
-        if scores:
+        if self.wanted.scores:
             with replacing(self.path("scores", item)) as temporary:
-                _write_scores(temporary, result, scores)
-        height, width = result.labels.shape
-        record = Record(str(item.path), height, width, scores, list(result.classes), item.frame, item.seconds)
+                _write_scores(temporary, result, self.wanted.scores)
+        (height, width), classes = result.labels.shape, list(result.classes)
+        record = Record(str(item.path), height, width, self.wanted.scores, classes, item.frame, item.seconds)
         record.write(self.path("classes", item))
         return record
 
     def finish_video(self, item: Item, frames: list[Record]) -> None:
         """Replaces the records of a video's frames by one, and removes their label maps unless they are wanted."""
-        scores, every = list(self.wanted.scores), self.wanted.video_every
-        record = replace(frames[0], scores=scores, classes=[], frame=None, seconds=None, every=every, frames=frames)
+        every = self.wanted.video_every
+        record = replace(frames[0], classes=[], frame=None, seconds=None, every=every, frames=frames)
         record.write(self.path("classes", item))
         for kind in ("classes",) if self.wanted.video_labels else ("classes", "labels"):
             for part in _parts(item, record):
@@ -155,28 +148,23 @@ class Results:
                     f"out={self.out} holds results of another model or inference that this call does not replace, such "
                     f"as {path}: name another folder, remove this one, or predict all of its images again"
                 )
-            items += [*(_parts(item, record) if item.is_video else []), item]
+            items += [*_parts(item, record), item]
         for item in items:
             self.remove(item)
 
     def _origin(self) -> Origin | None:
         """What predicted the results that are there; None: there are none."""
-        path = self.out / MANIFEST
-        if not path.exists():
-            strange = [kind for kind in SUFFIXES if (self.out / kind).exists()]
-            if strange:
-                raise ConfigError(
-                    f"out={self.out} has a folder {strange[0]}, but no {MANIFEST}, so that it is not of predictions: "
-                    "name another folder"
-                )
-            return None
-        try:
-            content = json.loads(path.read_text(encoding="ascii"))
-            return Origin(*(content[name] for name in ("checkpoint", "weights", "inference", "resize")))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ConfigError(
-                f"out={self.out}: its {MANIFEST} is not one of predictions; name another folder"
-            ) from error
+        path, remedy = self.out / MANIFEST, "name another folder"
+        if path.exists():
+            try:
+                content = json.loads(path.read_text(encoding="ascii"))
+                del content["classes"]
+                return Origin(**content)
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise ConfigError(f"out={self.out}: its {MANIFEST} is not one of predictions; {remedy}") from error
+        if strange := [kind for kind in SUFFIXES if (self.out / kind).exists()]:
+            raise ConfigError(f"out={self.out} has a folder {strange[0]}, but no {MANIFEST} of predictions: {remedy}")
+        return None
 
 
 def _parts(item: Item, record: Record) -> list[Item]:
@@ -193,10 +181,3 @@ def _write_scores(path: Path, result: Segmentation, names: Sequence[str]) -> Non
         for name in names:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, result.scores(name).astype(np.float16))
-
-
-def _legend(split: ClassSplit) -> list[dict[str, object]]:
-    return [
-        {"class_id": i, "name": name, "novel": i in split.novel, "color": f"#{bytes(colour).hex()}"}
-        for i, (name, colour) in enumerate(zip(split.names, palette(split.num_classes), strict=False))
-    ]

@@ -14,20 +14,16 @@ from PIL import Image
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.inference.semantic import ProposalScores, Scores
 from weakshot_seg.structures import ClassSplit
-from weakshot_seg.utils.visualize import label_png, labelled_overlay, palette
+from weakshot_seg.utils.visualize import labelled_overlay
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class ClassArea:
-    """A class and the pixels it takes in an image.
+    """A class and its pixels in a label map.
 
     Attributes:
-        class_id: 0..K-1, its value in the label map.
-        name: Of the class.
-        novel: Learned from tags instead of masks.
-        pixels: Number of its pixels.
         share: Of the image, 0..1.
         confidence: Mean score of the class over its pixels, 0..1 (scores above 1 count as 1).
     """
@@ -45,7 +41,7 @@ class Proposal:
     """One of the network's proposals: its number ``query``, its most probable class and its mask.
 
     Attributes:
-        probability: Of the class, 0..1; what is missing to 1 went to the other classes and to "no object".
+        probability: Of the class, 0..1.
         mask: float32 ``[h, w]``, probability of each pixel to belong to the proposal.
     """
 
@@ -76,25 +72,17 @@ class Segmentation:
     split: ClassSplit
     raw_scores: Scores
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """``K`` names, by class id."""
-        return self.split.names
-
-    @property
-    def novel(self) -> tuple[bool, ...]:
-        """``K`` flags, by class id: learned from tags instead of masks."""
-        return tuple(self.split.is_novel().tolist())
-
     @cached_property
     def classes(self) -> tuple[ClassArea, ...]:
         """The classes in the label map, the largest first."""
-        pixels = np.bincount(self.labels.ravel(), minlength=self.split.num_classes)
-        sums = np.bincount(self.labels.ravel(), self.confidence.ravel().clip(0, 1), self.split.num_classes)
+        pixels = np.bincount(self.labels.ravel())
+        sums = np.bincount(self.labels.ravel(), self.confidence.ravel().clip(0, 1))
         return tuple(
-            ClassArea(i, self.split.names[i], self.novel[i], int(n), float(n / self.labels.size), float(sums[i] / n))
-            for i, n in sorted(enumerate(pixels), key=lambda entry: -entry[1])
-            if n > 0
+            ClassArea(
+                i, *self._meaning(i), int(pixels[i]), float(pixels[i] / self.labels.size), float(sums[i] / pixels[i])
+            )
+            for i in np.argsort(-pixels, kind="stable").tolist()
+            if pixels[i] > 0
         )
 
     @torch.inference_mode()
@@ -124,21 +112,11 @@ class Segmentation:
             raise ConfigError("proposals are those of one pass over the image: predict it with inference=whole")
         probabilities, ids = self.raw_scores.class_probabilities()[:, :-1].max(1)
         best = [q for q in probabilities.argsort(descending=True).tolist() if probabilities[q] >= least][:most]
-        return [
-            Proposal(
-                query,
-                class_id := int(ids[query]),
-                self.split.names[class_id],
-                class_id in self.split.novel,
-                float(probabilities[query]),
-                _array(self.raw_scores.mask_probabilities(query, self._size)),
-            )
-            for query in best
-        ]
-
-    def label_image(self) -> Image.Image:
-        """The label map as an indexed image: values are class ids, colours those of the overlay."""
-        return label_png(self.labels, palette(self.split.num_classes))
+        found = []
+        for query in best:
+            class_id, mask = int(ids[query]), _array(self.raw_scores.mask_probabilities(query, self._size))
+            found.append(Proposal(query, class_id, *self._meaning(class_id), float(probabilities[query]), mask))
+        return found
 
     def overlay(self, alpha: float = 0.6, largest: int = 1024, listed: Collection[int] | None = None) -> Image.Image:
         """The image under its label colours with a legend; novel classes are hatched and starred.
@@ -149,6 +127,9 @@ class Segmentation:
             listed: ids in the legend; None: those in the label map.
         """
         return labelled_overlay(self.image, self.labels, self.split, alpha, largest, listed)
+
+    def _meaning(self, class_id: int) -> tuple[str, bool]:
+        return self.split.names[class_id], class_id in self.split.novel
 
     @property
     def _size(self) -> tuple[int, int]:

@@ -1,22 +1,4 @@
-"""The Python interface: images in, segmentations out.
-
->>> import weakshot_seg
->>> segmenter = weakshot_seg.load("last.ckpt")
->>> result = segmenter.predict("photo.jpg")  # or a PIL image, an RGB array, a list of any of them
->>> result.labels.shape, result.labels.dtype  # the class of every pixel, at the size of the photo
-((40, 70), dtype('uint8'))
->>> sum(area.pixels for area in result.classes) == 40 * 70
-True
->>> largest = result.classes[0]  # name, novel, pixels, share, confidence
->>> bool((result.labels == largest.class_id).sum() == largest.pixels)
-True
->>> result.scores(largest.name).shape  # the scores of one class
-(40, 70)
->>> best, second = result.proposals(most=2)  # class, probability and mask of the best proposals
->>> best.probability >= second.probability, best.mask.shape
-(True, (40, 70))
->>> result.overlay().save("overlay.png")
-"""
+"""The Python interface: images in, segmentations out."""
 
 from __future__ import annotations
 
@@ -24,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -43,25 +25,19 @@ from weakshot_seg.utils.padding import pad_batch, padded_size
 Pixels = NDArray[np.uint8]
 ImageLike = str | os.PathLike[str] | Image.Image | Pixels
 """A file, a PIL image, or an array uint8 ``[h, w, 3]`` (RGB) or ``[h, w]`` (grey)."""
-AnyImage = TypeVar("AnyImage", bound=ImageLike)
 Key = TypeVar("Key")
 
 
 def load(
-    ckpt: str | Path,
-    device: str = "auto",
-    inference: Inference | None = None,
-    allow_targets: Sequence[str] = (),
+    ckpt: str | Path, device: str = "auto", inference: Inference | None = None, allow_targets: Sequence[str] = ()
 ) -> Segmenter:
     """A segmenter from a checkpoint.
 
     Args:
-        ckpt: a checkpoint, a model folder, or a model of the Hugging Face hub; see
-            :func:`~weakshot_seg.checkpoints.reading.read_model`.
-        device: "cpu", "cuda", "cuda:1", "mps", ...; "auto": a GPU (CUDA, MPS, ...) if there is one.
+        ckpt: a checkpoint, a model folder, or a model of the Hugging Face hub.
+        device: see :class:`Segmenter`.
         inference: see :class:`Segmenter`.
-        allow_targets: packages of your own that the model was made of, see
-            :func:`~weakshot_seg.checkpoints.building.load_module`.
+        allow_targets: packages of your own that the model was made of; never for files of strangers.
 
     Raises:
         ConfigError: the file is missing, broken or not one of ours, or there is no such device.
@@ -74,7 +50,7 @@ class Segmenter:
 
     Args:
         module: see :func:`~weakshot_seg.checkpoints.building.load_module`.
-        device: see :func:`load`.
+        device: "cpu", "cuda", "cuda:1", "mps", ...; "auto": a GPU (CUDA, MPS, ...) if there is one.
         inference: how each image is seen: :class:`~weakshot_seg.inference.semantic.WholeImage` (None),
             :class:`~weakshot_seg.inference.sliding.SlidingWindow` or
             :class:`~weakshot_seg.inference.tta.TestTimeAugmentation`.
@@ -100,22 +76,15 @@ class Segmenter:
         except (RuntimeError, AssertionError) as error:
             raise ConfigError(f"device={device} cannot be used: {str(error).splitlines()[0]}") from error
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """``K`` names, by class id."""
-        return self.split.names
-
     @overload
     def predict(self, images: ImageLike, batch_size: int = ...) -> Segmentation: ...
     @overload
-    def predict(self, images: list[AnyImage] | tuple[AnyImage, ...], batch_size: int = ...) -> list[Segmentation]: ...
-    def predict(
-        self, images: ImageLike | list[AnyImage] | tuple[AnyImage, ...], batch_size: int = 8
-    ) -> Segmentation | list[Segmentation]:
+    def predict(self, images: list[Any] | tuple[Any, ...], batch_size: int = ...) -> list[Segmentation]: ...
+    def predict(self, images: Any, batch_size: int = 8) -> Segmentation | list[Segmentation]:
         """Segments an image, or each of several.
 
         Args:
-            images: see :data:`ImageLike`. Photos are turned upright as their EXIF data say.
+            images: one or several :data:`ImageLike`. Photos are turned upright as their EXIF data say.
             batch_size: most images that go through the network together.
 
         Raises:
@@ -123,8 +92,7 @@ class Segmenter:
         """
         if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
             return self.predict([images], 1)[0]
-        found = dict(self.stream(enumerate(images), batch_size))
-        return [found[index] for index in range(len(found))]
+        return [result for _, result in sorted(self.stream(enumerate(images), batch_size))]
 
     def stream(
         self, images: Iterable[tuple[Key, ImageLike]], batch_size: int = 8
@@ -133,17 +101,14 @@ class Segmenter:
 
         Args:
             images: pairs of any key and an image.
-            batch_size: most images that go through the network together.
+            batch_size: as in :meth:`predict`.
 
         Yields:
             Pairs of the key and its segmentation, images of equal size in their order.
 
         Raises:
             DataError: an image cannot be read, or an array is no image.
-            ConfigError: ``batch_size`` is not positive.
         """
-        if batch_size < 1:
-            raise ConfigError(f"batch_size={batch_size} must be positive")
         waiting: dict[tuple[int, int], list[tuple[Key, Pixels, Pixels]]] = {}
         for key, image in images:
             pixels = as_pixels(image)
@@ -154,24 +119,22 @@ class Segmenter:
             if isinstance(self._inference, WholeImage):
                 group = padded_size([group])
             waiting.setdefault(group, []).append((key, pixels, resized))
-            if len(waiting[group]) == batch_size:
+            if len(waiting[group]) >= batch_size:
                 yield from self._batch(waiting.pop(group))
             elif sum(map(len, waiting.values())) >= 4 * batch_size:
                 yield from self._batch(waiting.pop(next(iter(waiting))))
         for entries in waiting.values():
             yield from self._batch(entries)
 
+    @torch.inference_mode()  # of a generator: not where it yields
     def _batch(self, entries: Sequence[tuple[Key, Pixels, Pixels]]) -> Iterator[tuple[Key, Segmentation]]:
-        with torch.inference_mode():
-            tensors = [torch.from_numpy(resized).permute(2, 0, 1) for _, _, resized in entries]
-            contents = [(tensor.shape[1], tensor.shape[2]) for tensor in tensors]
-            network = partial(self._module.model, last_only=True)
-            scores_of_images = self._inference(network, pad_batch(tensors).to(self.device), contents)
+        tensors = [torch.from_numpy(resized).permute(2, 0, 1) for _, _, resized in entries]
+        contents = [(tensor.shape[1], tensor.shape[2]) for tensor in tensors]
+        network = partial(self._module.model, last_only=True)
+        scores_of_images = self._inference(network, pad_batch(tensors).to(self.device), contents)
         for (key, pixels, _), scores in zip(entries, scores_of_images, strict=True):
-            with torch.inference_mode():
-                labels, confidence = best_class(scores, (pixels.shape[0], pixels.shape[1]))
-            maps = labels.cpu().numpy(), confidence.float().cpu().numpy()
-            yield key, Segmentation(pixels, *maps, self.split, scores)
+            labels, confidence = best_class(scores, (pixels.shape[0], pixels.shape[1]))
+            yield key, Segmentation(pixels, labels.cpu().numpy(), confidence.float().cpu().numpy(), self.split, scores)
 
 
 def as_pixels(image: ImageLike) -> Pixels:

@@ -39,24 +39,22 @@ def find_items(sources: Sequence[str], listed: BinaryIO, setting: str = "source"
     for source in sources:
         files = _listed(listed) if source == STDIN else _named(source, setting)
         if not files:
-            known = ", ".join(sorted(SUFFIXES))
-            reason = f"no such file, or no images and videos ({known}) there"
+            reason = f"no such file, or no images and videos ({', '.join(sorted(SUFFIXES))}) there"
             raise DataError(f"{setting}={source}: {'no paths on standard input' if source == STDIN else reason}")
-        for file, folder in files.items():
-            found.setdefault(file, folder)
+        found |= {file: folder for file, folder in files.items() if file not in found}
     return _with_names(found)
 
 
 def _named(source: str, setting: str) -> dict[Path, Path]:
     path = Path(os.path.abspath(os.path.expanduser(source)))
-    if path.is_file():
-        if is_result(path):
-            raise ConfigError(f"{setting}={source} is itself a result: name another folder for new ones (out=...)")
-        return {path: path.parent}
     if path.is_dir():
         return _in_folder(path)
-    fixed = takewhile(lambda part: not set("*?[") & set(part), path.parts[:-1])
-    return _kept(files_matching(path), Path(*fixed))
+    if not path.is_file():
+        fixed = takewhile(lambda part: not set("*?[") & set(part), path.parts[:-1])
+        return _kept(files_matching(path), Path(*fixed))
+    if is_result(path):
+        raise ConfigError(f"{setting}={source} is itself a result: name another folder for new ones (out=...)")
+    return {path: path.parent}
 
 
 def _listed(file: BinaryIO) -> dict[Path, Path]:
@@ -64,10 +62,7 @@ def _listed(file: BinaryIO) -> dict[Path, Path]:
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
     found: dict[Path, Path] = {}
     for path in (Path(os.path.abspath(os.fsdecode(name))) for name in names if name.strip()):
-        if path.is_dir():
-            found |= _in_folder(path)
-        elif not is_result(path):
-            found[path] = path.parent
+        found |= _in_folder(path) if path.is_dir() else {} if is_result(path) else {path: path.parent}
     return found
 
 
@@ -81,16 +76,12 @@ def _kept(paths: Iterable[Path], folder: Path) -> dict[Path, Path]:
 
 def _with_names(found: dict[Path, Path]) -> list[Item]:
     shared = os.path.commonpath(list(found.values()))
-    whole = {file: PurePath(os.path.relpath(file, shared)) for file in found}
-    folders = {str(folder).casefold() for path in whole.values() for folder in path.parents}
-    # file systems may not distinguish A and a
-    taken = Counter(name.casefold() for path in whole.values() for name in {str(path), str(path.with_suffix(""))})
-    items = []
-    for file, path in whole.items():
-        item = Item(file, path.with_suffix("").as_posix())
-        stem = str(path.with_suffix("")).casefold()
-        # the frames of a video are named like images in a folder
-        if taken[stem] > 1 or (item.is_video and stem in folders):
-            item = Item(file, path.as_posix())
-        items.append(item)
-    return items
+    items = [Item(file, PurePath(os.path.relpath(file, shared)).as_posix()) for file in found]  # with suffixes
+    stems = [os.path.splitext(item.name)[0] for item in items]
+    # file systems may not distinguish A and a; the frames of a video are named like images in a folder
+    folders = {folder.as_posix().casefold() for item in items for folder in PurePath(item.name).parents}
+    taken = Counter(name.casefold() for item, stem in zip(items, stems, strict=True) for name in {item.name, stem})
+    return [
+        item if taken[stem.casefold()] > 1 or (item.is_video and stem.casefold() in folders) else Item(item.path, stem)
+        for item, stem in zip(items, stems, strict=True)
+    ]

@@ -17,8 +17,8 @@ from PIL import Image
 
 from weakshot_seg.errors import DataError
 
-CLOCK = 90_000
-"""Ticks per second of written videos: frames keep their times, also of videos without a constant rate."""
+TICK = Fraction(1, 90_000)
+"""Seconds: of the times of written videos, so that frames keep theirs, also in videos without a constant rate."""
 USUAL_RATE = Fraction(25)
 """Frames per second where a file does not say."""
 LOCAL = {"protocol_whitelist": "file"}
@@ -26,13 +26,7 @@ LOCAL = {"protocol_whitelist": "file"}
 
 
 class Frame(NamedTuple):
-    """A picture of a video.
-
-    Attributes:
-        number: From 0, all frames of the video counted.
-        seconds: When it is shown.
-        pixels: uint8 ``[h, w, 3]``, RGB, turned upright.
-    """
+    """A picture of a video: ``number`` from 0, all counted; RGB ``pixels`` uint8 ``[h, w, 3]``, turned upright."""
 
     number: int
     seconds: float
@@ -62,9 +56,8 @@ def length_and_rate(path: Path) -> tuple[int | None, Fraction]:
         DataError: the file is missing, broken or has no picture.
     """
     with _opened(path) as (container, stream):
-        seconds = float(container.duration / av.time_base) if container.duration else 0.0
         rate = stream.average_rate or USUAL_RATE
-        return stream.frames or round(seconds * float(rate)) or None, rate
+        return stream.frames or round((container.duration or 0) / av.time_base * rate) or None, rate
 
 
 def write_video(path: Path, pictures: Iterable[tuple[float, Image.Image]], rate: Fraction) -> None:
@@ -72,39 +65,35 @@ def write_video(path: Path, pictures: Iterable[tuple[float, Image.Image]], rate:
 
     Args:
         path: of the file, with any suffix.
-        pictures: time in seconds and RGB picture; all take the size of the first, and times rise.
+        pictures: at least one: time in seconds and RGB picture; all take the size of the first, and times rise.
         rate: pictures per second, about.
 
     Raises:
         OSError: the file cannot be written.
     """
     with av.open(str(path), "w", format="mp4") as container:
-        stream = None
+        stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate)
+        stream.pix_fmt, stream.codec_context.time_base = "yuv420p", TICK
         last = -1
         for seconds, picture in pictures:
-            if stream is None:
-                stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate)
+            if last < 0:
                 stream.width, stream.height = (length + length % 2 for length in picture.size)  # colours are halved
-                stream.pix_fmt = "yuv420p"
-                stream.codec_context.time_base = Fraction(1, CLOCK)
             canvas = Image.new("RGB", (stream.width, stream.height), "white")
             canvas.paste(picture)
             frame = av.VideoFrame.from_image(canvas)
-            last = max(last + 1, round(seconds * CLOCK))
-            frame.pts, frame.time_base = last, Fraction(1, CLOCK)
+            last = max(last + 1, round(seconds / TICK))
+            frame.pts, frame.time_base = last, TICK
             container.mux(stream.encode(frame))
-        if stream is not None:
-            container.mux(stream.encode())
+        container.mux(stream.encode())
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
         with av.open(str(path), options=LOCAL) as container:
-            stream = next(iter(container.streams.video), None)
-            if stream is None:
+            if not container.streams.video:
                 raise DataError(f"video {path} has no pictures: remove it")
-            yield container, stream
+            yield container, container.streams.video[0]
     except (av.error.FFmpegError, OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise DataError(f"cannot read video {path} ({reason}): replace or remove it") from error
