@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from sklearn.metrics import jaccard_score, precision_score, recall_score
+from sklearn.metrics import jaccard_score
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pseudo_labels import Manifest, PseudoLabels, candidate_classes, label_files, pseudo_map
@@ -156,29 +156,6 @@ def test_retraining_is_fully_supervised_by_the_files(
     assert train.known[:, list(NOVEL)].any(0).all()
 
 
-@pytest.mark.parametrize("how", ["shuffle", "wipe"])
-def test_true_novel_masks_play_no_part(
-    how: str, retraining: Callable[..., WeakShotDataModule], make_images: MakeImages
-) -> None:
-    clean, poisoned = make_images(), make_images()
-    rng = np.random.default_rng(0)
-    for index, labels in enumerate(poisoned.maps):
-        where = np.isin(labels, NOVEL)
-        labels[where] = rng.permutation(labels[where]) if how == "shuffle" else NOVEL[index % 2]
-    assert sum(int((a != b).sum()) for a, b in zip(clean.maps, poisoned.maps, strict=True)) > 200
-    tags = clean.presence()
-    poisoned.presence = lambda: tags  # the image-level labels stay
-    samples = []
-    for source in (clean, poisoned):
-        data = retraining(source)
-        data.setup("fit")
-        train = data.train_dataset
-        samples.append([train[SampleRequest(i, i)] for i in range(len(train))])
-    for a, b in zip(*samples, strict=True):
-        assert np.array_equal(a.label_map, b.label_map)
-        assert np.array_equal(a.image, b.image)
-
-
 def test_measuring(dataset: WeakShotDataset, predictions: list[np.ndarray], folder: Path) -> None:
     """Quality as scikit-learn sees it, agreement by counting pixel by pixel."""
     files = label_files(folder, dataset)
@@ -188,12 +165,10 @@ def test_measuring(dataset: WeakShotDataset, predictions: list[np.ndarray], fold
     predicted = np.concatenate([p.ravel() for p in predictions])
     tags = [dataset.known[i] for i in range(len(dataset)) for _ in range(predictions[i].size)]
     counted = truth != IGNORE
-    settings = {"labels": list(NOVEL), "average": None}
-    for name, score in (("iou", jaccard_score), ("precision", precision_score), ("recall", recall_score)):
-        expected = 100 * score(truth[counted], labels[counted], **settings)
-        assert [getattr(c, name) for c in quality.classes] == pytest.approx(expected.tolist())
-    assert quality.novel_iou == pytest.approx(np.mean([c.iou for c in quality.classes]))
-    assert [c.name for c in quality.classes] == list(dataset.split.novel_names)
+    expected = 100 * jaccard_score(truth[counted], labels[counted], labels=list(NOVEL), average=None)
+    assert list(quality.iou.values()) == pytest.approx(expected.tolist())
+    assert quality.novel_iou == pytest.approx(expected.mean())
+    assert tuple(quality.iou) == dataset.split.novel_names
 
     hits = base = novel = tagged = outside = labelled = 0
     for t, p, label, known in zip(truth, predicted, labels, tags, strict=True):
@@ -207,10 +182,7 @@ def test_measuring(dataset: WeakShotDataset, predictions: list[np.ndarray], fold
     shares = [hits / base, tagged / novel, found / len(pairs), labelled / outside]
     assert astuple(agreement) == pytest.approx([100 * share for share in shares])
     narrow = replace(agreement, base_accuracy=None, tag_precision=None)
-    assert measure(files, dataset, free=False) == (
-        narrow,
-        quality,
-    )
+    assert measure(files, dataset, free=False) == (narrow, quality)
 
 
 def test_nothing_to_measure(dataset: WeakShotDataset, folder: Path) -> None:

@@ -29,13 +29,12 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """How a label file becomes a map of class ids.
+    """How a label file becomes a map of class ids; ``remedy`` says what to do about an unknown id.
 
     Attributes:
         stored: Class c is stored as ``stored[c]``, ascending. Ids below the first are unlabelled; no others may occur.
         ignore_label: One more id of unlabelled pixels.
         read: Gives the ids as stored, uint8 ``[h, w]``, of a file that need not be sound; raises ``DataError``.
-        remedy: What to do about an unknown id.
     """
 
     stored: Sequence[int]
@@ -124,12 +123,9 @@ class Survey:
 def survey_files(
     files: Sequence[LabelledFile], labels: LabelFormat, title: str, verify: bool = True, keep: Keep | None = None
 ) -> Survey:
-    """Reads all files in parallel, with a progress bar.
+    """Reads all labels, and with ``verify`` all images, in parallel; ``title`` is that of the progress bar.
 
-    Args:
-        title: Of the progress bar.
-        verify: Also decode the images, to find broken ones; labels are read in any case.
-        keep: Called with each file that is sound and its map of class ids; can be pickled.
+    ``keep``, which can be pickled, is called with each file that is sound and its map of class ids.
     """
     task = partial(_inspect, labels=labels, verify=verify, keep=keep)
     return _sum_up(in_parallel(task, files, title), Survey.zeros(len(files), len(labels.stored)), labels.classes)

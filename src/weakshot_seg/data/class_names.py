@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,10 +13,7 @@ from weakshot_seg.structures import IGNORE
 
 FILES = ("classes.json", "classes.txt", "names.txt")
 """Looked for in the root of a data set if no class names are given."""
-REMEDY = (
-    "write a text file with one name per line, or a JSON list of names, or "
-    '{"categories": [{"id": 0, "name": "cat"}, ...]}'
-)
+REMEDY = 'write a text file with one name per line, or a JSON list, or {"categories": [{"id": 0, "name": "cat"}, ...]}'
 LISTS = ("categories", "classes", "names")
 """Keys under which a JSON file may hold the classes; all else in it is ignored (COCO's annotation files will do)."""
 
@@ -74,11 +72,10 @@ def _parse(path: Path) -> list[tuple[int, object]]:
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object of JSON, whose keys must differ: of two that do not Python would take the last."""
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is given twice")
-    return content
+    twice = [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]
+    if twice:
+        raise ValueError(f"the key {twice[0]!r} is given twice")
+    return dict(pairs)
 
 
 def _id(value: object) -> int:
@@ -95,14 +92,12 @@ def _valid(classes: list[tuple[int, object]], origin: str) -> dict[int, str]:
     if bad:
         raise DataError(f"class {bad[0]} of {origin} has no name: {REMEDY}")
     clean = {i: str(name).strip() for i, name in sorted(classes, key=lambda pair: pair[0])}
-    names = list(clean.values())
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = [name for name, count in Counter(clean.values()).items() if count > 1]
     if twice:
         raise DataError(f"{origin} names the class '{twice[0]}' twice: class names must differ")
     if not 0 < len(classes) < IGNORE:
         raise DataError(f"{origin} has {len(classes)} class names: 1 to {IGNORE - 1} are possible")
     if len(clean) < len(classes) or not 0 <= min(clean) <= max(clean) < IGNORE:
-        raise DataError(
-            f"the class ids in {origin} are {list(clean)}: give every class an id of its own, 0 to {IGNORE - 1}"
-        )
+        ids = f"the class ids in {origin} are {list(clean)}"
+        raise DataError(f"{ids}: give every class an id of its own, 0 to {IGNORE - 1}")
     return clean

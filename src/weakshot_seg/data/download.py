@@ -33,10 +33,8 @@ def download(url: str, path: Path, checksum: str | None = None, retries: int = 5
     What has arrived is kept in ``path`` + ".part": a lost connection is taken up again where it broke, and so is the
     next call.
 
-    Args:
-        checksum: "md5:..." or "sha1:..." that the file must have.
-        retries: How often a lost connection is taken up again.
-        pause: Seconds before the first retry, doubled before each further one.
+    ``checksum`` is "md5:..." or "sha1:..."; ``pause`` are the seconds before the first of some retries, doubled before
+    each further one.
 
     Raises:
         DataError: the server refuses, the connection stays lost, or the content is not the expected.
@@ -47,16 +45,12 @@ def download(url: str, path: Path, checksum: str | None = None, retries: int = 5
         try:
             _fetch(url, part)
             break
-        except urllib.error.HTTPError as error:
-            raise DataError(
-                f"{url} answers {error.code} {error.reason}: fetch it by hand, then use --archive"
-            ) from error
         except (OSError, http.client.HTTPException) as error:
-            if attempt == retries:
-                raise DataError(
-                    f"cannot fetch {url} ({error or type(error).__name__}): run the same command again to go on, or "
-                    "fetch it by hand, then use --archive"
-                ) from error
+            refused = isinstance(error, urllib.error.HTTPError)
+            if refused or attempt == retries:
+                more = "" if refused else "run the same command again to go on, or "
+                reason = f"cannot fetch {url} ({error or type(error).__name__})"
+                raise DataError(f"{reason}: {more}fetch it by hand, then use --archive") from error
             seconds = pause * 2**attempt
             log.warning("connection lost (%s), trying again in %g s", error or type(error).__name__, seconds)
             time.sleep(seconds)
@@ -95,11 +89,7 @@ def _fetch(url: str, part: Path) -> None:
 
 
 def verify_checksum(path: Path, checksum: str | None) -> None:
-    """Compares a file with "md5:..." or "sha1:..."; None: not at all.
-
-    Raises:
-        DataError: it differs.
-    """
+    """Compares a file with "md5:..." or "sha1:..." (None: not at all); a ``DataError`` if it differs."""
     if checksum is None:
         return
     algorithm, expected = checksum.split(":")

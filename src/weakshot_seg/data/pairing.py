@@ -84,9 +84,8 @@ def _rotated(classes: list[int], rng: random.Random) -> list[int]:
 
 
 class PairSampler(Sampler[list[SampleRequest]]):
-    """Batches of :class:`~weakshot_seg.structures.SampleRequest`, with anchor and reference side by side.
+    """Batches in which images 2i and 2i+1 are an anchor and its reference; the last of an odd batch is an anchor alone.
 
-    Images 2i and 2i+1 of a batch are an anchor and its reference; the last of an odd batch is an anchor alone.
     Anchors run through one permutation of the images after another, without dropping any: the anchor at global
     position ``p = (step * world_size + rank) * anchors_per_batch + i`` and all that belongs to it depend on (seed, p)
     alone. So the processes of a distributed run share out the stream of one process, and a resumed run goes on with

@@ -60,11 +60,7 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of a folder.
-
-        Raises:
-            DataError: there is none, or it is not one of ours.
-        """
+        """The manifest of a folder; a ``DataError`` if there is none of ours."""
         try:
             return TypeAdapter(cls).validate_json((folder / FILE).read_bytes())
         except (OSError, ValueError) as error:
@@ -79,11 +75,7 @@ class Manifest:
             temporary.write_text(json.dumps(asdict(self), indent=2, allow_nan=False) + "\n", encoding="utf8")
 
     def check_same(self, other: Manifest, folder: Path) -> None:
-        """Refuses to add to the labels of ``folder``, which have this manifest, labels made in ``other`` ways.
-
-        Raises:
-            ConfigError: naming what differs.
-        """
+        """Refuses (``ConfigError``) to add labels made in ``other`` ways to ``folder``, which has this manifest."""
         for field in (*DATA, "weights", "inference", "val_transform", "candidates"):
             if getattr(self, field) != getattr(other, field):
                 raise ConfigError(
@@ -92,11 +84,7 @@ class Manifest:
                 )
 
     def check_fits(self, dataset: WeakShotDataset, folder: Path) -> None:
-        """Refuses pseudo-labels that were not made for these training images.
-
-        Raises:
-            DataError: they are unfinished, or of other classes, another split or another number of images.
-        """
+        """Refuses (``DataError``) pseudo-labels that are unfinished, or not of these classes, split and images."""
         if not self.complete:
             raise DataError(
                 f"the pseudo-labels in {folder} are unfinished: run weakshot pseudo-label again with the same "
@@ -156,11 +144,7 @@ def _present(file: Path, num_classes: int) -> NDArray[np.bool_]:
 
 
 def label_files(folder: Path, dataset: WeakShotDataset) -> list[Path]:
-    """The file of each training image's pseudo-labels.
-
-    Raises:
-        DataError: two images have one name.
-    """
+    """The file of each training image's pseudo-labels; a ``DataError`` if two images have one name."""
     names = [dataset.source.name(index) for index in range(len(dataset))]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -195,8 +179,7 @@ def pseudo_map(predicted: Image, known: Image, labels: NDArray[np.bool_], is_nov
     Args:
         predicted: uint8 ``[h, w]``, ids 0..K-1.
         known: uint8 ``[h, w]``, ids of base classes and ``IGNORE``.
-        labels: bool ``[K]``, the image-level labels that training may know.
-        is_novel: bool ``[K]``.
+        labels: bool ``[K]``, the image-level labels that training may know; so is ``is_novel``.
     """
     is_base = known != IGNORE
     taken = labels & is_novel if is_base.any() else labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -44,22 +44,11 @@ class Agreement:
 
 
 @dataclass(frozen=True)
-class ClassQuality:
-    """Of the labels of one novel class, in percent; a pixel without label counts as missed."""
-
-    id: int
-    name: str
-    iou: Percent
-    precision: Percent
-    recall: Percent
-
-
-@dataclass(frozen=True)
 class Quality:
-    """Of the labels of all novel classes: their mean IoU in percent, and each by itself."""
+    """IoU of the labels of novel classes in percent, each and mean; a pixel without label counts as missed."""
 
     novel_iou: Percent
-    classes: tuple[ClassQuality, ...]
+    iou: dict[str, Percent] = field(default_factory=dict)
 
 
 def agreement_counts(
@@ -86,26 +75,22 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) 
     Raises:
         DataError: a file is missing, broken or not of ours.
     """
-    split = dataset.split
-    table, counts = np.zeros((split.num_classes, split.num_classes + 1), np.int64), np.zeros((4, 2), np.int64)
+    areas, counts = np.zeros((3, len(dataset.split.novel)), np.int64), np.zeros((4, 2), np.int64)
     for of_image in in_parallel(partial(_count, files, dataset), range(len(files)), "measuring pseudo-labels"):
-        table += of_image[0]
+        areas += of_image[0]
         counts += of_image[1]
     shares = [_percent(part, whole) for part, whole in counts]
-    hits, true, labelled = np.diag(table), table.sum(1), table[:, :-1].sum(0)
-    classes = []
-    for c in split.novel:
-        iou = _percent(hits[c], true[c] + labelled[c] - hits[c]) if true[c] else None
-        recall = _percent(hits[c], true[c])
-        classes.append(ClassQuality(c, split.names[c], iou, _percent(hits[c], labelled[c]), recall))
-    known = [c.iou for c in classes if c.iou is not None]
-    quality = Quality(sum(known) / len(known) if known else None, tuple(classes))
+    iou = [_percent(hits, true + labelled - hits) if true else None for hits, true, labelled in areas.T]
+    known = [value for value in iou if value is not None]
+    quality = Quality(
+        sum(known) / len(known) if known else None, dict(zip(dataset.split.novel_names, iou, strict=True))
+    )
     return Agreement(*(shares if free else [None, None, *shares[2:]])), quality
 
 
 def _count(files: Sequence[Path], dataset: WeakShotDataset, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of one image: pixels ``[K, K + 1]`` by true class and label (last: none), and its agreement ``[4, 2]``."""
-    labels, num_classes = read_mask(files[index]), dataset.split.num_classes
+    """Of one image: right, true and labelled pixels of the novel classes ``[3, N]``, and its agreement ``[4, 2]``."""
+    labels, novel = read_mask(files[index]), list(dataset.split.novel)
     with Image.open(files[index]) as file:
         try:
             counts = np.array(json.loads(file.info[KEY]), dtype=np.int64).reshape(4, 2)
@@ -113,12 +98,12 @@ def _count(files: Sequence[Path], dataset: WeakShotDataset, index: int) -> tuple
             raise DataError(
                 f"{files[index]} was not written by weakshot pseudo-label: remove it, and call that again"
             ) from error
-    table = np.zeros((num_classes, num_classes + 1), dtype=np.int64)
     truth = dataset.source.load(index)[1]
-    if truth is not None:
-        counted = truth != IGNORE
-        np.add.at(table, (truth[counted], np.minimum(labels[counted], num_classes)), 1)
-    return table, counts
+    if truth is None:
+        return np.zeros((3, len(novel)), np.int64), counts
+    counted = truth != IGNORE
+    areas = (truth[counted & (truth == labels)], truth[counted], labels[counted])
+    return np.stack([np.bincount(ids, minlength=IGNORE + 1)[novel] for ids in areas]), counts
 
 
 def _percent(part: int, whole: int) -> Percent:

@@ -86,9 +86,7 @@ class TrainTransform:
 class EvalTransform:
     """Resizes an image for evaluation; its label map keeps the original size.
 
-    Args:
-        short_edge: Length the shorter edge is resized to; None keeps the size of the image.
-        max_size: Limit of the longer edge; None: no limit.
+    ``short_edge`` is the new length of the shorter edge (None: its own), ``max_size`` limits the longer one.
     """
 
     def __init__(self, short_edge: Count | None = None, max_size: Count | None = None) -> None:
@@ -161,15 +159,11 @@ class RandomSaturation(A.ImageOnlyTransform):
 def ssd_color_jitter(strength: float = 1.0) -> A.OneOf:
     """Brightness, contrast, saturation and hue, each changed with probability 0.5, contrast early or last (SSD).
 
-    Args:
-        strength: 1: brightness +-32 of 255, contrast and saturation x 0.5..1.5, hue +-18 of OpenCV's 180 steps (36
-            degrees); other values scale these.
+    By +-32 of 255, x 0.5..1.5 (both) and +-18 of OpenCV's 180 steps (36 degrees), times ``strength``.
     """
     brightness = A.RandomBrightnessContrast(brightness_limit=strength * 32 / 255, contrast_limit=0)
     contrast = A.RandomBrightnessContrast(brightness_limit=0, contrast_limit=strength * 0.5)
-    colours = [
-        RandomSaturation(strength * 0.5),
-        A.HueSaturationValue(hue_shift_limit=strength * 18, sat_shift_limit=0, val_shift_limit=0),
-    ]
+    hue = A.HueSaturationValue(hue_shift_limit=strength * 18, sat_shift_limit=0, val_shift_limit=0)
+    colours = [RandomSaturation(strength * 0.5), hue]
     early, late = [brightness, contrast, *colours], [brightness, *colours, contrast]
     return A.OneOf([A.Sequential(early), A.Sequential(late)], p=1)

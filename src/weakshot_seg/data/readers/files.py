@@ -117,11 +117,7 @@ class FolderImages(FileImages):
 
 
 def data_folder(root: str | Path) -> Path:
-    """``root`` with the user's home filled in.
-
-    Raises:
-        DataError: there is no such folder.
-    """
+    """``root`` with the user's home filled in; a ``DataError`` if there is no such folder."""
     root = Path(root).expanduser()
     if not root.is_dir():
         raise DataError(f"the data folder {root.absolute()} does not exist: set data.root")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from filelock import FileLock
@@ -78,11 +78,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """A data set, the layouts in which people have it, and its official download.
+    """A data set, the layouts in which people have it (the first that fits is taken), and its official download.
 
     Attributes:
-        name: As in ``data=name``.
-        layouts: The first that fits is taken.
         checksum: "md5:..." or "sha1:..." of the archive; None where none is known for certain.
         counts: Images of each part.
         inner: Folders within the root where it may lie instead, as its archive unpacks.
@@ -98,11 +96,7 @@ class KnownDataset:
     inner: tuple[str, ...] = ()
 
     def recognise(self, root: Path, part: Part) -> tuple[Layout, Path]:
-        """The layout of ``root``, and the folder it starts from.
-
-        Raises:
-            DataError: none fits; the message names what was searched for.
-        """
+        """The layout of ``root``, and the folder it starts from; a ``DataError`` names what was searched for."""
         for folder in (root, *(root / inner for inner in self.inner)):
             for layout in self.layouts:
                 if layout.fits(folder, part):
@@ -151,15 +145,7 @@ class OfficialImages(FileImages):
 def _cached(
     files: Sequence[LabelledFile], labels: LabelFormat, folder: Path, name: str
 ) -> tuple[Sequence[LabelledFile], LabelFormat, Survey]:
-    """Reads the cache of these files in ``folder``, or builds it: every image and label file is verified once.
-
-    Returns:
-        Files whose labels are PNG, how those are read, and what all files hold.
-
-    Raises:
-        BadFiles: naming every file that cannot be used; nothing is kept then.
-        DataError: the folder cannot be written, or its contents are damaged.
-    """
+    """Files whose labels are PNG, how those are read, and what all files hold: from the cache, which it may build."""
     place = folder / f"{name}-{_fingerprint(files, labels)}"
     if not place.is_dir():
         try:
@@ -170,15 +156,14 @@ def _cached(
                 f"cannot write the cache of labels to {folder} ({reason}): set data.cache_dir to a folder that can be "
                 "written"
             ) from error
-    survey = _read_survey(place, len(files), len(labels.stored))
+    survey = _read_survey(place, Survey.zeros(len(files), len(labels.stored)).arrays())
     if not labels.is_png:
         files = [replace(file, labels=_copy_of(file, place)) for file in files]
         labels = LabelFormat(range(len(labels.stored)))
     return files, labels, survey
 
 
-def _read_survey(place: Path, images: int, classes: int) -> Survey:
-    expected = Survey.zeros(images, classes).arrays()
+def _read_survey(place: Path, expected: dict[str, NDArray[Any]]) -> Survey:
     try:
         with np.load(place / SURVEY, allow_pickle=False) as content:
             arrays = {key: content[key] for key in expected}
@@ -222,8 +207,7 @@ def _copy_of(file: LabelledFile, place: Path) -> Path:
 
 def _fingerprint(files: Sequence[LabelledFile], labels: LabelFormat) -> str:
     """Of all that a cache depends on: names, sizes and times of the files, and the meaning of the ids."""
-    meaning = (VERSION, labels.is_png, list(labels.stored), labels.ignore_label)
-    digest = hashlib.sha256(repr(meaning).encode())
+    digest = hashlib.sha256(repr((VERSION, labels.is_png, list(labels.stored), labels.ignore_label)).encode())
     for file in files:
         try:
             states = [path.stat() for path in (file.image, file.labels) if path is not None]

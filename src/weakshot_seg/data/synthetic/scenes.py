@@ -77,7 +77,6 @@ class SyntheticScenes:
     """Generated scenes with full label maps, held in memory; implements ``LabelledImages``.
 
     Scene ``index`` depends on (seed, part, index) and the size only, not on ``num_images``; the parts share no scene.
-
     ``size`` is the side of the square images in pixels; everything in a scene scales with it.
     """
 
