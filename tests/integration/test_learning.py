@@ -1,7 +1,5 @@
 """The whole machine can learn: one batch by heart."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -17,22 +15,13 @@ STEPS = 45
 
 
 @pytest.mark.parametrize("loss", ["laptop", "simformer"])
-def test_one_batch_is_learned_by_heart(loss: str, few_scenes: tuple[str, ...], tmp_path: Path) -> None:
+def test_one_batch_is_learned_by_heart(loss, few_scenes, tmp_path):
+    similarity = ("num_points=16", "simnet.hidden_dim=16")
     overrides = [
-        *few_scenes,
-        f"loss={loss}",
-        "supervision=full",
-        "data.train.size=64",
-        "data.train_transform.crop_size=64",
-        "data.batch_size=4",
-        "data.num_workers=0",
-        "model.backbone.name=test_resnet",
-        "model.dim=64",
-        "model.num_layers=2",
-        "loss.terms.similarity.num_points=16",
-        "loss.terms.similarity.simnet.hidden_dim=16",
-        "optim.warmup_steps=10",
-        "optim.lr=3e-3",
+        *(*few_scenes, f"loss={loss}", "supervision=full", "optim.warmup_steps=10", "optim.lr=3e-3"),
+        *("data.train.size=64", "data.train_transform.crop_size=64", "data.batch_size=4", "data.num_workers=0"),
+        *("model.backbone.name=test_resnet", "model.dim=64", "model.num_layers=2"),
+        *(f"loss.terms.similarity.{setting}" for setting in similarity),
     ]
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         cfg = compose("train", [*overrides, f"hydra.runtime.output_dir={tmp_path}"], return_hydra_config=True)
@@ -57,7 +46,7 @@ def test_one_batch_is_learned_by_heart(loss: str, few_scenes: tuple[str, ...], t
     truths = tuple(batch.targets.label_map)
     module.eval()
     with torch.no_grad():
-        maps = module.predict_batch(EvalBatch(batch.images, ((64, 64),) * 4, truths, batch.names))
+        maps = module.predict_step(EvalBatch(batch.images, ((64, 64),) * 4, truths, batch.names))
     truth, prediction = torch.stack(truths), torch.stack(maps)
     known = truth != IGNORE
     assert known.float().mean() > 0.5

@@ -111,7 +111,7 @@ def test_prediction_is_what_evaluation_measures(trained: Path, predict: Predict,
     data.setup("validate")
     batch = next(iter(data.val_dataloader()))
     with torch.inference_mode():
-        measured = module.predict_batch(batch)
+        measured = module.predict_step(batch)
     (tmp_path / "in").mkdir()
     for image, name in zip(batch.images, batch.names, strict=True):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "in" / f"{Path(name).name}.png")

@@ -25,6 +25,7 @@ from weakshot_seg.training.callbacks.results import MetricsFile
 from weakshot_seg.training.callbacks.wandb_logger import ResilientWandbLogger
 from weakshot_seg.training.checkpoint_io import AtomicCheckpointIO
 from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport
+from weakshot_seg.training.step_guard import StepGuard
 from weakshot_seg.training.trainer import make_trainer
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.recipe import Recipe
@@ -64,7 +65,8 @@ class Toy(pl.LightningModule):
         self.metrics = SegmentationMetrics(SPLIT)
         self.report: SegmentationReport | None = None
         self.report_step = -1
-        self.skipped_steps = 2
+        self.guard = StepGuard()
+        self.guard.reported = 2
         data = {"supervision": "weakshot", "label_scope": "image"}
         self.recipe = Recipe(name="toy", split=3, stage="first", seed=0, data=data)
         self.seen: list[float] = []

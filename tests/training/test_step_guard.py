@@ -28,10 +28,10 @@ def train(guard: StepGuard, batches: Tensor, factors: Sequence[float], accumulat
         guard.begin(step, 0.1, (f"image {number}",))
         loss = model(batch).square().mean()
         parts = {"a/x": loss * factor, "b/y": loss}
-        guard.watch(step, parts["a/x"] + parts["b/y"], parts).backward()
+        guard.watch(parts["a/x"] + parts["b/y"], parts).backward()
         if number % accumulate == accumulate - 1:
             gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-            guard.decide(step, torch.nn.utils.get_total_norm(gradients), optimizer)
+            guard.decide(torch.nn.utils.get_total_norm(gradients), optimizer)
             optimizer.step()
             optimizer.zero_grad()
         guard.report()
@@ -86,8 +86,8 @@ def test_gradients_alone_are_distinguished_from_the_loss() -> None:
     guard = StepGuard(limit=1)
     guard.start(nn.Linear(1, 1), device=torch.device("cpu"))
     guard.begin(7, 0.5, ("image",))
-    guard.watch(7, torch.tensor(1.0, requires_grad=True), {"a/x": torch.tensor(1.0)})
-    guard.decide(7, torch.tensor(INF), torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True))
+    guard.watch(torch.tensor(1.0, requires_grad=True), {"a/x": torch.tensor(1.0)})
+    guard.decide(torch.tensor(INF), torch.optim.AdamW([nn.Parameter(torch.ones(1))], fused=True))
     with pytest.raises(DivergedError, match="step 7: the gradients are not finite, though the loss is"):
         guard.report()
 
@@ -101,8 +101,8 @@ def test_the_host_never_waits_for_the_device() -> None:
     for step in range(2):
         guard.begin(step, 0.1, ("image",))
         loss = model(torch.randn(8, 3, device="meta")).square().mean()
-        guard.watch(step, loss, {"a/x": loss}).backward()
-        guard.decide(step, torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]), optimizer)
+        guard.watch(loss, {"a/x": loss}).backward()
+        guard.decide(torch.nn.utils.get_total_norm([p.grad for p in model.parameters()]), optimizer)
     assert optimizer.found_inf.device.type == "meta"
     with pytest.raises(RuntimeError):
         guard.report()

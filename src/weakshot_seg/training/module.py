@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from weakshot_seg.inference.semantic import Inference, WholeImage, label_map
@@ -29,8 +30,8 @@ class WeakShotModule(pl.LightningModule):
     Args:
         model: images ``[B, 3, H, W]`` -> :class:`SegOutput`.
         criterion: (output, targets) -> :class:`Losses`.
-        optimizer: builds optimiser and schedule.
-        class_split: class names and which are novel.
+        optimizer: of all of it.
+        class_split: the classes.
         recipe: settings to rebuild the module from; stored in checkpoints.
         seed: of dropout and of the sampling in the losses.
 
@@ -69,8 +70,7 @@ class WeakShotModule(pl.LightningModule):
         """Sets up the guard, and the learning rates of the next step: a finished training that is resumed had 0."""
         self.guard.start(self.model, self.criterion, device=self.device)
         for config in self.trainer.lr_scheduler_configs:
-            schedule = config.scheduler
-            assert isinstance(schedule, LambdaLR)
+            schedule = cast(LambdaLR, config.scheduler)
             rates = zip(schedule.optimizer.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True)
             for group, rate, factor in rates:
                 group["lr"] = rate * factor(schedule.last_epoch)
@@ -92,28 +92,19 @@ class WeakShotModule(pl.LightningModule):
             weighted = {f"weighted/{name}": value for name, value in losses.weighted.items()}
             values = {"loss": losses.total, **losses.parts, **weighted, **self.criterion.diagnostics()}
             self.log_dict({f"train/{name}": value for name, value in values.items()}, batch_size=len(batch.images))
-        return self.guard.watch(self.global_step, losses.total, losses.parts)
-
-    @property
-    def skipped_steps(self) -> int:
-        """Steps skipped because the loss or gradients were not finite, as of the guard's latest report."""
-        return self.guard.reported
+        return self.guard.watch(losses.total, losses.parts)
 
     @property
     def logs_this_step(self) -> bool:
         """Whether the loggers write after this step (Lightning's rule, before the step is counted)."""
-        return (self.global_step + 1) % self._log_interval == 0
+        return self._logs_after(self.global_step + 1)
 
-    @property
-    def _log_interval(self) -> int:
+    def _logs_after(self, steps: int) -> bool:
         # Lightning sets it without declaring it; where loggers never write (0), the guard needs some
-        return getattr(self.trainer, "log_every_n_steps", 1) or 50
+        return steps % (getattr(self.trainer, "log_every_n_steps", 1) or 50) == 0
 
     def configure_gradient_clipping(
-        self,
-        optimizer: torch.optim.Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
+        self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clips the gradients, and skips the step if they are not finite.
 
@@ -121,7 +112,7 @@ class WeakShotModule(pl.LightningModule):
         """
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
-        self.guard.decide(self.global_step, norm, optimizer)
+        self.guard.decide(norm, optimizer)
         if self.logs_this_step:
             self.log_dict({"train/grad_norm": norm, "train/skipped_steps": self.guard.skipped.float()})
             self.log_dict({f"lr-AdamW/{group['name']}": group["lr"] for group in optimizer.param_groups})
@@ -132,27 +123,22 @@ class WeakShotModule(pl.LightningModule):
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Lets the guard report where the loggers wait for the device anyway."""
-        if self.global_step % self._log_interval == 0:
+        if self._logs_after(self.global_step):
             self.guard.report()
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
         """Predicts label maps at the original sizes and counts them; callbacks get ``predictions``, on the CPU."""
-        predictions = on_host(self.predict_batch(batch))
+        predictions = on_host(self.predict_step(batch))
         self.metrics.update(predictions, batch.truths)
         return {"predictions": predictions}
 
-    def predict_step(self, batch: EvalBatch, batch_idx: int) -> list[Tensor]:
-        """See :meth:`predict_batch`."""
-        return self.predict_batch(batch)
-
-    def predict_batch(self, batch: EvalBatch) -> list[Tensor]:
+    def predict_step(self, batch: EvalBatch, batch_idx: int = 0) -> list[Tensor]:
         """uint8 label maps ``[h_i, w_i]`` at the original sizes, of the candidate classes of each image."""
-        sizes = [(truth.shape[0], truth.shape[1]) for truth in batch.truths]
         images = self.inference(partial(self.model, last_only=True), batch.images, batch.sizes)
-        candidates = batch.candidates or [None] * len(sizes)
+        candidates = batch.candidates or [None] * len(batch.truths)
         return [
-            label_map(scores, size, candidates=allowed)
-            for scores, size, allowed in zip(images, sizes, candidates, strict=True)
+            label_map(scores, (truth.shape[0], truth.shape[1]), candidates=allowed)
+            for scores, truth, allowed in zip(images, batch.truths, candidates, strict=True)
         ]
 
     def on_validation_epoch_end(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from math import isfinite
 from typing import Any, cast
@@ -18,21 +18,25 @@ from weakshot_seg.utils.tables import first_few
 
 log = logging.getLogger(__name__)
 
-BATCHES = 10**6
-"""More than a step has."""
 
-
-@dataclass(frozen=True)
+@dataclass
 class Attempt:
-    """An optimiser step of which the host does not know yet how it went.
+    """An optimiser step of which the host does not know yet how it went; lists have an entry per batch of the step."""
 
-    Attributes:
-        learning_rate: of the fastest parameters.
-        batches: names of the images of each of its batches.
-    """
-
+    step: int
     learning_rate: float
-    batches: list[tuple[str, ...]]
+    images: list[tuple[str, ...]] = field(default_factory=list)
+    losses: list[Tensor] = field(default_factory=list)  # the total and its parts
+    skipped: Tensor | None = None  # not decided yet
+
+    def text(self, parts: tuple[str, ...]) -> str:
+        """What was not finite, of which images; waits for the device."""
+        what, images = "the gradients are not finite, though the loss is", tuple(chain(*self.images))
+        for names, (total, *values) in zip(self.images, torch.stack(self.losses).tolist(), strict=True):
+            bad = [f"{part} is {value}" for part, value in zip(parts, values, strict=True) if not isfinite(value)]
+            if bad or not isfinite(total):
+                what, images = ", ".join(bad) or f"the loss is {total}", names
+        return f"step {self.step}: {what} (learning rate {self.learning_rate:.3g}; images {first_few(images, 8)})"
 
 
 class StepGuard:
@@ -56,16 +60,16 @@ class StepGuard:
     def __init__(self, limit: Count = 20) -> None:
         self.limit = limit
         self.skipped = torch.tensor(0)
-        self._in_a_row = torch.tensor(0)
-        self._last_skipped = torch.tensor(-1)
-        self._last_bad_loss = torch.tensor(-1)  # step * BATCHES + which of its batches
-        self._bad_values = torch.zeros(0)  # total and parts of the last loss that was not finite
-        self._parts: tuple[str, ...] = ()
         self.reported = 0
-        self._attempts: dict[int, Attempt] = {}  # since the latest report
-        self._amid_step = False
+        self._in_a_row = 0
+        self._parts: tuple[str, ...] = ()
+        self._attempts: list[Attempt] = []  # since the latest report
         self._buffers: list[list[Tensor]] = []  # flat, by type
         self._before: list[Tensor] = []  # the same in one piece each, as they were when the step began
+
+    @property
+    def _amid_step(self) -> bool:
+        return bool(self._attempts) and self._attempts[-1].skipped is None
 
     def start(self, *modules: nn.Module, device: torch.device) -> None:
         """Before the first step, when the modules are where they will be trained."""
@@ -75,47 +79,35 @@ class StepGuard:
             by_type.setdefault(buffer.dtype, []).append(buffer.view(-1))
         self._buffers = list(by_type.values())
         self.reported = int(self.skipped)
-        for name in ("skipped", "_in_a_row", "_last_skipped", "_last_bad_loss", "_bad_values"):
-            setattr(self, name, getattr(self, name).to(device))
+        self.skipped = self.skipped.to(device)
 
     def begin(self, step: int, learning_rate: float, images: tuple[str, ...]) -> None:
-        """Before a batch of a step."""
+        """Before a batch of a step; the learning rate is that of the fastest parameters."""
         if not self._amid_step:
             self._before = [torch.cat(buffers) for buffers in self._buffers]
-            self._attempts[step], self._amid_step = Attempt(learning_rate, []), True
-        self._attempts[step].batches.append(images)
+            self._attempts.append(Attempt(step, learning_rate))
+        self._attempts[-1].images.append(images)
 
-    def watch(self, step: int, total: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
-        """The loss to minimise: ``total``, whose gradients are all NaN if it or one of its parts is not finite.
-
-        Args:
-            step: number of the step.
-            total: scalar.
-            parts: scalars that it was made of, by name.
-        """
+    def watch(self, total: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+        """The loss to minimise: the scalar ``total``, with NaN gradients if it or one of its parts is not finite."""
         self._parts = tuple(parts)
         values = torch.stack([total, *parts.values()]).detach()
-        bad = ~values.isfinite().all()
-        self._bad_values = torch.where(bad, values, self._bad_values if len(self._bad_values) else values)
-        batch = len(self._attempts[step].batches) - 1
-        self._last_bad_loss = torch.where(bad, step * BATCHES + batch, self._last_bad_loss)
-        return total * torch.where(bad, torch.nan, 1.0)
+        self._attempts[-1].losses.append(values)
+        return total * torch.where(values.isfinite().all(), 1.0, torch.nan)
 
-    def decide(self, step: int, gradient_norm: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    def decide(self, gradient_norm: Tensor, optimizer: torch.optim.Optimizer) -> None:
         """Lets a fused optimiser skip its next step if the norm is not finite, and puts the buffers back.
 
         One that is not fused is left to the ``GradScaler`` of ``trainer.precision=16-mixed``, which skips, too.
         """
         bad = ~gradient_norm.detach().isfinite()
         self.skipped = self.skipped + bad
-        self._in_a_row = (self._in_a_row + 1) * bad
-        self._last_skipped = torch.where(bad, step, self._last_skipped)
+        self._attempts[-1].skipped = bad
         if optimizer.defaults.get("fused"):
             cast(Any, optimizer).found_inf = bad.float()  # as torch's own GradScaler does
         for buffers, before in zip(self._buffers, self._before, strict=True):
             kept = torch.where(bad, before, torch.cat(buffers))
             torch._foreach_copy_(buffers, kept.split([len(buffer) for buffer in buffers]))
-        self._amid_step = False
 
     def report(self) -> None:
         """Warns of steps skipped since the latest report; between two batches of a step it does nothing.
@@ -123,28 +115,19 @@ class StepGuard:
         Raises:
             DivergedError: too many in a row, naming step, loss terms, learning rate and images of the last.
         """
-        if self._amid_step:
+        if self._amid_step or not self._attempts:
             return
-        numbers = torch.stack([self.skipped, self._in_a_row, self._last_skipped, self._last_bad_loss]).tolist()
-        skipped, in_a_row, step, bad_loss = numbers
-        new, self.reported = skipped - self.reported, skipped
-        attempts, self._attempts = self._attempts, {}
-        if not new:
+        attempts, self._attempts = self._attempts, []
+        skipped = torch.stack([attempt.skipped for attempt in attempts if attempt.skipped is not None]).tolist()
+        for bad in skipped:
+            self._in_a_row = self._in_a_row + 1 if bad else 0
+        if not any(skipped):
             return
-        attempt = attempts[step]
-        if bad_loss // BATCHES == step:
-            what, images = self._bad_terms(), attempt.batches[bad_loss % BATCHES]
-        else:
-            what, images = "the gradients are not finite, though the loss is", tuple(chain(*attempt.batches))
-        last = f"step {step}: {what} (learning rate {attempt.learning_rate:.3g}; images {first_few(images, 8)})"
-        if in_a_row >= self.limit:
+        self.reported += sum(skipped)
+        last = [attempt for attempt, bad in zip(attempts, skipped, strict=True) if bad][-1].text(self._parts)
+        if self._in_a_row >= self.limit:
             raise DivergedError(
-                f"{in_a_row} steps in a row were skipped, the last was {last}; lower optim.lr, raise "
+                f"{self._in_a_row} steps in a row were skipped, the last was {last}; lower optim.lr, raise "
                 "optim.warmup_steps, or allow more with max_skipped_steps"
             )
-        log.warning("%d step(s) skipped, the last was %s", new, last)
-
-    def _bad_terms(self) -> str:
-        total, *values = self._bad_values.tolist()
-        wrong = [f"{name} is {value}" for name, value in zip(self._parts, values, strict=True) if not isfinite(value)]
-        return ", ".join(wrong) or f"the loss is {total}"
+        log.warning("%d step(s) skipped, the last was %s", sum(skipped), last)

@@ -67,7 +67,7 @@ class MetricsFile(pl.Callback):
             "novel_classes": list(module.class_split.novel_names),
             "step": module.report_step,
             "seconds": round(self.seconds, 1),
-            "skipped_steps": module.skipped_steps,
+            "skipped_steps": module.guard.reported,
             **module.report.to_dict(),
         }
         with replacing(self.path) as temporary:
