@@ -121,7 +121,7 @@ def test_the_folder_holds_no_paths_and_no_accounts(trained: Path, command: Comma
     ckpt = torch.load(trained / "checkpoints" / "last.ckpt", weights_only=True)
     recipe = ckpt["weakshot_seg"]["recipe"]
     assert str(trained) in json.dumps(recipe)
-    recipe["data"]["root"] = "/home/ann/patients"
+    recipe["data"]["split_file"] = "/home/ann/patients"
     recipe["logger"] = {"wandb": {"entity": "anns-clinic", "api_key": "s3cret"}}
     recipe["weights"] = "/home/ann/first.ckpt"
     recipe["model"]["backbone"]["checkpoint"] = r"C:\Users\ann\lite0.safetensors"
@@ -168,7 +168,7 @@ def test_the_hub_reads_the_card(folder: Path, trained: Path) -> None:
 )
 def test_the_card_names_the_supervision(change: dict[str, Any], expected: str, folder: Path) -> None:
     saved = read_model(folder)
-    saved = replace(saved, recipe=replace(saved.recipe, **change))
+    saved = replace(saved, recipe=saved.recipe.model_copy(update=change))
     text = model_card(CardFacts("x", saved, 1, [], None, "scenes", None))
     assert expected in text
     assert "Not measured with these weights" in text
@@ -257,8 +257,9 @@ def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
         (["class_names"], [1, 2], "class_names must be a list of names"),
         (["step"], "abc", "step is 'abc', which is no whole number"),
         (["format"], 99, "install a newer version"),
-        (["recipe"], None, "recipe is a NoneType"),
+        (["recipe"], None, "recipe: Input should be a valid dictionary"),
         (["recipe", "data", "val_transform"], {"a": 1}, "data.val_transform is no transform"),
+        (["recipe", "data", "val_transform", "short_edge"], "wide", "(data.val_transform.short_edge='wide' must be"),
         (["recipe", "model", "num_heads"], "many", "has a recipe that cannot be used"),
         (["recipe", "optim"], {"_target_": "os.system"}, "is refused: optim of its recipe would call"),
     ],

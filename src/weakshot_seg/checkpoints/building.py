@@ -14,9 +14,9 @@ from hydra.utils import instantiate
 from torch import Tensor, nn
 
 from weakshot_seg.checkpoints.compatibility import check_same_run
-from weakshot_seg.checkpoints.reading import read_checkpoint, read_model
-from weakshot_seg.checkpoints.saved_model import NETWORK, SavedModel, unusable
-from weakshot_seg.checkpoints.trusted_targets import check_recipe
+from weakshot_seg.checkpoints.reading import NETWORK, SavedModel, read_checkpoint, read_model, unusable
+from weakshot_seg.checkpoints.trusted_targets import PARTS, check_recipe
+from weakshot_seg.config.schema import check_node
 from weakshot_seg.errors import BrokenCheckpointError, ConfigError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.training.module import WeakShotModule
@@ -33,27 +33,24 @@ def build_module(recipe: Recipe, class_split: ClassSplit) -> WeakShotModule:
 
 
 def load_module(source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
-    """Rebuilds the module of a trained model, on the CPU and in evaluation mode; for the arguments see below.
-
-    Raises:
-        ConfigError: see :func:`~weakshot_seg.checkpoints.reading.read_model` and :func:`module_of`.
-    """
+    """:func:`~weakshot_seg.checkpoints.reading.read_model` and :func:`module_of` in one."""
     return module_of(read_model(source), source, allow_targets)
 
 
 def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
-    """The module of a trained model in evaluation mode. What serves training alone is new if the model has it not.
+    """The module of a trained model, on the CPU in evaluation mode. What only trains is new if the model has it not.
 
     Args:
         saved: the model.
-        source: where it is from, see :func:`~weakshot_seg.checkpoints.reading.read_model`.
+        source: where it is from, for messages.
         allow_targets: packages, modules or full names of classes that its recipe may name besides ours: code of your
             own that it was trained with.
 
     Raises:
-        ConfigError: see :func:`~weakshot_seg.checkpoints.trusted_targets.check_recipe`, or the recipe has a
-            wrong value, or the weights do not fit it.
+        ConfigError: see :func:`~weakshot_seg.checkpoints.trusted_targets.check_recipe`, or the recipe has an unknown
+            setting or a wrong value, or the weights do not fit it.
     """
+    check_recipe(saved.recipe, source, allow_targets)
     try:
         recipe = deepcopy(saved.recipe)
         recipe.model["backbone"].update(pretrained=False, checkpoint=None)  # the weights are those of the model
@@ -61,10 +58,8 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
         for part in (recipe.model, recipe.loss):
             if "compile" in part:
                 part["compile"] = None  # a few images are predicted before they would be compiled for
-    except (KeyError, TypeError, AttributeError) as error:
-        raise unusable(source, error) from error
-    check_recipe(recipe, source, allow_targets)
-    try:
+        for name in PARTS:
+            check_node(name, getattr(recipe, name))
         module = build_module(recipe, saved.class_split)
         if not callable(instantiate(recipe.data["val_transform"])):  # later its mistakes would not name the file
             raise ValueError("data.val_transform is no transform")
@@ -77,13 +72,9 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
 
 
 def load_last(module: WeakShotModule, directory: Path) -> Path | None:
-    """Puts the weights to resume from into ``module``: of the newest checkpoint that can be read.
+    """Puts the weights to resume from into ``module``: of the newest checkpoint that can be read, which is returned.
 
-    That is ``new.ckpt`` if the training was killed before it became ``last.ckpt``, which is the usual one, else
-    ``previous.ckpt``.
-
-    Returns:
-        Which file it was; None if there is none.
+    That is ``new.ckpt`` if a training was killed before it became ``last.ckpt``, the usual one, or ``previous.ckpt``.
 
     Raises:
         ConfigError: the last file there is is not one of ours, of another run (see
@@ -148,6 +139,5 @@ def _fill(module: WeakShotModule, state: dict[str, Tensor], source: str | Path) 
         module.load_state_dict(state)
     except RuntimeError as error:
         reason = str(error).splitlines()[1].strip()
-        raise ConfigError(
-            f"ckpt={source} does not fit this model: {reason}; use the settings it was trained with"
-        ) from error
+        remedy = "use the settings it was trained with"
+        raise ConfigError(f"ckpt={source} does not fit this model: {reason}; {remedy}") from error

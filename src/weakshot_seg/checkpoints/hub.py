@@ -14,22 +14,18 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from weakshot_seg.checkpoints.model_folder import CONFIG, WEIGHTS
 from weakshot_seg.errors import ConfigError
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", re.ASCII)
 """``user/name``, or ``user/name@revision`` with a branch, a tag or a commit."""
 
-REASONS = (  # those of a kind before those of its parents
-    (GatedRepoError, "the model of the hub must be asked for on its page; then `hf auth login`"),
-    (RevisionNotFoundError, "the hub has no revision {revision} of {name}"),
-    (RepositoryNotFoundError, "no such model at the hub (a private one needs `hf auth login`)"),
-    (
-        LocalEntryNotFoundError,
-        "the hub cannot be reached: download the model where there is a network, and give its folder",
-    ),
-    (EntryNotFoundError, f"the model of the hub has no {CONFIG} or {WEIGHTS}: it is none of ours"),
-)
+REASONS = {  # those of a kind before those of its parents
+    GatedRepoError: "the model of the hub must be asked for on its page; then `hf auth login`",
+    RevisionNotFoundError: "the hub has no revision {revision} of {name}",
+    RepositoryNotFoundError: "no such model at the hub (a private one needs `hf auth login`)",
+    LocalEntryNotFoundError: "the hub cannot be reached: download the model elsewhere, and give its folder",
+    EntryNotFoundError: "the model of the hub has no {files}: it is none of ours",
+}
 
 
 def is_hub_id(source: str) -> bool:
@@ -37,21 +33,20 @@ def is_hub_id(source: str) -> bool:
     return HUB_ID.fullmatch(source) is not None and not source.endswith(".ckpt")
 
 
-def download(hub_id: str) -> Path:
-    """The folder of a model of the hub, downloaded once and kept in the hub's cache.
-
-    Without a network a model that is in the cache already is used.
+def download(hub_id: str, *files: str) -> Path:
+    """The folder with files of a model, downloaded once; without a network those in the hub's cache are used.
 
     Raises:
         ConfigError: there is no such model, it is none of ours or may not be read, or the hub cannot be reached.
     """
     name, _, revision = hub_id.partition("@")
     try:
-        config = Path(hf_hub_download(name, CONFIG, revision=revision or None))
-        hf_hub_download(name, WEIGHTS, revision=config.parent.name)  # of the same commit
-        return config.parent
+        for file in files:
+            folder = Path(hf_hub_download(name, file, revision=revision or None)).parent
+            revision = folder.name  # the others are of the same commit
+        return folder
     except Exception as error:  # the hub's HTTP library, and thus its errors, changes from version to version
-        answer = " ".join(str(error).split()) or type(error).__name__
-        known = [text.format(name=name, revision=revision) for kind, text in REASONS if isinstance(error, kind)]
-        reason = [*known, f"the hub answers: {answer}"][0]
+        answer = f"the hub answers: {' '.join(str(error).split()) or type(error).__name__}"
+        reason = next((text for kind, text in REASONS.items() if isinstance(error, kind)), None)
+        reason = reason.format(name=name, revision=revision, files=" or ".join(files)) if reason else answer
         raise ConfigError(f"ckpt={hub_id}: no such file or folder, and {reason}") from error

@@ -1,4 +1,4 @@
-"""``model.safetensors`` and ``config.json``: a trained network without its training."""
+"""Writing ``model.safetensors`` and ``config.json``: a trained network without its training."""
 
 from __future__ import annotations
 
@@ -7,15 +7,12 @@ import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 
-from weakshot_seg.checkpoints.saved_model import NETWORK, SavedModel
-from weakshot_seg.errors import ConfigError
+from weakshot_seg import __version__
+from weakshot_seg.checkpoints.reading import CONFIG, NETWORK, WEIGHTS, SavedModel
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.recipe import VERSION
-
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 PUBLIC = ["name", "split", "stage", "seed", "supervision", "model", "loss", "optim", "weights"]
 PUBLIC_PARTS = {
@@ -35,11 +32,11 @@ PUBLIC_PARTS = {
 names of the images, nothing about loggers."""
 
 
-def write_folder(folder: Path, saved: SavedModel, version: str) -> None:
-    """Writes the network and the public part of its recipe; ``version`` is that of the package, for readers."""
+def write_folder(folder: Path, saved: SavedModel) -> None:
+    """Writes the network and the public part of its recipe."""
     network = {name: tensor.contiguous() for name, tensor in saved.state.items() if name.startswith(NETWORK)}
     config = {
-        "weakshot_seg": version,
+        "weakshot_seg": __version__,
         "format": VERSION,
         "class_names": list(saved.class_split.names),
         "novel": list(saved.class_split.novel),
@@ -50,24 +47,6 @@ def write_folder(folder: Path, saved: SavedModel, version: str) -> None:
         temporary.write_bytes(save(network, metadata={"format": "pt"}))  # save_file hides its file from others
     with replacing(folder / CONFIG) as temporary:
         temporary.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def read_folder(folder: Path) -> SavedModel:
-    """Reads what :func:`write_folder` wrote, on the CPU; nothing in it is executed.
-
-    Raises:
-        ConfigError: a file is missing, broken, or of a newer format.
-    """
-    try:
-        config = json.loads((folder / CONFIG).read_text("utf-8"))
-        state = load_file(folder / WEIGHTS)
-    except OSError as error:
-        raise ConfigError(f"{folder} is no model folder: {error}; weakshot card writes one") from error
-    except (SafetensorError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{folder} cannot be read ({error}): download or write it again") from error
-    if not isinstance(config, dict) or "recipe" not in config:
-        raise ConfigError(f"{folder / CONFIG} was not written by weakshot card: it has no recipe")
-    return SavedModel.of(config, "format", state, config.get("step"), folder)
 
 
 def public_recipe(recipe: dict[str, Any]) -> dict[str, Any]:

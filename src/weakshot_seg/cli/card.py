@@ -10,9 +10,8 @@ from omegaconf import DictConfig
 
 from weakshot_seg import __version__
 from weakshot_seg.checkpoints.building import module_of
-from weakshot_seg.checkpoints.model_folder import CONFIG, WEIGHTS, write_folder
-from weakshot_seg.checkpoints.reading import read_model
-from weakshot_seg.checkpoints.saved_model import SavedModel
+from weakshot_seg.checkpoints.model_folder import write_folder
+from weakshot_seg.checkpoints.reading import CONFIG, WEIGHTS, SavedModel, read_model
 from weakshot_seg.cli.entry_point import command
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.reporting.model_card import CardFacts, model_card
@@ -41,7 +40,7 @@ def main(cfg: DictConfig) -> None:
         dataset=str(cfg.dataset or saved.recipe.data.get("published") or saved.recipe.name or "unknown"),
         license=cfg.license,
     )
-    write_folder(out, saved, __version__)
+    write_folder(out, saved)
     write_text(out / "README.md", model_card(facts))
     size = (out / WEIGHTS).stat().st_size / 1e6
     print(f"{out}: {WEIGHTS} ({size:.1f} MB), {CONFIG}, README.md (read it, and say what is missing)")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from weakshot_seg.checkpoints.saved_model import SavedModel
+from weakshot_seg.checkpoints.reading import SavedModel
 from weakshot_seg.reporting.pages import render
 from weakshot_seg.reporting.results import Result
 from weakshot_seg.utils.recipe import Recipe
