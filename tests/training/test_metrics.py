@@ -25,14 +25,10 @@ def random_maps(seed: int, absent: tuple[int, ...] = ()) -> tuple[np.ndarray, np
     return np.where((rng.random(truth.shape) < 0.5) & (truth != IGNORE), truth, guess).astype(np.uint8), truth
 
 
-def metrics_of(prediction: np.ndarray, truth: np.ndarray, split: ClassSplit = SPLIT) -> SegmentationMetrics:
+def report_of(prediction: np.ndarray, truth: np.ndarray, split: ClassSplit = SPLIT) -> SegmentationReport:
     metrics = SegmentationMetrics(split)
     metrics.update(list(torch.from_numpy(prediction)), list(torch.from_numpy(truth)))
-    return metrics
-
-
-def report_of(prediction: np.ndarray, truth: np.ndarray, split: ClassSplit = SPLIT) -> SegmentationReport:
-    return metrics_of(prediction, truth, split).report()
+    return metrics.report()
 
 
 def loop_iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | None:
@@ -46,10 +42,9 @@ def loop_iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | N
     return 100 * both / either if there else None
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("absent", [(), (0,), (1, 4), (1, 4, 6)])
-def test_iou_equals_loops_and_means_skip_classes_without_ground_truth(seed: int, absent: tuple[int, ...]) -> None:
-    prediction, truth = random_maps(seed, absent)
+def test_iou_equals_loops_and_means_skip_classes_without_ground_truth(absent: tuple[int, ...]) -> None:
+    prediction, truth = random_maps(0, absent)
     report = report_of(prediction, truth)
     expected = [loop_iou(prediction, truth, index) for index in range(len(NAMES))]
     assert report.iou == pytest.approx(expected)
@@ -59,13 +54,8 @@ def test_iou_equals_loops_and_means_skip_classes_without_ground_truth(seed: int,
         return sum(known) / len(known) if known else None
 
     base, novel = mean((0, 2, 3, 5)), mean((1, 4, 6))
-    assert report.base_iou == pytest.approx(base)
-    assert report.novel_iou == pytest.approx(novel)
-    assert report.miou == pytest.approx(mean(tuple(range(7))))
-    if novel is None:
-        assert report.harmonic_iou is None
-    else:
-        assert report.harmonic_iou == pytest.approx(2 / (1 / base + 1 / novel))
+    assert (report.base_iou, report.novel_iou, report.miou) == pytest.approx((base, novel, mean(tuple(range(7)))))
+    assert report.harmonic_iou == (None if novel is None else pytest.approx(2 / (1 / base + 1 / novel)))
 
 
 def test_equals_scikit_learn() -> None:
@@ -78,12 +68,7 @@ def test_equals_scikit_learn() -> None:
     assert report.mean_accuracy == pytest.approx(100 * recall_score(t, p, average="macro"))
     assert report.pixel_accuracy == pytest.approx(100 * np.mean(p == t))
     assert report.pixels == pytest.approx(100 * np.bincount(t) / t.size)
-
-
-def test_confusion_has_true_classes_in_rows() -> None:
-    prediction, truth = random_maps(3)
-    confusion, counted = metrics_of(prediction, truth).compute(), truth != IGNORE
-    np.testing.assert_array_equal(confusion, confusion_matrix(truth[counted], prediction[counted]))
+    np.testing.assert_array_equal(report.confusion, confusion_matrix(t, p))  # true classes in rows
 
 
 class Reads(TorchFunctionMode):
@@ -117,6 +102,8 @@ def test_hand_values() -> None:
     assert (report.base_iou, report.novel_iou, report.miou, report.harmonic_iou) == (50, 50, 50, 50)
     assert report.pixel_accuracy == pytest.approx(200 / 3)
     assert report.accuracy == (100, 50)
+    report = report_of(np.array([[[1, 0]]], np.uint8), np.array([[[0, 1]]], np.uint8), split)
+    assert (report.miou, report.harmonic_iou, report.pixel_accuracy) == (0, 0, 0)
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
@@ -129,11 +116,6 @@ def test_nothing_counted_and_no_novel_class_are_none_not_an_error() -> None:
     assert supervised.harmonic_iou is None
     assert supervised.base_iou == supervised.miou
     assert "novel *" in supervised.table()
-
-
-def test_all_wrong_is_zero() -> None:
-    report = report_of(np.array([[[1, 0]]], np.uint8), np.array([[[0, 1]]], np.uint8), ClassSplit(("x", "y"), (1,)))
-    assert (report.miou, report.harmonic_iou, report.pixel_accuracy) == (0, 0, 0)
 
 
 def test_parts_sum_up_and_reset_forgets() -> None:
@@ -162,11 +144,6 @@ def test_bad_maps_are_named(prediction: torch.Tensor, truth: torch.Tensor, messa
         SegmentationMetrics(SPLIT).update([prediction.byte()], [truth.byte()])
 
 
-def test_a_matrix_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="does not fit 7 classes"):
-        SegmentationReport.from_confusion(torch.zeros(3, 3, dtype=torch.int64), SPLIT)
-
-
 def test_dict_is_json_and_table_is_aligned() -> None:
     report = report_of(*random_maps(5, absent=(0, 6)))
     again = json.loads(json.dumps(report.to_dict(), allow_nan=False))
@@ -182,8 +159,7 @@ def test_dict_is_json_and_table_is_aligned() -> None:
 
 
 def test_miou_of_an_image_is_the_mean_over_its_classes() -> None:
-    for seed in range(2):
-        prediction, truth = (maps[0] for maps in random_maps(seed, absent=(3,)))
-        known = [v for v in (loop_iou(prediction, truth, index) for index in range(len(NAMES))) if v is not None]
-        assert image_miou(prediction, truth) == pytest.approx(sum(known) / len(known))
+    prediction, truth = (maps[0] for maps in random_maps(0, absent=(3,)))
+    known = [v for v in (loop_iou(prediction, truth, index) for index in range(len(NAMES))) if v is not None]
+    assert image_miou(prediction, truth) == pytest.approx(sum(known) / len(known))
     assert image_miou(truth, np.full_like(truth, IGNORE)) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from statistics import harmonic_mean
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from torchmetrics import Metric
 
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE, ClassSplit
-from weakshot_seg.utils.tables import aligned
+from weakshot_seg.utils.tables import aligned, number_text
 
 FloatArray = NDArray[np.float64]
 
@@ -26,18 +27,15 @@ class SegmentationReport:
     A class without ground truth has no IoU and no accuracy and takes part in no mean, even if it was predicted.
 
     Attributes:
-        split: The classes and which of them are novel.
-        iou: IoU of each of the ``K`` classes.
-        accuracy: Share of each class's pixels that got its label (recall).
-        pixels: Each class's share of the evaluated pixels.
-        base_iou: Mean IoU of the base classes; novel_iou: of the novel ones; miou: of all.
-        harmonic_iou: Harmonic mean of ``base_iou`` and ``novel_iou``.
-        base_accuracy: Mean accuracy of the base classes; novel_accuracy: of the novel ones; mean_accuracy: of all.
-        pixel_accuracy: Share of all evaluated pixels that got their label.
-        frequency_weighted_iou: IoU weighted by the classes' shares of the pixels.
-        miou_strict: Mean IoU in which a class that was predicted but has no ground truth counts as 0; this is what
+        iou: of each of the ``K`` classes; ``base_iou``, ``novel_iou`` and ``miou`` are means.
+        accuracy: share of each class's pixels that got its label (recall).
+        pixels: each class's share of the evaluated pixels.
+        harmonic_iou: harmonic mean of ``base_iou`` and ``novel_iou``.
+        pixel_accuracy: share of all evaluated pixels that got their label.
+        frequency_weighted_iou: IoU weighted by ``pixels``.
+        miou_strict: mean IoU in which a class that was predicted but has no ground truth counts as 0; this is what
             other tools (Detectron2) call mIoU.
-        confusion: int64 ``[K, K]`` on the CPU, what all of it was computed from.
+        confusion: int64 ``[K, K]`` on the CPU, row = true class, column = predicted class.
     """
 
     split: ClassSplit
@@ -58,17 +56,7 @@ class SegmentationReport:
 
     @classmethod
     def from_confusion(cls, confusion: Tensor, split: ClassSplit) -> SegmentationReport:
-        """Computes the report.
-
-        Args:
-            confusion: integer ``[K, K]``, row = true class, column = predicted class, ignored pixels left out.
-            split: The ``K`` classes.
-
-        Raises:
-            ValueError: the matrix does not fit the number of classes.
-        """
-        if confusion.shape != (split.num_classes, split.num_classes):
-            raise ValueError(f"confusion matrix {list(confusion.shape)} does not fit {split.num_classes} classes")
+        """Of the counts int64 ``[K, K]`` of all pixels but the ignored ones."""
         confusion = confusion.clone().cpu()
         counts = confusion.numpy().astype(np.float64)
         hit, true, predicted = np.diag(counts), counts.sum(1), counts.sum(0)
@@ -78,9 +66,6 @@ class SegmentationReport:
             pixels = 100 * true / true.sum()
         base, novel = list(split.base), list(split.novel)
         base_iou, novel_iou = _mean(iou[base]), _mean(iou[novel])
-        harmonic = None if base_iou is None or novel_iou is None else 0.0
-        if base_iou and novel_iou:
-            harmonic = 2 * base_iou * novel_iou / (base_iou + novel_iou)
         return cls(
             split=split,
             iou=_optional(iou),
@@ -89,7 +74,7 @@ class SegmentationReport:
             base_iou=base_iou,
             novel_iou=novel_iou,
             miou=_mean(iou),
-            harmonic_iou=harmonic,
+            harmonic_iou=None if base_iou is None or novel_iou is None else harmonic_mean((base_iou, novel_iou)),
             base_accuracy=_mean(accuracy[base]),
             novel_accuracy=_mean(accuracy[novel]),
             mean_accuracy=_mean(accuracy),
@@ -118,25 +103,21 @@ class SegmentationReport:
         split = self.split
         means = [
             ("", "IoU", "accuracy", "classes"),
-            ("base", _text(self.base_iou), _text(self.base_accuracy), str(len(split.base))),
-            ("novel *", _text(self.novel_iou), _text(self.novel_accuracy), str(len(split.novel))),
-            ("all", _text(self.miou), _text(self.mean_accuracy), str(split.num_classes)),
-            ("harmonic", _text(self.harmonic_iou), "", ""),
-            ("per pixel", _text(self.frequency_weighted_iou), _text(self.pixel_accuracy), ""),
+            ("base", number_text(self.base_iou), number_text(self.base_accuracy), str(len(split.base))),
+            ("novel *", number_text(self.novel_iou), number_text(self.novel_accuracy), str(len(split.novel))),
+            ("all", number_text(self.miou), number_text(self.mean_accuracy), str(split.num_classes)),
+            ("harmonic", number_text(self.harmonic_iou), "", ""),
+            ("per pixel", number_text(self.frequency_weighted_iou), number_text(self.pixel_accuracy), ""),
         ]
-        classes = [("id", "class", "kind", "IoU", "accuracy", "pixels")]
-        for entry in self.to_dict()["classes"]:
-            name, kind = (f"{entry['name']} *", "novel") if entry["novel"] else (entry["name"], "base")
-            iou, accuracy, pixels = (_text(entry[column]) for column in ("iou", "accuracy", "pixels"))
-            classes.append((str(entry["id"]), name, kind, iou, accuracy, pixels))
+        classes: list[tuple[str, ...]] = [("id", "class", "kind", "IoU", "accuracy", "pixels")]
+        for index, (name, *values) in enumerate(zip(split.names, self.iou, self.accuracy, self.pixels, strict=True)):
+            kind = (f"{name} *", "novel") if index in split.novel else (name, "base")
+            classes.append((str(index), *kind, *map(number_text, values)))
         return aligned(means, "<>>>") + "\n\n" + aligned(classes, "><<>>>")
 
 
 class SegmentationMetrics(Metric):
     """Counts predicted against true classes over a validation set; summed over processes under DDP.
-
-    Args:
-        split: The ``K`` classes.
 
     Attributes:
         confusion: int64 ``[K, K]``, row = true class, column = predicted class.
@@ -159,7 +140,7 @@ class SegmentationMetrics(Metric):
             truths: integer class ids 0..K-1 or :data:`IGNORE` (not counted), the same shapes.
 
         Raises:
-            DataError: the shapes differ, or an id is out of range.
+            DataError: shapes differ, or an id is out of range.
         """
         for prediction, truth in zip(predictions, truths, strict=True):
             if prediction.shape != truth.shape:
@@ -169,9 +150,7 @@ class SegmentationMetrics(Metric):
         true, predicted, num_classes = true[counted], predicted[counted], self.split.num_classes
         for ids, what in ((true, "true"), (predicted, "predicted")):
             if ids.size and not 0 <= ids.min() <= ids.max() < num_classes:
-                raise DataError(
-                    f"a {what} map holds class id {ids.max()}, but ids are 0..{num_classes - 1} or {IGNORE}"
-                )
+                raise DataError(f"a {what} map holds class id {ids.max()}, not 0..{num_classes - 1} or {IGNORE}")
         counts = np.bincount(true.astype(np.int64) * num_classes + predicted, minlength=num_classes**2)
         self.confusion += torch.from_numpy(counts).view(num_classes, num_classes).to(self.confusion.device)
 
@@ -212,7 +191,3 @@ def _mean(values: FloatArray) -> float | None:
     """Mean over the classes that have a value."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else None
-
-
-def _text(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"
