@@ -2,12 +2,11 @@
 
 import struct
 import zlib
-from pathlib import Path
 
 from weakshot_seg.data.images import PNG
 
 
-def claiming(width: int, height: int) -> bytes:
+def claiming(width, height):
     """A PNG file of a few bytes with a large size in its header."""
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(99))), (b"IEND", b""))
@@ -29,7 +28,7 @@ NO_IMAGES = {
 """Contents by name; None: a link to nothing."""
 
 
-def spoil(path: Path, name: str) -> Path:
+def spoil(path, name):
     """Replaces a file by one of :data:`NO_IMAGES`."""
     path.unlink(missing_ok=True)
     content = NO_IMAGES[name]

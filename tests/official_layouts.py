@@ -17,9 +17,7 @@ COLOURS = np.random.default_rng(0).integers(30, 226, (256, 3))
 VOC_PALETTE = bytes(range(256)) * 3
 
 
-def random_maps(
-    num_classes: int, train: int, val: int, size: tuple[int, int] = (40, 54)
-) -> dict[str, list[np.ndarray]]:
+def random_maps(num_classes, train, val, size=(40, 54)):
     """Maps of 4x4 blocks; the highest and the lowest class and unlabelled pixels are in the first of each part."""
     rng = np.random.default_rng(num_classes)
     blocks = rng.integers(num_classes, size=(train + val, 4, 4)).astype(np.uint8)
@@ -28,14 +26,14 @@ def random_maps(
     return {"train": maps[:train], "val": maps[train:]}
 
 
-def write_photo(path: Path, label_map: np.ndarray) -> None:
+def write_photo(path, label_map):
     """A JPEG that shows each class in its own colour."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(label_map.size).integers(-20, 20, (*label_map.shape, 3))
     Image.fromarray((COLOURS[label_map] + noise).astype(np.uint8)).save(path)
 
 
-def write_png(path: Path, stored: np.ndarray, palette: bool = False) -> None:
+def write_png(path, stored, palette=False):
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(stored.astype(np.uint8))
     if palette:
@@ -43,7 +41,7 @@ def write_png(path: Path, stored: np.ndarray, palette: bool = False) -> None:
     image.save(path)
 
 
-def write_mat5(path: Path, label_map: np.ndarray) -> None:
+def write_mat5(path, label_map):
     """As in COCO-Stuff-10K v1.1: compressed, with other variables beside S."""
     stored = np.append(COCO_IDS, [0] * 85)[np.minimum(label_map, 171)]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +49,7 @@ def write_mat5(path: Path, label_map: np.ndarray) -> None:
     scipy.io.savemat(path, {"S": stored.astype(np.uint16), **others}, do_compression=True)
 
 
-def write_mat73(path: Path, label_map: np.ndarray, user_block: bool = True) -> None:
+def write_mat73(path, label_map, user_block=True):
     """As in COCO-Stuff-10K v1.0: HDF5 with columns first, after the 512 bytes that MATLAB puts before it."""
     stored = np.where(label_map == 255, 1, label_map.astype(int) + 2)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +63,7 @@ def write_mat73(path: Path, label_map: np.ndarray, user_block: bool = True) -> N
             file.write(text.ljust(116) + bytes(8) + b"\x00\x02IM")
 
 
-def write_coco(root: Path, maps: Maps, write_mat: Callable[[Path, np.ndarray], None] = write_mat5) -> None:
+def write_coco(root, maps, write_mat=write_mat5):
     numbers = {part: range(start, start + len(maps[part])) for part, start in (("train", 9), ("val", 500))}
     (root / "imageLists").mkdir(parents=True)
     for part, file in (("train", "train"), ("val", "test")):
@@ -79,9 +77,7 @@ def write_coco(root: Path, maps: Maps, write_mat: Callable[[Path, np.ndarray], N
 FOLDERS = ("training", "validation")
 
 
-def write_pairs(
-    root: Path, maps: Maps, images: str, labels: str, folders: Sequence[str] = FOLDERS, first: int = 0
-) -> None:
+def write_pairs(root, maps, images, labels, folders=FOLDERS, first=0):
     """Photos and masks of one name; the first class is stored as ``first``."""
     for part, folder in zip(("train", "val"), folders, strict=True):
         for number, label_map in enumerate(maps[part]):
@@ -89,7 +85,7 @@ def write_pairs(
             write_png(root / labels / folder / f"photo_{number:08d}.png", label_map + np.uint8(first))  # 255 + 1 is 0
 
 
-def write_voc(root: Path, maps: Maps) -> None:
+def write_voc(root, maps):
     root = root / "VOCdevkit" / "VOC2012"
     (root / "ImageSets/Segmentation").mkdir(parents=True)
     write_photo(root / "JPEGImages/2007_000027.jpg", maps["train"][0])  # most images have no mask
@@ -101,7 +97,7 @@ def write_voc(root: Path, maps: Maps) -> None:
             write_png(root / f"SegmentationClass/{name}.png", label_map, palette=True)
 
 
-def write_voc_aug(root: Path, maps: Maps) -> None:
+def write_voc_aug(root, maps):
     """The first training image is in the official list, the others in ``trainaug.txt`` alone."""
     write_voc(root, {"train": maps["train"][:1], "val": maps["val"]})
     inner = root / "VOCdevkit" / "VOC2012"

@@ -1,42 +1,18 @@
 """Small data sets made on the spot."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from weakshot_seg.data.source import LabelledImages
+from array_images import ArrayImages
 from weakshot_seg.structures import IGNORE
 
 
-class ArrayImages:
-    """Images and label maps given as arrays; implements LabelledImages."""
-
-    def __init__(self, images: Sequence[np.ndarray], maps: Sequence[np.ndarray], num_classes: int) -> None:
-        self.class_names = tuple(f"class {i}" for i in range(num_classes))
-        self.images, self.maps = list(images), list(maps)
-
-    def __len__(self) -> int:
-        return len(self.maps)
-
-    def name(self, index: int) -> str:
-        return f"image {index}"
-
-    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.images[index].copy(), self.maps[index].copy()
-
-    def presence(self) -> np.ndarray:
-        ids = range(len(self.class_names))
-        return np.array([[bool((m == i).any()) for i in ids] for m in self.maps], dtype=bool)
-
-
 @pytest.fixture
-def make_images() -> Callable[..., LabelledImages]:
+def make_images():
     """Random pictures of blocks: 4x4 blocks of one class each, some unlabelled."""
 
-    def make(count: int = 12, classes: int = 8, block: int = 12, seed: int = 0) -> ArrayImages:
+    def make(count=12, classes=8, block=12, seed=0):
         rng = np.random.default_rng(seed)
         maps = []
         for _ in range(count):
@@ -49,10 +25,10 @@ def make_images() -> Callable[..., LabelledImages]:
 
 
 @pytest.fixture
-def make_folder(tmp_path: Path) -> Callable[..., Path]:
+def make_folder(tmp_path):
     """A data folder of photos and masks: three training images of different sizes and one validation image."""
 
-    def make(classes: Sequence[str] = ("sky", "grass", "cat"), offset: int = 0) -> Path:
+    def make(classes=("sky", "grass", "cat"), offset=0):
         rng = np.random.default_rng(0)
         sizes = {"training": [(20, 30), (33, 17), (24, 24)], "validation": [(20, 30)]}
         for part, shapes in sizes.items():

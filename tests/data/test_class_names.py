@@ -1,7 +1,6 @@
 """Class names in every form, and one-line errors for what is none of them."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -28,7 +27,7 @@ CLASSES = {0: "sky", 1: "grass", 2: "cat"}
         ),
     ],
 )
-def test_forms(tmp_path: Path, content: str, file: str) -> None:
+def test_forms(tmp_path, content, file):
     (tmp_path / file).write_text(content, "utf8")
     for given in (None, file, tmp_path / file, ["sky", "grass", "cat"]):
         assert read_classes(given, tmp_path) == CLASSES
@@ -57,7 +56,7 @@ def test_forms(tmp_path: Path, content: str, file: str) -> None:
         (json.dumps([str(i) for i in range(255)]), "has 255 class names: 1 to 254"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_what_is_refused(tmp_path, content, message):
     (tmp_path / "bad.json").write_text(content)
     with pytest.raises(DataError) as caught:
         read_classes("bad.json", tmp_path)
@@ -65,7 +64,7 @@ def test_what_is_refused(tmp_path: Path, content: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_no_file(tmp_path):
     with pytest.raises(DataError, match=r"labels\.txt is neither in .* nor in .*: write a text file"):
         read_classes("labels.txt", tmp_path)
     with pytest.raises(DataError, match=r"no class names in .*: write a text file with one name per line"):

@@ -1,62 +1,40 @@
-"""The data module: lazy parts, batches that are the same for any number of workers, resuming, many processes."""
+"""The data module: lazy parts, batches that are the same for any number of workers, many processes."""
 
 import logging
 import pickle
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import ModelCheckpoint
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.errors import DataError
-from weakshot_seg.structures import IGNORE, EvalBatch, WeakBatch
-
-MakeImages = Callable[..., Any]
+from weakshot_seg.structures import IGNORE, EvalBatch
 
 
 @pytest.fixture
-def make_data(make_images: MakeImages) -> Callable[..., WeakShotDataModule]:
-    def make(**settings: Any) -> WeakShotDataModule:
-        defaults: dict[str, Any] = {
-            "train": partial(make_images, 12),
-            "val": partial(make_images, 7, seed=1),
-            "train_transform": TrainTransform(32),
-            "val_transform": EvalTransform(),
-            "split": 1,
-            "batch_size": 4,
-            "val_batch_size": 3,
-            "num_workers": 0,
-            "max_steps": 6,
-        }
-        return WeakShotDataModule(**defaults | settings)
+def make_data(make_images):
+    def make(**settings):
+        parts = {"train": partial(make_images, 12), "val": partial(make_images, 7, seed=1)}
+        transforms = {"train_transform": TrainTransform(32), "val_transform": EvalTransform()}
+        sizes = {"split": 1, "batch_size": 4, "val_batch_size": 3, "num_workers": 0, "max_steps": 6}
+        return WeakShotDataModule(**parts | transforms | sizes | settings)
 
     return make
 
 
-MakeData = Callable[..., WeakShotDataModule]
-
-
-def fingerprint(batch: WeakBatch) -> tuple[object, ...]:
+def fingerprint(batch):
     """Names and all pixels of a batch."""
     return batch.names, batch.images.numpy().tobytes(), batch.targets.label_map.numpy().tobytes()
 
 
-def trainer(rank: int = 0, world: int = 1, step: int = 0) -> Any:
-    return SimpleNamespace(global_rank=rank, world_size=world, global_step=step)
-
-
-def test_parts_are_made_once_and_only_when_needed(make_data: MakeData, make_images: MakeImages) -> None:
+def test_parts_are_made_once_and_only_when_needed(make_data, make_images):
     made: list[str] = []
 
-    def part(name: str) -> Any:
+    def part(name):
         made.append(name)
         return make_images()
 
@@ -71,14 +49,7 @@ def test_parts_are_made_once_and_only_when_needed(make_data: MakeData, make_imag
     assert len(data.class_split.novel) == 2
 
 
-def test_use_before_setup_is_an_error(make_data: MakeData) -> None:
-    data = make_data()
-    for use in (lambda: data.class_split, data.train_dataloader, data.val_dataloader):
-        with pytest.raises(RuntimeError, match="setup"):
-            use()
-
-
-def test_training_batches(make_data: MakeData) -> None:
+def test_training_batches(make_data):
     data = make_data(accumulate=2)
     data.setup()
     batches = list(data.train_dataloader())
@@ -92,24 +63,13 @@ def test_training_batches(make_data: MakeData) -> None:
         for anchor, reference in zip(batch.names[::2], batch.names[1::2], strict=True):
             assert anchor != reference
     assert len({fingerprint(batch) for batch in batches}) == 12
+    for loader in (data.train_dataloader(), data.val_dataloader()):  # as workers get them that are not forked
+        pickle.loads(pickle.dumps((loader.dataset, loader.collate_fn, loader.batch_sampler)))
     assert data.max_classes_per_image == max(len(np.unique(m[m != IGNORE])) for m in data.make_train().maps)
 
 
-def test_any_number_of_workers_gives_the_same_batches(make_data: MakeData) -> None:
-    streams = []
-    for workers in (0, 2):
-        data = make_data(num_workers=workers)
-        data.setup()
-        streams.append([fingerprint(batch) for batch in data.train_dataloader()])
-        for loader in (data.train_dataloader(), data.val_dataloader()):  # elsewhere workers are not forked
-            pickle.loads(pickle.dumps((loader.dataset, loader.collate_fn, loader.batch_sampler)))
-    assert streams[0] == streams[1]
-
-
-def test_unlabelled_images_are_left_out(
-    make_data: MakeData, make_images: MakeImages, caplog: pytest.LogCaptureFixture
-) -> None:
-    def with_gaps() -> Any:
+def test_unlabelled_images_are_left_out(make_data, make_images, caplog):
+    def with_gaps():
         images = make_images()
         images.maps[3][:] = images.maps[8][:] = IGNORE
         images.maps[5][:] = 2
@@ -128,32 +88,30 @@ def test_unlabelled_images_are_left_out(
     assert len(kept.train_dataset) == 12
 
 
-def test_no_label_at_all(make_data: MakeData, make_images: MakeImages) -> None:
-    def empty() -> Any:
+def test_parts_that_do_not_fit(make_data, make_images):
+    def empty():
         images = make_images()
         images.maps = [np.full_like(m, IGNORE) for m in images.maps]
         return images
 
-    with pytest.raises(DataError, match="no training image has a label"):
-        make_data(train=empty).setup()
+    def renamed():
+        images = make_images()
+        images.class_names = ("class 0", "other", *images.class_names[2:])
+        return images
 
-
-def test_class_names_must_agree(make_data: MakeData, make_images: MakeImages) -> None:
-    for other, message in (
-        (partial(make_images, classes=5), "their number"),
-        (lambda: rename(make_images()), "'class 1'"),
+    for parts, message in (
+        ({"train": empty}, "no training image has a label"),
+        ({"val": partial(make_images, classes=5)}, "different class names .*their number"),
+        ({"val": renamed}, "different class names .*'class 1'"),
     ):
-        with pytest.raises(DataError, match=f"different class names .*{message}"):
-            make_data(val=other).setup()
+        with pytest.raises(DataError, match=message):
+            make_data(**parts).setup()
+    with pytest.raises(RuntimeError, match="setup"):
+        make_data().train_dataloader()
 
 
-def rename(images: Any) -> Any:
-    images.class_names = ("class 0", "other", *images.class_names[2:])
-    return images
-
-
-def test_evaluation_batches_keep_the_original_maps(make_data: MakeData, make_images: MakeImages) -> None:
-    def mixed() -> Any:
+def test_evaluation_batches_keep_the_original_maps(make_data, make_images):
+    def mixed():
         images = make_images(5)
         images.maps = [m[: 48 - 3 * i, : 40 + i] for i, m in enumerate(images.maps)]
         images.images = [m[: 48 - 3 * i, : 40 + i] for i, m in enumerate(images.images)]
@@ -164,32 +122,26 @@ def test_evaluation_batches_keep_the_original_maps(make_data: MakeData, make_ima
     batches: list[EvalBatch] = list(data.val_dataloader())
     assert [len(batch.names) for batch in batches] == [3, 2]
     source = mixed()
-    position = 0
-    for batch in batches:
-        assert batch.images.shape[2] % 32 == batch.images.shape[3] % 32 == 0
-        for image, (height, width), truth, name in zip(
-            batch.images, batch.sizes, batch.truths, batch.names, strict=True
-        ):
-            original, label_map = source.load(position)
-            resized = EvalTransform(30)(original)
-            assert (height, width) == resized.shape[:2]
-            assert torch.equal(image[:, :height, :width], torch.from_numpy(resized).permute(2, 0, 1))
-            assert (image[:, height:] == 128).all()
-            assert (image[:, :, width:] == 128).all()
-            assert torch.equal(truth, torch.from_numpy(label_map))  # all classes, novel ones too
-            assert name == source.name(position)
-            position += 1
-    assert position == 5
+    assert all(batch.images.shape[2] % 32 == batch.images.shape[3] % 32 == 0 for batch in batches)
+    rows = [row for b in batches for row in zip(b.images, b.sizes, b.truths, b.names, strict=True)]
+    for position, (image, (height, width), truth, name) in enumerate(rows):
+        original, label_map = source.load(position)
+        resized = EvalTransform(30)(original)
+        assert ((height, width), name) == (resized.shape[:2], source.name(position))
+        assert torch.equal(image[:, :height, :width], torch.from_numpy(resized).permute(2, 0, 1))
+        assert (image[:, height:] == 128).all()
+        assert (image[:, :, width:] == 128).all()
+        assert torch.equal(truth, torch.from_numpy(label_map))  # all classes, novel ones too
 
 
-def test_processes_share_out_training_and_validation(make_data: MakeData, make_images: MakeImages) -> None:
+def test_processes_share_out_training_and_validation(make_data, make_images):
     one = make_data(batch_size=12, max_steps=3)
     one.setup()
     whole = list(one.train_dataloader())
     counts, seen, parts = [], [], []
     for rank in range(3):
         data = make_data(max_steps=3)
-        data.trainer = trainer(rank, 3)
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=3, global_step=0)
         data.setup()
         parts.append(list(data.train_dataloader()))
         batches = list(data.val_dataloader())
@@ -202,53 +154,3 @@ def test_processes_share_out_training_and_validation(make_data: MakeData, make_i
     # 7 images on 3 processes: as many batches on each (else they would wait for each other), every image counted once.
     assert len(set(counts)) == 1
     assert sorted(seen) == [f"image {i}" for i in range(7)]
-
-
-class Recorder(pl.LightningModule):
-    """A model of one number that remembers the batches it was trained on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(()))
-        self.seen: list[tuple[object, ...]] = []
-
-    def training_step(self, batch: WeakBatch, batch_idx: int) -> torch.Tensor:
-        self.seen.append(fingerprint(batch))
-        return self.weight * batch.images.float().mean()
-
-    def validation_step(self, batch: EvalBatch, batch_idx: int) -> None:
-        pass
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 1e-3)
-
-
-@pytest.mark.parametrize(("accumulate", "workers"), [(1, 0), (2, 2)])
-def test_a_resumed_run_continues_the_stream(
-    make_data: MakeData, tmp_path: Path, accumulate: int, workers: int, recwarn: pytest.WarningsRecorder
-) -> None:
-    def run(checkpoint: str | None) -> Recorder:
-        model = Recorder()
-        saver = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=2, save_top_k=-1)
-        fit = pl.Trainer(
-            max_steps=6,
-            accumulate_grad_batches=accumulate,
-            val_check_interval=3 * accumulate,
-            num_sanity_val_steps=0,
-            limit_val_batches=0 if workers else 1.0,
-            accelerator="cpu",
-            logger=False,
-            callbacks=[saver],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
-        fit.fit(model, make_data(accumulate=accumulate, num_workers=workers), ckpt_path=checkpoint)
-        assert fit.global_step == 6
-        return model
-
-    whole = run(None)
-    assert len(whole.seen) == 6 * accumulate
-    resumed = run(str(tmp_path / "step=4.ckpt"))
-    assert resumed.seen == whole.seen[4 * accumulate :]
-    assert torch.equal(resumed.weight, whole.weight)
-    assert not [w for w in recwarn if "not resumable" in str(w.message)]

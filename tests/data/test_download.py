@@ -7,7 +7,6 @@ import re
 import tarfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -42,11 +41,11 @@ class Site:
 
 
 class Handler(BaseHTTPRequestHandler):
-    def __init__(self, site: Site, *arguments: object) -> None:
+    def __init__(self, site, *arguments):
         self.site = site
         super().__init__(*arguments)
 
-    def do_GET(self) -> None:
+    def do_GET(self):
         site, wanted = self.site, self.headers["Range"]
         site.asked.append(wanted)
         content = site.files.get(self.path.lstrip("/"))
@@ -66,12 +65,12 @@ class Handler(BaseHTTPRequestHandler):
         site.breaks -= bool(site.breaks)
         self.wfile.write(content[start:end])
 
-    def log_message(self, *arguments: object) -> None:
+    def log_message(self, *arguments):
         pass
 
 
 @pytest.fixture
-def site() -> Iterator[Site]:
+def site():
     site = Site({"data.bin": CONTENT})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, site))
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
@@ -92,9 +91,7 @@ def site() -> Iterator[Site]:
         (0, True, CONTENT + b"of another file", ["bytes=300015-", None]),
     ],
 )
-def test_a_file_arrives_whole(
-    breaks: int, ranges: bool, arrived: bytes | None, asked: list[str | None], site: Site, tmp_path: Path
-) -> None:
+def test_a_file_arrives_whole(breaks, ranges, arrived, asked, site, tmp_path):
     site.breaks, site.ranges, folder = breaks, ranges, tmp_path / "new"
     if arrived is not None:
         folder.mkdir()
@@ -105,28 +102,24 @@ def test_a_file_arrives_whole(
     assert site.asked == asked
 
 
-def test_what_has_arrived_is_kept(site: Site, tmp_path: Path) -> None:
-    site.breaks = 1
-    with pytest.raises(DataError, match=r"100,000 of 300,000 bytes arrived\): run the same command again"):
-        download(f"{site.address}/data.bin", tmp_path / "data.bin", SHA1, retries=0)
-    assert [file.name for file in tmp_path.iterdir()] == ["data.bin.part"]
-    assert (tmp_path / "data.bin.part").read_bytes() == CONTENT[:LIMIT]
-
-
-def test_wrong_content_is_refused(site: Site, tmp_path: Path) -> None:
-    site.files["data.bin"] = b"<html>Please log in</html>"
-    with pytest.raises(DataError, match=rf"has the sha1 [0-9a-f]{{40}}, but {SHA1[5:]} was expected"):
-        download(f"{site.address}/data.bin", tmp_path / "data.bin", SHA1)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_refusal_is_not_repeated(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"\(HTTP Error 404: .*\): fetch it by hand"):
-        download(f"{site.address}/other.bin", tmp_path / "other.bin")
+@pytest.mark.parametrize(
+    ("file", "content", "breaks", "message", "left"),
+    [
+        ("data.bin", CONTENT, 1, r"100,000 of 300,000 bytes arrived\): run the same command again", ["data.bin.part"]),
+        ("data.bin", b"<html>Log in</html>", 0, rf"has the sha1 [0-9a-f]{{40}}, but {SHA1[5:]} was expected", []),
+        ("other.bin", CONTENT, 0, r"\(HTTP Error 404: .*\): fetch it by hand", []),
+    ],
+)
+def test_what_does_not_arrive(file, content, breaks, message, left, site, tmp_path):
+    site.files["data.bin"], site.breaks = content, breaks
+    with pytest.raises(DataError, match=message):
+        download(f"{site.address}/{file}", tmp_path / file, SHA1, retries=0)
+    assert [path.name for path in tmp_path.iterdir()] == left
+    assert all(path.read_bytes() == CONTENT[:LIMIT] for path in tmp_path.iterdir())  # for the next call
     assert len(site.asked) == 1
 
 
-def zipped(members: dict[str, bytes]) -> bytes:
+def zipped(members):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
         for name, content in members.items():
@@ -134,7 +127,7 @@ def zipped(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def tarred(members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
+def tarred(members, kind=tarfile.REGTYPE):
     """A tar file of files, or of links to what their contents name."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as file:
@@ -148,64 +141,51 @@ def tarred(members: dict[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
     return buffer.getvalue()
 
 
-def folder_as(make: Callable[[dict[str, bytes]], bytes], folder: Path) -> bytes:
+def folder_as(make, folder):
     return make({p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()})
 
 
-@pytest.fixture
-def try_to_unpack(tmp_path: Path) -> Callable[[bytes], Path]:
-    """Unpacks an archive of this content; returns the folder."""
-
-    def unpacked(content: bytes) -> Path:
-        (tmp_path / "archive").write_bytes(content)
-        unpack(tmp_path / "archive", tmp_path / "here")
-        return tmp_path / "here"
-
-    return unpacked
-
-
-Unpack = Callable[[bytes], Path]
+def unpacked(folder, content):
+    (folder / "archive").write_bytes(content)
+    unpack(folder / "archive", folder / "here")
+    return folder / "here"
 
 
 @pytest.mark.parametrize("make", [zipped, tarred])
-def test_unpacking(make: Callable[..., bytes], try_to_unpack: Unpack) -> None:
-    folder = try_to_unpack(make({"a/b.txt": b"content", "c.txt": b""}))
+def test_unpacking(make, tmp_path):
+    folder = unpacked(tmp_path, make({"a/b.txt": b"content", "c.txt": b""}))
     assert (folder / "a/b.txt").read_bytes() == b"content"
     assert (folder / "c.txt").read_bytes() == b""
 
 
 @pytest.mark.parametrize("make", [zipped, tarred, *(partial(tarred, kind=kind) for kind in LINKS_AND_DEVICES)])
 @pytest.mark.parametrize("name", ["../outside.txt", "a/../../outside.txt", "/weakshot_outside.txt", "link"])
-def test_nothing_lands_outside(make: Callable[..., bytes], name: str, try_to_unpack: Unpack, tmp_path: Path) -> None:
+def test_nothing_lands_outside(make, name, tmp_path):
     with contextlib.suppress(DataError):  # tar files lose leading slashes, and plain files of the name "link" are none
-        try_to_unpack(make({name: b"../../outside.txt"}))
+        unpacked(tmp_path, make({name: b"../../outside.txt"}))
         assert name in ("/weakshot_outside.txt", "link")
     assert {path.name for path in tmp_path.iterdir()} == {"archive", "here"}
     assert not Path("/weakshot_outside.txt").exists()
     assert all(path.is_dir() or (path.is_file() and not path.is_symlink()) for path in tmp_path.rglob("*"))
 
 
-def test_damaged_archives(try_to_unpack: Unpack, tmp_path: Path) -> None:
+def test_what_cannot_be_unpacked(tmp_path):
+    damaged = bytearray(zipped({"a.txt": b"content" * 100}))
+    damaged[40] ^= 1
     with pytest.raises(DataError, match="there is no archive"):
         unpack(tmp_path / "nowhere", tmp_path / "here")
-    with pytest.raises(DataError, match="is no zip or tar archive: remove it"):
-        try_to_unpack(b"<html>Please log in</html>")
-    content = bytearray(zipped({"a.txt": b"content" * 100}))
-    content[40] ^= 1
-    with pytest.raises(DataError, match="cannot be unpacked"):
-        try_to_unpack(bytes(content))
-
-
-def test_a_folder_that_cannot_be_written(try_to_unpack: Unpack, tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "a").write_text("a file, not a folder")
-    with pytest.raises(DataError, match=r"cannot unpack .*archive to .*here \(.*\): make room"):
-        try_to_unpack(zipped({"a/b.txt": b"content"}))
+    for content, message in (
+        (b"<html>Please log in</html>", "is no zip or tar archive: remove it"),
+        (bytes(damaged), "cannot be unpacked"),
+        (zipped({"a/b.txt": b"content"}), r"cannot unpack .*archive to .*here \(.*\): make room"),
+    ):
+        with pytest.raises(DataError, match=message):
+            unpacked(tmp_path, content)
 
 
-def test_the_command_from_a_server_to_images(
-    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_from_a_server_to_images(site, tmp_path, capsys, monkeypatch):
     write_coco(tmp_path / "source", maps := random_maps(171, train=3, val=2))
     site.files["coco.zip"] = folder_as(zipped, tmp_path / "source")
     root, name = tmp_path / "root", "coco_stuff_10k"
@@ -220,7 +200,7 @@ def test_the_command_from_a_server_to_images(
     assert np.array_equal(images.load(1)[1], maps["val"][1])
 
 
-def test_what_the_command_refuses(site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_command_refuses(site, tmp_path, capsys):
     """Another archive than the official one, and too few images."""
     write_voc(tmp_path / "source", random_maps(21, train=2, val=2))
     site.files["voc.tar"] = folder_as(tarred, tmp_path / "source")

@@ -5,12 +5,10 @@ import io
 import struct
 import zlib
 from itertools import product
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
 
 from no_images import NO_IMAGES, spoil
@@ -23,13 +21,13 @@ MASK = np.kron(RNG.integers(0, 9, (5, 6), dtype=np.uint8), np.ones((8, 8), np.ui
 SCENE = cv2.resize(RNG.integers(0, 256, (20, 24, 3), dtype=np.uint8), (192, 160))
 
 
-def encoded(pixels: NDArray[np.uint8], form: str, mode: str | None = None, **options: object) -> bytes:
+def encoded(pixels, form, mode=None, **options):
     file = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(file, form, **options)
     return file.getvalue()
 
 
-def outcome(kind: str, path: Path) -> NDArray[np.uint8] | None:
+def outcome(kind, path):
     """What is read, None for an error that names the file and a remedy."""
     try:
         return read_mask(path) if kind == "mask" else read_image(path)
@@ -49,13 +47,13 @@ FILES = {
 }
 
 
-def flipped(content: bytes, bit: int) -> bytes:
+def flipped(content, bit):
     changed = bytearray(content)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
 
 
-def with_pixels_flipped(content: bytes, bit: int) -> bytes:
+def with_pixels_flipped(content, bit):
     """A PNG file with one bit of its compressed pixels flipped and a checksum that fits."""
     at, parts = len(PNG), [PNG]
     while at < len(content):
@@ -71,7 +69,7 @@ def with_pixels_flipped(content: bytes, bit: int) -> bytes:
     ("name", "damage"),  # JPEG has no checksums: see the next test
     [("jpeg", "truncated"), *product(("mask", "stored mask", "photo"), ("truncated", "flipped", "flipped pixels"))],
 )
-def test_damage_is_no_pixels(name: str, damage: str, tmp_path: Path) -> None:
+def test_damage_is_no_pixels(name, damage, tmp_path):
     content = FILES[name]
     rng, path = np.random.default_rng(1), tmp_path / "file.png"
     path.write_bytes(content)
@@ -91,7 +89,7 @@ def test_damage_is_no_pixels(name: str, damage: str, tmp_path: Path) -> None:
     assert refused > 50
 
 
-def test_any_bit_of_a_jpeg(tmp_path: Path) -> None:
+def test_any_bit_of_a_jpeg(tmp_path):
     """Without checksums other pixels cannot be recognised; but nothing else happens."""
     content, path = FILES["jpeg"], tmp_path / "file.jpg"
     for bit in np.random.default_rng(2).integers(8 * len(content), size=150).tolist():
@@ -103,7 +101,7 @@ def test_any_bit_of_a_jpeg(tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"quality": 98, "subsampling": 0}], ids=str)
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("damage", ["broken off", "zeros at the end"])
-def test_a_jpeg_without_its_end_is_found(damage: str, mode: str, options: dict[str, int], tmp_path: Path) -> None:
+def test_a_jpeg_without_its_end_is_found(damage, mode, options, tmp_path):
     content, path = encoded(SCENE, "JPEG", mode, **options), tmp_path / "x.jpg"
     path.write_bytes(content)
     whole = read_image(path)
@@ -116,7 +114,7 @@ def test_a_jpeg_without_its_end_is_found(damage: str, mode: str, options: dict[s
             read_image(path)
 
 
-def test_a_jpeg_with_more_than_it_needs_is_sound(tmp_path: Path) -> None:
+def test_a_jpeg_with_more_than_it_needs_is_sound(tmp_path):
     path = tmp_path / "x.jpg"
     content = encoded(SCENE, "JPEG", comment=b"camera", exif=b"Exif\0\0")
     for more in (content + bytes(50), content[:-2] + bytes(20) + content[-2:], content + content):
@@ -126,7 +124,7 @@ def test_a_jpeg_with_more_than_it_needs_is_sound(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["photo", "mask"])
 @pytest.mark.parametrize("name", [*NO_IMAGES, "folder"])
-def test_what_is_no_image(name: str, kind: str, tmp_path: Path) -> None:
+def test_what_is_no_image(name, kind, tmp_path):
     path = tmp_path / "x.jpg"
     if name == "folder":
         path.mkdir()
@@ -139,7 +137,7 @@ MODES = {"GIF": ("P",), "JPEG": ("L", "RGB", "CMYK"), "PNG": ("L", "P", "1", "LA
 
 
 @pytest.mark.parametrize(("form", "mode"), [(form, mode) for form, modes in MODES.items() for mode in modes])
-def test_images_of_any_mode_become_rgb(form: str, mode: str, tmp_path: Path) -> None:
+def test_images_of_any_mode_become_rgb(form, mode, tmp_path):
     path = tmp_path / "x.jpg"
     image = Image.fromarray(PHOTO).convert(mode)
     image.save(path, form, **({"save_all": True, "append_images": [image.rotate(180)]} if form == "GIF" else {}))
@@ -150,7 +148,7 @@ def test_images_of_any_mode_become_rgb(form: str, mode: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation(form: str, orientation: int, tmp_path: Path) -> None:
+def test_orientation(form, orientation, tmp_path):
     path, exif = tmp_path / "x.jpg", Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(PHOTO).save(path, form, exif=exif, quality=100)
@@ -161,7 +159,7 @@ def test_orientation(form: str, orientation: int, tmp_path: Path) -> None:
         assert np.abs(read.astype(int) - np.rot90(PHOTO, turned)).mean() < 6
 
 
-def test_sixteen_bits(tmp_path: Path) -> None:
+def test_sixteen_bits(tmp_path):
     pixels = np.arange(48 * 40, dtype=np.uint16).reshape(40, 48) * 34
     cv2.imwrite(str(tmp_path / "x.png"), pixels)
     assert np.array_equal(read_image(tmp_path / "x.png")[..., 0], pixels >> 8)
@@ -172,7 +170,7 @@ def test_sixteen_bits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "1"])
-def test_masks_of_one_channel(mode: str, tmp_path: Path) -> None:
+def test_masks_of_one_channel(mode, tmp_path):
     ids = MASK % 2
     image = Image.fromarray(255 * ids).convert("1") if mode == "1" else Image.fromarray(ids)
     if mode == "P":

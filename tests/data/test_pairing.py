@@ -13,7 +13,7 @@ from weakshot_seg.structures import ClassSplit
 ABC = ClassSplit(("a", "b", "c"), (0, 1))
 
 
-def test_novel_classes_and_partners_are_drawn_evenly() -> None:
+def test_novel_classes_and_partners_are_drawn_evenly():
     # Image 0 has novel classes 0 and 1; 1-3 have class 0 alone, 4-6 class 1 alone, 7 both: never drawn.
     presence = np.array([[1, 1, 1], *[[1, 0, 1]] * 3, *[[0, 1, 1]] * 3, [1, 1, 1]], dtype=bool)
     index, rng = ReferenceIndex(presence, ABC), random.Random(0)
@@ -22,7 +22,7 @@ def test_novel_classes_and_partners_are_drawn_evenly() -> None:
     assert all(abs(count - 500) < 110 for count in counts.values())
 
 
-def test_a_rare_deconfounded_partner_is_found_by_the_scan() -> None:
+def test_a_rare_deconfounded_partner_is_found_by_the_scan():
     presence = np.ones((5000, 3), dtype=bool)
     presence[4321, 1] = False  # the only image that has class 0 without class 1
     index, rng = ReferenceIndex(presence, ABC), random.Random(0)
@@ -30,7 +30,7 @@ def test_a_rare_deconfounded_partner_is_found_by_the_scan() -> None:
     assert 60 < chosen.count(4321) < 140  # whenever class 0 is the one to share
 
 
-def test_the_rarest_class_gets_more(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rarest_class_gets_more(monkeypatch):
     presence = np.zeros((40, 4), dtype=bool)
     presence[0, :3] = True
     for class_id, images in enumerate((slice(1, 3), slice(3, 20), slice(20, 40))):
@@ -41,8 +41,8 @@ def test_the_rarest_class_gets_more(monkeypatch: pytest.MonkeyPatch) -> None:
     assert share == pytest.approx(0.6 / 3 + 0.4, abs=0.04)
 
 
-def test_seeds_and_epochs_give_different_orders() -> None:
-    def order(seed: int) -> tuple[int, ...]:
+def test_seeds_and_epochs_give_different_orders():
+    def order(seed):
         sampler = PairSampler(np.ones((10, 3), dtype=bool), ABC, 4, 5, seed, paired=False)
         return tuple(request.index for batch in sampler for request in batch)
 
@@ -51,13 +51,13 @@ def test_seeds_and_epochs_give_different_orders() -> None:
     assert all(sorted(o[:10]) == sorted(o[10:]) == list(range(10)) and o[:10] != o[10:] for o in orders)
 
 
-def test_memory_stays_linear() -> None:
+def test_memory_stays_linear():
     # An all-pairs table of these images would take 10 GB.
     presence = np.random.default_rng(0).random((100_000, 20), dtype=np.float32) < 0.1
     sampler = PairSampler(presence, ClassSplit(tuple(map(str, range(20))), (0, 5, 10, 15)), 8, 20, 0)
     assert sum(len(batch) for batch in sampler) == 160
 
 
-def test_no_images() -> None:
+def test_no_images():
     with pytest.raises(DataError, match="no training images"):
         PairSampler(np.ones((0, 3), dtype=bool), ABC, 2, 2, 0)

@@ -11,20 +11,20 @@ from weakshot_seg.data.parallel import PER_PROCESS, in_parallel
 from weakshot_seg.errors import DataError
 
 
-def square_and_process(item: int) -> tuple[int, int]:
+def square_and_process(item):
     return item * item, os.getpid()
 
 
-def die(item: int) -> None:
+def die(item):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def fail(item: int) -> int:
+def fail(item):
     raise ZeroDivisionError(f"item {item}")
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
-def test_results_come_in_order_from_that_many_processes(cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_come_in_order_from_that_many_processes(cpus, monkeypatch):
     """And the random numbers of what follows are as if nothing had been computed."""
     monkeypatch.setattr(parallel, "num_cpus", lambda: cpus)
     state = torch.get_rng_state()
@@ -38,12 +38,12 @@ def test_results_come_in_order_from_that_many_processes(cpus: int, monkeypatch: 
 
 
 @pytest.mark.parametrize("count", [1, 2 * PER_PROCESS])
-def test_errors_arrive(count: int) -> None:
+def test_errors_arrive(count):
     with pytest.raises(ZeroDivisionError, match="item 0"):
         list(in_parallel(fail, range(count), ""))
 
 
-def test_a_killed_process_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_process_is_reported(monkeypatch):
     monkeypatch.setattr(parallel, "num_cpus", lambda: 2)
     with pytest.raises(DataError, match="reading: a process was killed"):
         list(in_parallel(die, range(2 * PER_PROCESS), "reading"))

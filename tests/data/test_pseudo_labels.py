@@ -1,10 +1,7 @@
 """Pseudo-labels: the rule, the files, what is refused, what is measured, and that true novel masks play no part."""
 
 import json
-from collections.abc import Callable
 from dataclasses import astuple, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,21 +20,20 @@ from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest
 
 NOVEL = (2, 5)
 CLASSES = 8
-MakeImages = Callable[..., Any]
 
 
-def split_of(source: Any) -> ClassSplit:
+def split_of(source):
     return ClassSplit(source.class_names, NOVEL)
 
 
 @pytest.fixture
-def dataset(make_images: MakeImages) -> WeakShotDataset:
+def dataset(make_images):
     source = make_images()
     return WeakShotDataset(source, split_of(source), TrainTransform(32))
 
 
 @pytest.fixture
-def predictions(dataset: WeakShotDataset) -> list[np.ndarray]:
+def predictions(dataset):
     """Half right: the true map with noise in every other row."""
     rng = np.random.default_rng(5)
     maps = []
@@ -49,7 +45,7 @@ def predictions(dataset: WeakShotDataset) -> list[np.ndarray]:
 
 
 @pytest.fixture
-def folder(dataset: WeakShotDataset, predictions: list[np.ndarray], tmp_path: Path) -> Path:
+def folder(dataset, predictions, tmp_path):
     """Complete pseudo-labels, written without the code under test but for the manifest and the counts."""
     for index, predicted in enumerate(predictions):
         known = dataset.load(index)[1]
@@ -60,15 +56,12 @@ def folder(dataset: WeakShotDataset, predictions: list[np.ndarray], tmp_path: Pa
         is_novel = dataset.split.is_novel().numpy()
         text.add_text(KEY, json.dumps(agreement_counts(predicted, labels, known, dataset.known[index], is_novel)))
         Image.fromarray(labels).save(file, pnginfo=text)
-    names = dataset.split.names
-    manifest = Manifest(
-        "a.ckpt", "0" * 64, 10, 1, names, dataset.split.novel_names, len(dataset), {}, {}, complete=True
-    )
-    manifest.write(tmp_path)
+    of_data = dataset.split.names, dataset.split.novel_names, len(dataset)
+    Manifest("a.ckpt", "0" * 64, 10, 1, *of_data, {}, {}, complete=True).write(tmp_path)
     return tmp_path
 
 
-def explicit_rule(predicted: np.ndarray, known: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def explicit_rule(predicted, known, labels):
     result = np.full_like(known, IGNORE)
     for y, x in np.ndindex(known.shape):
         if known[y, x] != IGNORE:
@@ -78,7 +71,7 @@ def explicit_rule(predicted: np.ndarray, known: np.ndarray, labels: np.ndarray) 
     return result
 
 
-def test_the_rule(dataset: WeakShotDataset, predictions: list[np.ndarray]) -> None:
+def test_the_rule(dataset, predictions):
     is_novel = dataset.split.is_novel().numpy()
     refused = 0
     for index, predicted in enumerate(predictions):
@@ -90,7 +83,7 @@ def test_the_rule(dataset: WeakShotDataset, predictions: list[np.ndarray]) -> No
     assert refused > 50  # novel predictions that no label of the image backs
 
 
-def test_without_masks_tags_of_base_classes_count_too() -> None:
+def test_without_masks_tags_of_base_classes_count_too():
     predicted = np.array([[0, 1, 2, 5]], np.uint8)
     labels, is_novel = np.isin(np.arange(CLASSES), [0, 2]), np.isin(np.arange(CLASSES), NOVEL)
     nothing = np.full_like(predicted, IGNORE)
@@ -100,9 +93,7 @@ def test_without_masks_tags_of_base_classes_count_too() -> None:
 
 
 @pytest.mark.parametrize("kept", [None, (5, 3, 0)])
-def test_candidates_follow_from_masks_and_tags(
-    kept: tuple[int, ...] | None, make_images: MakeImages, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_candidates_follow_from_masks_and_tags(kept, make_images, monkeypatch):
     """Also where some images have been left out."""
     source = make_images()
     tags = np.zeros((len(source), CLASSES), dtype=bool)
@@ -121,25 +112,13 @@ def test_candidates_follow_from_masks_and_tags(
         candidate_classes(dataset, "none")
 
 
-@pytest.fixture
-def retraining(make_images: MakeImages, folder: Path) -> Callable[..., WeakShotDataModule]:
-    def make(source: Any, **settings: Any) -> WeakShotDataModule:
-        options: dict[str, Any] = {"train_transform": TrainTransform(32), "val_transform": EvalTransform(), "split": 1}
-        options |= {"novel_classes": [source.class_names[c] for c in NOVEL], "pseudo_labels": folder, "num_workers": 0}
-        return WeakShotDataModule(lambda: source, make_images, **options | settings)
-
-    return make
-
-
-def test_retraining_is_fully_supervised_by_the_files(
-    retraining: Callable[..., WeakShotDataModule], make_images: MakeImages, folder: Path
-) -> None:
-    empty = folder / "labels" / "image 3.png"
+def test_retraining_is_fully_supervised_by_the_files(make_images, folder):
     nothing = make_images()
     nothing.maps[3][:] = np.where(nothing.maps[3] == NOVEL[0], NOVEL[0], IGNORE)  # no base pixel, one novel tag
-    Image.fromarray(np.full_like(nothing.maps[3], IGNORE)).save(empty)
+    Image.fromarray(np.full_like(nothing.maps[3], IGNORE)).save(folder / "labels" / "image 3.png")
     nothing.maps[3][:12, :12] = NOVEL[0]
-    data = retraining(nothing)
+    settings = {"novel_classes": [nothing.class_names[c] for c in NOVEL], "pseudo_labels": folder, "num_workers": 0}
+    data = WeakShotDataModule(lambda: nothing, make_images, TrainTransform(32), EvalTransform(), 1, **settings)
     data.setup("fit")
     assert data.class_split.novel == NOVEL  # for the evaluation
     assert data.train_dataset.split.novel == ()
@@ -156,7 +135,7 @@ def test_retraining_is_fully_supervised_by_the_files(
     assert train.known[:, list(NOVEL)].any(0).all()
 
 
-def test_measuring(dataset: WeakShotDataset, predictions: list[np.ndarray], folder: Path) -> None:
+def test_measuring(dataset, predictions, folder):
     """Quality as scikit-learn sees it, agreement by counting pixel by pixel."""
     files = label_files(folder, dataset)
     agreement, quality = measure(files, dataset)
@@ -185,7 +164,7 @@ def test_measuring(dataset: WeakShotDataset, predictions: list[np.ndarray], fold
     assert measure(files, dataset, free=False) == (narrow, quality)
 
 
-def test_nothing_to_measure(dataset: WeakShotDataset, folder: Path) -> None:
+def test_nothing_to_measure(dataset, folder):
     """Without true novel masks (tags alone) there is no quality, and no error."""
     for labels in dataset.source.maps:
         labels[np.isin(labels, NOVEL)] = IGNORE
@@ -196,22 +175,12 @@ def test_nothing_to_measure(dataset: WeakShotDataset, folder: Path) -> None:
     assert agreement.labelled > 0
 
 
-def test_a_file_of_someone_else(dataset: WeakShotDataset, folder: Path) -> None:
-    file = folder / "labels" / "image 4.png"
-    Image.open(file).save(file, pnginfo=None)  # drops the text
-    with pytest.raises(DataError, match=r"image 4\.png was not written by .*remove it"):
-        measure(label_files(folder, dataset), dataset)
-
-
-def test_what_is_refused(dataset: WeakShotDataset, folder: Path, make_images: MakeImages) -> None:
+def test_what_is_refused(dataset, folder, make_images):
     manifest = Manifest.read(folder)
     for changed, problem in (
         ({"complete": False}, "unfinished"),
         ({"class_names": ("a", "b")}, r"other data \(class_names: a, b\)"),
-        (
-            {"novel_classes": ("class 1", "class 2"), "split": 3},
-            r"other data \(novel_classes: class 1, .*split=3",
-        ),
+        ({"novel_classes": ("class 1", "class 2"), "split": 3}, r"other data \(novel_classes: class 1, .*split=3"),
         ({"num_images": 11}, r"other data \(num_images: 11\) than this training \(12\)"),
     ):
         replace(manifest, **changed).write(folder)
@@ -224,32 +193,23 @@ def test_what_is_refused(dataset: WeakShotDataset, folder: Path, make_images: Ma
     others = make_images(seed=1)
     with pytest.raises(DataError, match="other images: those of image 0"):
         PseudoLabels(WeakShotDataset(others, split_of(others), TrainTransform(32)), folder)
-    (folder / "labels" / "image 7.png").write_bytes(b"broken")
-    with pytest.raises(DataError, match=r"image 7\.png"):
-        PseudoLabels(dataset, folder)
-    (folder / "labels" / "image 7.png").unlink()
-    with pytest.raises(DataError, match=r"image 7\.png"):
-        PseudoLabels(dataset, folder)
+    file = folder / "labels" / "image 7.png"
+    Image.open(file).save(file, pnginfo=None)  # drops the text
+    with pytest.raises(DataError, match=r"image 7\.png was not written by .*remove it"):
+        measure(label_files(folder, dataset), dataset)
+    for spoil in (lambda: file.write_bytes(b"broken"), file.unlink):
+        spoil()
+        with pytest.raises(DataError, match=r"image 7\.png"):
+            PseudoLabels(dataset, folder)
+    dataset.source.name = lambda index: f"image {index // 2}"
+    with pytest.raises(DataError, match="two training images are named image 0"):
+        label_files(folder, dataset)
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", json.dumps({"step": 1})])
-def test_a_folder_without_a_manifest_of_ours(text: str | None, dataset: WeakShotDataset, tmp_path: Path) -> None:
+def test_a_folder_without_a_manifest_of_ours(text, dataset, tmp_path):
     if text is not None:
         (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(DataError, match=r"weakshot pseudo-label ckpt=\.\.\. out=") as caught:
         PseudoLabels(dataset, tmp_path)
     assert str(tmp_path) in str(caught.value)
-
-
-def test_images_of_one_name(dataset: WeakShotDataset, tmp_path: Path) -> None:
-    dataset.source.name = lambda index: f"image {index // 2}"
-    with pytest.raises(DataError, match="image 0"):
-        label_files(tmp_path, dataset)
-
-
-@pytest.mark.parametrize("supervision", ["base_only", "full"])
-def test_only_for_weak_shot_supervision(
-    supervision: str, retraining: Callable[..., WeakShotDataModule], make_images: MakeImages
-) -> None:
-    with pytest.raises(ConfigError, match=f"supervision=weakshot, not {supervision}"):
-        retraining(make_images(), supervision=supervision).setup("fit")

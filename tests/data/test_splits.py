@@ -2,7 +2,6 @@
 are in ``tests/properties/test_splits.py``."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,7 @@ NAMES = ("sky", "grass", "water", "cat", "dog", "kite", "tree", "boat")
     ("name", "classes", "splits", "novel"),
     [("ade20k", 150, 4, 38), ("coco_stuff_10k", 171, 9, 43), ("voc2012", 21, 4, 5)],
 )
-def test_published_splits(name: str, classes: int, splits: int, novel: int) -> None:
+def test_published_splits(name, classes, splits, novel):
     names = published_class_names(name)
     assert name in published_names()
     assert len({n.strip() for n in names} - {""}) == len(names) == classes
@@ -31,7 +30,7 @@ def test_published_splits(name: str, classes: int, splits: int, novel: int) -> N
         make_split(names, splits + 1, published=name)
 
 
-def test_splits_of_voc_are_the_folds_of_pascal_5i() -> None:
+def test_splits_of_voc_are_the_folds_of_pascal_5i():
     names = published_class_names("voc2012")
     novel = [make_split(names, split, published="voc2012").novel_names for split in range(1, 5)]
     assert novel[0] == ("aeroplane", "bicycle", "bird", "boat", "bottle")
@@ -39,13 +38,13 @@ def test_splits_of_voc_are_the_folds_of_pascal_5i() -> None:
     assert set(sum(novel, ())) == set(names) - {"background"}
 
 
-def test_an_explicit_seed_or_ratio_wins_over_published_splits() -> None:
+def test_an_explicit_seed_or_ratio_wins_over_published_splits():
     names = published_class_names("ade20k")
     assert make_split(names, 1, published="ade20k", seed=5) == make_split(names, 5)
     assert len(make_split(names, 1, published="ade20k", novel_ratio=0.5).novel) == 75
 
 
-def test_precedence(tmp_path: Path) -> None:
+def test_precedence(tmp_path):
     file = tmp_path / "splits.json"
     file.write_text(json.dumps({"split1": {"novel": [2, 0], "base": [1]}, "split2": {"novel": [1]}}))
     everything = {"split_file": str(file), "published": "ade20k", "novel_ratio": 0.5, "seed": 1}
@@ -68,7 +67,7 @@ def test_precedence(tmp_path: Path) -> None:
         ("{", "Invalid JSON.*: write"),
     ],
 )
-def test_bad_split_files(tmp_path: Path, content: str, message: str) -> None:
+def test_bad_split_files(tmp_path, content, message):
     file = tmp_path / "splits.json"
     file.write_text(content)
     with pytest.raises(DataError, match=message):
@@ -87,7 +86,7 @@ def test_bad_split_files(tmp_path: Path, content: str, message: str) -> None:
         ({"class_names": ["sky"]}, "at least 2"),
     ],
 )
-def test_bad_settings(settings: dict, message: str) -> None:
+def test_bad_settings(settings, message):
     with pytest.raises(DataError, match=message) as caught:
         make_split(**{"class_names": NAMES, "split": 1} | settings)
     assert "\n" not in str(caught.value)

@@ -1,28 +1,22 @@
 """``tags.csv``: its lines, images without masks, and what training gets of them."""
 
-import random
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.pairing import ReferenceIndex
 from weakshot_seg.data.readers.files import FolderImages
 from weakshot_seg.data.source import tag_only_classes
 from weakshot_seg.data.tags import Tags
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.errors import DataError
-from weakshot_seg.structures import IGNORE, ClassSplit
+from weakshot_seg.structures import IGNORE
 
 IMAGES = ["a", "b.2", "sub/c", "d"]
 NAMES = ["cat", "dog, small", "heron"]
 
 
-def read(path: Path, content: str | bytes) -> Tags:
+def read(path, content):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return Tags(path, IMAGES, NAMES)
 
@@ -36,19 +30,19 @@ def read(path: Path, content: str | bytes) -> Tags:
         b'\xef\xbb\xbfimage,classes\na,"cat;dog, small"\nsub/c.jpg,heron;heron\nd,;',
     ],
 )
-def test_forms_of_the_table(tmp_path: Path, content: str | bytes) -> None:
+def test_forms_of_the_table(tmp_path, content):
     tags = read(tmp_path / "tags.csv", content)
     assert tags.problems == []
     assert tags.listed.tolist() == [True, False, True, True]
     assert tags.classes.tolist() == [[True, True, False], [False] * 3, [False, False, True], [False] * 3]
 
 
-def test_a_dot_in_a_name_is_no_suffix(tmp_path: Path) -> None:
+def test_a_dot_in_a_name_is_no_suffix(tmp_path):
     for name in ("b.2", "b.2.jpg"):
         assert read(tmp_path / "tags.csv", f"{name},cat\n").listed.tolist() == [False, True, False, False]
 
 
-def test_every_bad_line_is_reported(tmp_path: Path) -> None:
+def test_every_bad_line_is_reported(tmp_path):
     path = tmp_path / "tags.csv"
     tags = read(path, "image,classes\na,herron;cat;lynx\nq.jpg,cat\nb.2,cat,heron\nd\n")
     assert [(problem.file, problem.message) for problem in tags.problems] == [
@@ -61,7 +55,7 @@ def test_every_bad_line_is_reported(tmp_path: Path) -> None:
     assert tags.classes[0].tolist() == [True, False, False]
 
 
-def test_what_is_no_table(tmp_path: Path) -> None:
+def test_what_is_no_table(tmp_path):
     with pytest.raises(DataError, match="save it as CSV in UTF-8"):
         read(tmp_path / "tags.csv", "a,höhle\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"cannot read the tags .*missing\.csv"):
@@ -72,7 +66,7 @@ SKY, GRASS, CAT = range(3)
 
 
 @pytest.fixture
-def tagged(make_folder: Callable[..., Path]) -> Path:
+def tagged(make_folder):
     """Masks of sky and grass in photo 0, of sky alone in photo 1; cat has tags only, also in photo 2 without a mask."""
     root = make_folder()
     masks = root / "annotations" / "training"
@@ -86,18 +80,18 @@ def tagged(make_folder: Callable[..., Path]) -> Path:
     return root
 
 
-def open_tagged(root: Path) -> FolderImages:
+def open_tagged(root):
     return FolderImages(root, "images/training", "annotations/training", tags="tags.csv")
 
 
-def data_of(root: Path, **settings: object) -> WeakShotDataModule:
+def data_of(root, **settings):
     transforms = {"train_transform": TrainTransform(16), "val_transform": EvalTransform()}
     return WeakShotDataModule.from_folders(
         root, **{**transforms, "split": 1, "num_workers": 0, "batch_size": 6, "max_steps": 2, **settings}
     )
 
 
-def test_masks_and_tags_together(tagged: Path) -> None:
+def test_masks_and_tags_together(tagged):
     source = open_tagged(tagged)
     assert source.presence().tolist() == [[True, True, True], [True, True, False], [True, False, True]]
     assert source.by_tag().tolist() == [[False, False, True], [False, True, False], [True, False, True]]
@@ -107,16 +101,7 @@ def test_masks_and_tags_together(tagged: Path) -> None:
     assert source.by_tag().any()
 
 
-def test_pairs_share_labels_of_both_kinds(tagged: Path) -> None:
-    split = ClassSplit(("sky", "grass", "cat"), (CAT,))
-    index = ReferenceIndex(open_tagged(tagged).presence(), split)
-    rng = random.Random(0)
-    assert {index.reference(2, rng) for _ in range(20)} == {0}  # by the tag "cat"
-    assert {index.reference(0, rng) for _ in range(20)} == {2}
-    assert {index.reference(1, rng) for _ in range(60)} == {0, 2}  # by "sky" in a mask and in a tag, or "grass"
-
-
-def test_what_training_gets(tagged: Path) -> None:
+def test_what_training_gets(tagged):
     data = data_of(tagged)
     data.setup()
     assert data.class_split.novel_names == ("cat",)
@@ -127,16 +112,8 @@ def test_what_training_gets(tagged: Path) -> None:
         assert [row.nonzero()[:, 0].tolist() for row in batch.targets.tagged] == [tags[name] for name in batch.names]
 
 
-def test_base_only_leaves_out_what_has_novel_tags_alone(tagged: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tagged / "tags.csv").write_text("photo0,cat\nphoto2,cat\n")
-    data = data_of(tagged, supervision="base_only", novel_classes=["cat"])
-    data.setup()
-    assert data.train_dataset.known.tolist() == [[True, True, False], [True, False, False]]
-    assert "1 of 3 training images have no label and are left out" in caplog.text
-
-
 @pytest.mark.parametrize("kind", ["broken link", "folder"])
-def test_tags_that_cannot_be_read_are_not_ignored(kind: str, tagged: Path) -> None:
+def test_tags_that_cannot_be_read_are_not_ignored(kind, tagged):
     (tagged / "tags.csv").unlink()
     if kind == "folder":
         (tagged / "tags.csv").mkdir()
@@ -146,7 +123,7 @@ def test_tags_that_cannot_be_read_are_not_ignored(kind: str, tagged: Path) -> No
         data_of(tagged).setup()
 
 
-def test_the_split_does_not_depend_on_what_is_read_first(tagged: Path) -> None:
+def test_the_split_does_not_depend_on_what_is_read_first(tagged):
     for split in (1, 2, 3):
         data = data_of(tagged, split=split)
         data.setup("validate")
@@ -155,23 +132,10 @@ def test_the_split_does_not_depend_on_what_is_read_first(tagged: Path) -> None:
     assert data_of(tagged, novel_classes=["grass"]).split_classes(open_tagged(tagged)).novel_names == ("grass",)
 
 
-def test_tags_of_another_file(tagged: Path) -> None:
+def test_tags_of_another_file(tagged):
     (tagged / "tags.csv").rename(tagged / "labels.csv")
     data = data_of(tagged, tags="labels.csv")
     data.setup()
     assert data.class_split.novel_names == ("cat",)
     with pytest.raises(DataError, match=r"photo2\.jpg has no mask"):
         data_of(tagged).setup()
-
-
-def test_validation_without_masks_and_without_images(tagged: Path) -> None:
-    (tagged / "annotations" / "validation").rename(tagged / "elsewhere")
-    data = data_of(tagged)
-    data.setup()
-    batch = next(iter(data.val_dataloader()))
-    assert torch.equal(batch.truths[0], torch.full((20, 30), IGNORE, dtype=torch.uint8))
-    (tagged / "images" / "validation").rename(tagged / "nowhere")
-    data = data_of(tagged)
-    data.setup("fit")
-    with pytest.raises(DataError, match="there are no validation images"):
-        data.setup("validate")

@@ -26,7 +26,7 @@ class Batch:
     has_masks: np.ndarray
     paired: bool
 
-    def targets(self) -> WeakTargets:
+    def targets(self):
         maps, padding, tags, novel, has_masks = (
             torch.from_numpy(part.copy())
             for part in (self.label_maps, self.padding, self.tags, self.novel, self.has_masks)
@@ -35,7 +35,7 @@ class Batch:
 
 
 @st.composite
-def batches(draw: st.DrawFn, most_images: int = 4, least_size: int = 1) -> Batch:
+def batches(draw, most_images=4, least_size=1):
     """Any batch that the data set can make: without base, without novel, without any label, all padding, ..."""
     images, classes = draw(st.integers(1, most_images)), draw(st.integers(2, 6))
     sides = st.just(least_size) | st.integers(least_size, 13)
@@ -72,24 +72,24 @@ class Saying:
     pixel_embeddings: Tensor
 
     @property
-    def leaves(self) -> tuple[Tensor, ...]:
+    def leaves(self):
         return self.class_logits, self.mask_embeddings, self.pixel_embeddings
 
-    def output(self) -> SegOutput:
+    def output(self):
         masks = torch.einsum("lbqc,bchw->lbqhw", self.mask_embeddings, self.pixel_embeddings)
         return SegOutput(self.class_logits, masks, self.pixel_embeddings, self.mask_embeddings)
 
-    def gradients(self, loss: Tensor) -> list[Tensor]:
+    def gradients(self, loss):
         found = torch.autograd.grad(loss, self.leaves, allow_unused=True, retain_graph=True)
         return [torch.zeros_like(leaf) if g is None else g for leaf, g in zip(self.leaves, found, strict=True)]
 
 
-def say(batch: Batch, queries: int, seed: int, scale: float = 1.0, stride: int = 4, layers: int = 2) -> Saying:
+def say(batch, queries, seed, scale=1.0, stride=4, layers=2):
     """Random leaves for a batch."""
     rng = torch.Generator().manual_seed(seed)
     images, height, width = batch.label_maps.shape
 
-    def leaf(*shape: int) -> Tensor:
+    def leaf(*shape):
         return (scale * torch.randn(*shape, generator=rng)).requires_grad_()
 
     return Saying(

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from random import Random
 
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
-from properties.batches import SEEDS, Batch, Saying, batches, say
+from properties.batches import SEEDS, Batch, batches, say
 from weakshot_seg.losses.assignments import ClassQueries, GpuHungarianMatcher, HungarianMatcher
-from weakshot_seg.losses.criterion import Criterion, Losses
+from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.losses.point_mask import PointMaskLoss
 from weakshot_seg.losses.similarity import DISTILLATION, PixelSimilarityLoss
 from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, LossTerm, MaskLoss
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.structures import SegOutput, WeakTargets
 
 SCALES = st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4])
 KINDS = ("hungarian", "points", "gpu solver", "class queries")
 
 
-def criterion(kind: str, history: int = 25, distillation: str = "cce", num_points: int = 10) -> Criterion:
+def criterion(kind, history=25, distillation="cce", num_points=10):
     similarity = PixelSimilarityLoss(SimNet(3, 4, 2), num_points=num_points, distillation=distillation, history=history)
     terms: dict[str, LossTerm] = {"classification": ClassificationLoss()}
     if kind == "class queries":
@@ -37,11 +35,11 @@ def criterion(kind: str, history: int = 25, distillation: str = "cce", num_point
     return Criterion(assignment, terms | {"similarity": similarity})
 
 
-def queries_of(kind: str, batch: Batch, spare: int = 1) -> int:
+def queries_of(kind, batch, spare=1):
     return len(batch.novel) + (0 if kind == "class queries" else spare)
 
 
-def judge(module: Criterion, output: SegOutput, targets: WeakTargets) -> Losses:
+def judge(module, output, targets):
     """The losses with the same random numbers and pair counts in every call."""
     torch.manual_seed(5)
     state = {name: value.clone() for name, value in module.state_dict().items()}
@@ -52,7 +50,7 @@ def judge(module: Criterion, output: SegOutput, targets: WeakTargets) -> Losses:
     return losses
 
 
-def assert_close(ours: Losses, theirs: Losses, without: str = "nothing") -> None:
+def assert_close(ours, theirs, without="nothing"):
     for name in ours.parts:
         if not name.startswith(without):
             torch.testing.assert_close(
@@ -63,9 +61,7 @@ def assert_close(ours: Losses, theirs: Losses, without: str = "nothing") -> None
 @pytest.mark.parametrize("distillation", DISTILLATION)
 @pytest.mark.parametrize("kind", KINDS)
 @given(batch=batches(), seed=SEEDS, scale=SCALES, stride=st.sampled_from([1, 4]))
-def test_losses_and_gradients_are_finite(
-    kind: str, distillation: str, batch: Batch, seed: int, scale: float, stride: int
-) -> None:
+def test_losses_and_gradients_are_finite(kind, distillation, batch, seed, scale, stride):
     module = criterion(kind, history=1, distillation=distillation)
     saying = say(batch, queries_of(kind, batch), seed, scale, stride)
     for _ in range(2):  # the second step weighs pairs by what the first has seen
@@ -80,13 +76,11 @@ def test_losses_and_gradients_are_finite(
 
 @pytest.mark.parametrize("kind", ["hungarian", "points"])
 @given(batch=batches(), seed=SEEDS, order=st.randoms(use_true_random=False))
-def test_the_order_of_queries_is_of_no_account(kind: str, batch: Batch, seed: int, order: Random) -> None:
+def test_the_order_of_queries_is_of_no_account(kind, batch, seed, order):
     saying = say(batch, queries := queries_of(kind, batch, spare=3), seed)
     index = torch.tensor(sorted(range(queries), key=lambda _: order.random()))
     moved = replace(
-        saying,
-        class_logits=saying.class_logits[:, :, index],
-        mask_embeddings=saying.mask_embeddings[:, :, index],
+        saying, class_logits=saying.class_logits[:, :, index], mask_embeddings=saying.mask_embeddings[:, :, index]
     )
     module, targets = criterion(kind), batch.targets()
     before, after = judge(module, saying.output(), targets), judge(module, moved.output(), targets)
@@ -95,13 +89,13 @@ def test_the_order_of_queries_is_of_no_account(kind: str, batch: Batch, seed: in
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
 
 
-def part_of(batch: Batch, images: slice) -> Batch:
+def part_of(batch, images):
     arrays = (batch.label_maps, batch.padding, batch.tags, batch.has_masks)
     maps, padding, tags, has_masks = (array[images] for array in arrays)
     return Batch(maps, padding, tags, batch.novel, has_masks, batch.paired)
 
 
-def of_images(saying: Saying, images: slice) -> SegOutput:
+def of_images(saying, images):
     embeddings = saying.mask_embeddings[:, images]
     return replace(
         saying, class_logits=saying.class_logits[:, images], mask_embeddings=embeddings,
@@ -111,11 +105,11 @@ def of_images(saying: Saying, images: slice) -> SegOutput:
 
 @pytest.mark.parametrize("kind", ["hungarian", "class queries"])
 @given(batch=batches(most_images=3), seed=SEEDS)
-def test_a_batch_is_the_sum_of_its_images(kind: str, batch: Batch, seed: int) -> None:
+def test_a_batch_is_the_sum_of_its_images(kind, batch, seed):
     """Each loss times what it is divided by: neighbours, and the empty slots they bring, change nothing of an image."""
     saying, module = say(batch, queries_of(kind, batch), seed), criterion(kind)
 
-    def amounts(losses: Losses, targets: WeakTargets) -> dict[str, Tensor]:
+    def amounts(losses, targets):
         present = max(sum(targets.counts), 1)
         masks = max(targets.mask_index.shape[1], 1)
         novel = int((targets.tagged.any(1) & targets.has_masks).sum())
@@ -138,7 +132,7 @@ def test_a_batch_is_the_sum_of_its_images(kind: str, batch: Batch, seed: int) ->
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(batch=batches(), seed=SEEDS, more=st.integers(1, 3))
-def test_empty_slots_are_of_no_account(kind: str, batch: Batch, seed: int, more: int) -> None:
+def test_empty_slots_are_of_no_account(kind, batch, seed, more):
     targets = batch.targets()
     fuller = replace(
         targets,
@@ -152,7 +146,7 @@ def test_empty_slots_are_of_no_account(kind: str, batch: Batch, seed: int, more:
 
 
 @given(batch=batches(least_size=5), seed=SEEDS)
-def test_no_similarity_is_taught_on_padding(batch: Batch, seed: int) -> None:
+def test_no_similarity_is_taught_on_padding(batch, seed):
     """Whatever the network says of padded pixels, as long as an image has enough others to draw from."""
     points = 5
     assume(((~batch.padding).sum((1, 2)) >= points).all())

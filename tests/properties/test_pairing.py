@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from properties.batches import SEEDS
 from weakshot_seg.data.pairing import PairSampler, ReferenceIndex
-from weakshot_seg.structures import ClassSplit, SampleRequest
+from weakshot_seg.structures import ClassSplit
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> tuple[np.ndarray, ClassSplit]:
+def tables(draw):
     """Image-level labels of 1 to 16 images and a split of 2 to 6 classes."""
     classes = draw(st.integers(2, 6))
     novel = draw(st.sets(st.integers(0, classes - 1), max_size=classes - 1))
@@ -25,7 +25,7 @@ def tables(draw: st.DrawFn) -> tuple[np.ndarray, ClassSplit]:
 
 
 @given(table=tables(), seed=SEEDS)
-def test_a_reference_is_the_best_there_is(table: tuple[np.ndarray, ClassSplit], seed: int) -> None:
+def test_a_reference_is_the_best_there_is(table, seed):
     presence, split = table
     labels = [set(np.flatnonzero(row).tolist()) for row in presence]
     novel = set(split.novel)
@@ -53,12 +53,10 @@ def test_a_reference_is_the_best_there_is(table: tuple[np.ndarray, ClassSplit], 
     table=tables(), batch=st.integers(1, 5), batches=st.integers(0, 8), start=st.integers(0, 8),
     world=st.integers(1, 3), seed=st.integers(0, 2**40), paired=st.booleans(),
 )  # fmt: skip
-def test_batches(
-    table: tuple[np.ndarray, ClassSplit], batch: int, batches: int, start: int, world: int, seed: int, paired: bool
-) -> None:
+def test_batches(table, batch, batches, start, world, seed, paired):
     presence, split = table
 
-    def sampler(rank: int = 0, ranks: int = 1, first: int = 0, steps: int = batches) -> list[list[SampleRequest]]:
+    def sampler(rank=0, ranks=1, first=0, steps=batches):
         return list(PairSampler(presence, split, batch, steps, seed, first, rank, ranks, paired))
 
     whole = sampler()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 
-from properties.batches import Batch, batches
+from properties.batches import batches
 from weakshot_seg.structures import IGNORE
 
 
 @given(batch=batches())
-def test_targets_are_what_loops_find(batch: Batch) -> None:
+def test_targets_are_what_loops_find(batch):
     targets = batch.targets()
     masked, weak = [], []
     for image, label_map in enumerate(batch.label_maps):

@@ -15,7 +15,7 @@ SIDES = st.integers(1, 70)
 SHORT = st.none() | st.integers(1, 60)
 
 
-def scene(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def scene(height, width, seed):
     """An image whose red channel is its label map."""
     rng = np.random.default_rng(seed)
     labels = rng.choice(np.array([0, 1, 5, IGNORE], dtype=np.uint8), (height, width))
@@ -27,9 +27,9 @@ def scene(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     factor=st.floats(1, 4), flip=st.floats(0, 1), jitter=st.floats(0, 2), share=st.floats(0.01, 1), seed=SEEDS,
 )  # fmt: skip
 def test_crops_of_any_image(
-    height: int, width: int, crop: int, short: int | None, limit: int | None, low: float, factor: float, flip: float,
-    jitter: float, share: float, seed: int,
-) -> None:  # fmt: skip
+    height, width, crop, short, limit, low, factor, flip,
+    jitter, share, seed,
+):  # fmt: skip
     transform = TrainTransform(crop, (low, low * factor), short, limit, flip, jitter, share)
     image, labels = scene(height, width, seed)
     before = image.copy(), labels.copy()
@@ -52,7 +52,7 @@ def test_crops_of_any_image(
 
 
 @given(height=SIDES, width=SIDES, crop=st.integers(1, 48), flip=st.sampled_from([0, 0.5, 1]), seed=SEEDS)
-def test_image_and_labels_move_together(height: int, width: int, crop: int, flip: float, seed: int) -> None:
+def test_image_and_labels_move_together(height, width, crop, flip, seed):
     image, labels = scene(height, width, seed)
     transform = TrainTransform(crop, (1, 1), min(height, width), flip=flip, color_jitter=False)
     made, label_map, padding = transform(image, labels, seed)
@@ -64,7 +64,7 @@ def test_image_and_labels_move_together(height: int, width: int, crop: int, flip
 
 
 @given(height=SIDES, width=SIDES, short=SHORT, limit=SHORT, seed=SEEDS)
-def test_sizes_for_evaluation(height: int, width: int, short: int | None, limit: int | None, seed: int) -> None:
+def test_sizes_for_evaluation(height, width, short, limit, seed):
     image, _ = scene(height, width, seed)
     made = EvalTransform(short, limit)(image)
     factor = (short or min(height, width)) / min(height, width)

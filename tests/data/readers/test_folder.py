@@ -1,26 +1,19 @@
 """Reading folders of photos and masks, and one-line errors for everything that may be wrong with them."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from weakshot_seg.data.images import read_image
 from weakshot_seg.data.readers.files import FolderImages
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
-MakeFolder = Callable[..., Path]
 
-
-def read(root: Path, images: str = "images/training", masks: str = "annotations/training", **more: Any) -> FolderImages:
+def read(root, images="images/training", masks="annotations/training", **more):
     return FolderImages(root, images, masks, **more)
 
 
-def failure(root: Path, **settings: Any) -> str:
+def failure(root, **settings):
     with pytest.raises(DataError) as caught:
         read(root, **settings)
     message = str(caught.value)
@@ -28,16 +21,16 @@ def failure(root: Path, **settings: Any) -> str:
     return message
 
 
-def photo(root: Path, number: int = 1) -> Path:
+def photo(root, number=1):
     return root / f"images/training/photo{number}.jpg"
 
 
-def mask(root: Path, number: int = 1) -> Path:
+def mask(root, number=1):
     return root / f"annotations/training/photo{number}.png"
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_pairs_are_read_by_name(make_folder: MakeFolder, verify: bool) -> None:
+def test_pairs_are_read_by_name(make_folder, verify):
     root = make_folder()
     source = read(root, verify=verify)
     assert source.class_names == ("sky", "grass", "cat")
@@ -52,7 +45,7 @@ def test_pairs_are_read_by_name(make_folder: MakeFolder, verify: bool) -> None:
     assert source.presence().any()
 
 
-def test_offset_and_ignore_label(make_folder: MakeFolder) -> None:
+def test_offset_and_ignore_label(make_folder):
     root = make_folder(offset=1)
     raw = np.asarray(Image.open(mask(root))).copy()
     raw[:5] = 0
@@ -64,7 +57,7 @@ def test_offset_and_ignore_label(make_folder: MakeFolder) -> None:
     assert "has the id 200, but the 3 class names allow 1 to 3" in failure(root, label_offset=1)
 
 
-def test_sub_folders_links_and_other_files(make_folder: MakeFolder) -> None:
+def test_sub_folders_links_and_other_files(make_folder):
     root = make_folder()
     for kind, suffix in (("images", "jpg"), ("annotations", "png")):
         folder = root / kind / "training"
@@ -81,7 +74,7 @@ def test_sub_folders_links_and_other_files(make_folder: MakeFolder) -> None:
     source.load(1)
 
 
-def test_missing_folders(make_folder: MakeFolder, tmp_path: Path) -> None:
+def test_missing_folders(make_folder, tmp_path):
     assert failure(tmp_path / "nowhere").endswith("nowhere does not exist: set data.root")
     root = make_folder()
     (root / "empty").mkdir()
@@ -92,7 +85,7 @@ def test_missing_folders(make_folder: MakeFolder, tmp_path: Path) -> None:
     assert f"there are no masks (PNG) in {root}/empty" in failure(root, masks="empty")
 
 
-def test_files_that_do_not_pair(make_folder: MakeFolder) -> None:
+def test_files_that_do_not_pair(make_folder):
     root = make_folder()
     mask(root).rename(mask(root, 7))
     message = failure(root)
@@ -109,11 +102,10 @@ def test_files_that_do_not_pair(make_folder: MakeFolder) -> None:
     [
         (lambda ids: Image.fromarray(ids[:-1]), "is 17x32 but its image is 17x33: resize the mask"),
         (lambda ids: Image.fromarray(ids + 7), "has the id 7, but the 3 class names allow 0 to 2: add class names"),
-        (lambda ids: Image.fromarray(ids.astype(np.uint16) + 300), "has the id 302: ids must be 0 to 255"),
         (lambda ids: Image.fromarray(ids).convert("RGB"), "is a colour picture (mode RGB): save it with one channel"),
     ],
 )
-def test_bad_masks(spoil: Callable[[np.ndarray], Image.Image], message: str, make_folder: MakeFolder) -> None:
+def test_bad_masks(spoil, message, make_folder):
     root = make_folder()
     spoil(np.asarray(Image.open(mask(root)))).save(mask(root))
     assert failure(root).startswith(f"mask {mask(root)} {message}")
@@ -121,51 +113,17 @@ def test_bad_masks(spoil: Callable[[np.ndarray], Image.Image], message: str, mak
     assert failure(root).endswith("(and 1 more)")
 
 
-@pytest.mark.parametrize("verify", [True, False])
-def test_exif_orientation_turns_the_image(make_folder: MakeFolder, verify: bool) -> None:
-    root = make_folder()
-    stored = Image.open(photo(root)).copy()
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    stored.save(photo(root), exif=exif)
-    assert "17x33 but its image is 33x17" in failure(root, verify=verify)
-    Image.fromarray(np.zeros((17, 33), np.uint8)).save(mask(root))
-    assert read(root, verify=verify).load(1)[0].shape == (17, 33, 3)
-
-
-@pytest.mark.parametrize("which", [photo, mask])
-def test_truncated_and_broken_files(make_folder: MakeFolder, which: Callable[[Path], Path]) -> None:
-    root = make_folder()
-    whole = which(root).read_bytes()
-    for content in (whole[: len(whole) // 2], b"no picture", b""):
-        which(root).write_bytes(content)
-        message = failure(root)
-        assert f"cannot read {'image' if which is photo else 'mask'} {which(root)} (" in message
-        assert "remove" in message
-    if which is photo:
-        which(root).write_bytes(whole[: len(whole) * 3 // 4])
-        with pytest.raises(DataError, match="cannot read image"):
-            read(root, verify=False).load(1)
-
-
-def test_checksums_are_compared_once(make_folder: MakeFolder) -> None:
+def test_checksums_are_compared_once(make_folder):
     """When the data are verified, not when they are read for training."""
     root = make_folder()
-    picture = photo(root).with_suffix(".png")
-    Image.open(photo(root)).save(picture)
-    photo(root).unlink()
+    picture = photo(root).rename(photo(root).with_suffix(".png"))
+    Image.open(picture).save(picture)
     source = read(root)
     before = source.load(1)
     for path in (picture, mask(root)):
         content = bytearray(path.read_bytes())
         content[content.rindex(b"IEND") - 5] ^= 1  # last byte of the checksum of the pixels
         path.write_bytes(content)
-    for now, then in zip(source.load(1), before, strict=True):
-        assert np.array_equal(now, then)
-    assert failure(root) == (
-        f"cannot read mask {mask(root)} (a checksum is wrong or missing): replace it, or remove it and its image "
-        "(and 1 more)"
-    )
+    assert all(map(np.array_equal, source.load(1), before))
+    assert failure(root).startswith(f"cannot read mask {mask(root)} (a checksum is wrong or missing): replace it")
     assert failure(root, verify=False).startswith(f"cannot read mask {mask(root)}")
-    with pytest.raises(DataError, match=r"cannot read image .* \(a checksum is wrong or missing"):
-        read_image(picture)

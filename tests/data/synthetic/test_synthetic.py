@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from weakshot_seg.config.types import fits
 from weakshot_seg.data.synthetic.patterns import SHAPES, TEXTURES, blob
-from weakshot_seg.data.synthetic.scenes import STUFF, THINGS, Size, SyntheticScenes, Thing, _draw_item, _Item
+from weakshot_seg.data.synthetic.scenes import STUFF, THINGS, SyntheticScenes, Thing, _draw_item, _Item
 from weakshot_seg.structures import IGNORE
 
 SIZE = 64
@@ -33,14 +32,6 @@ def test_the_scenes_of_every_version_are_the_same(training):
     assert sums == pytest.approx([409_725_983, 8_117_500], rel=1e-4)
 
 
-def test_layout(training):
-    image, labels = training.load(7)
-    assert image.dtype == labels.dtype == np.uint8
-    assert (image.shape, labels.shape) == ((SIZE, SIZE, 3), (SIZE, SIZE))
-    assert len(set(training.class_names)) == len(training.class_names) == K
-    assert training.name(7) == "training_00007"
-
-
 def test_scenes_depend_on_seed_part_and_index_only(training, validation):
     few, other = SyntheticScenes("training", 3, SIZE), SyntheticScenes("training", 3, SIZE, seed=1)
     for i in range(3):
@@ -48,14 +39,6 @@ def test_scenes_depend_on_seed_part_and_index_only(training, validation):
         assert (few.load(i)[0] != other.load(i)[0]).any()
     everything = [scenes.load(i)[0].tobytes() for scenes in (training, validation) for i in range(len(scenes))]
     assert len(set(everything)) == len(training) + len(validation), "no scene comes twice"
-
-
-def test_loaded_arrays_are_copies(training):
-    before = training.load(0)
-    for array in (*training.load(0), training.presence()):
-        array[:] = 0
-    assert all(np.array_equal(a, b) for a, b in zip(training.load(0), before, strict=True))
-    assert training.presence().any()
 
 
 def test_classes_come_often_and_are_visible(training):
@@ -138,7 +121,3 @@ def test_colour_alone_does_not_solve_it(training, validation, balanced):
     unseen_colours, truth = known(validation)
     assert mean_iou(truth, counts.argmax(1)[unseen_colours]) < 20
     assert mean_iou(truth, truth.astype(int)) == 100, "all classes are there, so the mean is over 16"
-
-
-def test_sizes_that_a_setting_may_have():
-    assert [size for size in (-64, 0, 31, 32, 96, 100) if fits(size, Size)] == [32, 96]

@@ -1,18 +1,28 @@
-"""Splits of any classes, and split files of any content."""
+"""Splits of any classes, and split files, class names and tables of tags of any content: none ends in a traceback."""
 
-from __future__ import annotations
-
+import csv
+import io
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from properties.attempts import attempt
 from weakshot_seg.data.class_names import read_classes
 from weakshot_seg.data.splits import make_split
-from weakshot_seg.errors import DataError
+from weakshot_seg.data.tags import Tags
+from weakshot_seg.errors import DataError, UserError
 from weakshot_seg.structures import IGNORE
+
+
+def attempt(call):
+    """The result, or the message of the error that a user can mend; any other error passes."""
+    try:
+        return call()
+    except UserError as error:
+        return str(error)
+
 
 NAMES = st.lists(st.text(min_size=1), min_size=2, max_size=40, unique=True)
 JSON = st.recursive(
@@ -23,7 +33,7 @@ JSON = st.recursive(
 
 
 @given(names=NAMES, split=st.integers(), ratio=st.floats(0.01, 0.99), seed=st.none() | st.integers())
-def test_random_splits(names: list[str], split: int, ratio: float, seed: int | None) -> None:
+def test_random_splits(names, split, ratio, seed):
     made = make_split(names, split, novel_ratio=ratio, seed=seed)
     assert sorted(made.base + made.novel) == list(range(len(names)))
     assert len(made.novel) == min(max(round(len(names) * ratio), 1), len(names) - 1)
@@ -33,9 +43,7 @@ def test_random_splits(names: list[str], split: int, ratio: float, seed: int | N
 
 
 @given(names=NAMES, data=st.data(), nested=st.booleans())
-def test_split_files(
-    tmp_path_factory: pytest.TempPathFactory, names: list[str], data: st.DataObject, nested: bool
-) -> None:
+def test_split_files(tmp_path_factory, names, data, nested):
     ids = st.sets(st.integers(0, len(names) - 1), max_size=len(names) - 1).map(sorted)
     splits = data.draw(st.dictionaries(st.integers(), ids, min_size=1, max_size=4))
     file = tmp_path_factory.mktemp("splits") / "splits.json"
@@ -54,7 +62,7 @@ SPLIT_LIKE = st.dictionaries(
 
 
 @given(content=(JSON | SPLIT_LIKE).map(lambda c: json.dumps(c).encode()) | st.binary(max_size=60))
-def test_no_split_file_ends_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_no_split_file_ends_in_a_traceback(tmp_path_factory, content):
     file = tmp_path_factory.mktemp("splits") / "splits.json"
     file.write_bytes(content)
     made = attempt(lambda: make_split(["a", "b", "c"], 1, split_file=file))
@@ -79,7 +87,7 @@ CLASSES_LIKE = (
     content=(JSON | CLASSES_LIKE | CLASSES_LIKE.map(lambda c: {"categories": c})).map(lambda c: json.dumps(c).encode())
     | st.binary(max_size=60)
 )
-def test_no_class_names_end_in_a_traceback(tmp_path_factory: pytest.TempPathFactory, name: str, content: bytes) -> None:
+def test_no_class_names_end_in_a_traceback(tmp_path_factory, name, content):
     folder = tmp_path_factory.mktemp("classes")
     (folder / name).write_bytes(content)
     classes = attempt(lambda: read_classes(None, folder))
@@ -91,3 +99,51 @@ def test_no_class_names_end_in_a_traceback(tmp_path_factory: pytest.TempPathFact
         assert all(type(i) is int and 0 <= i < IGNORE for i in classes)
         assert all(n.strip() for n in classes.values())
         assert len(set(classes.values())) == len(classes)
+
+
+LETTERS = st.characters(codec="utf-8", exclude_characters="\x00\r\n")
+TEXTS = st.text(LETTERS, min_size=1, max_size=8).map(str.strip).filter(bool)
+CLASSES = TEXTS.filter(lambda name: ";" not in name).map(str.strip).filter(bool)
+
+
+def write(folder, content):
+    (folder / "tags.csv").write_bytes(content)
+    return folder / "tags.csv"
+
+
+@given(
+    images=st.lists(TEXTS, min_size=1, max_size=6, unique=True),
+    classes=st.lists(CLASSES, min_size=1, max_size=5, unique=True),
+    data=st.data(),
+)
+def test_what_is_written_is_read(tmp_path_factory, images, classes, data):
+    rows = data.draw(st.lists(st.tuples(st.sampled_from(images), st.sets(st.sampled_from(classes))), max_size=8))
+    expected = np.zeros((len(images), len(classes)), dtype=bool)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["image", "classes"])
+    for image, tags in rows:
+        writer.writerow([image, " ; ".join(sorted(tags))])
+        for tag in tags:
+            expected[images.index(image), classes.index(tag)] = True
+    read = Tags(write(tmp_path_factory.mktemp("tags"), text.getvalue().encode()), images, classes)
+    assert not read.problems
+    assert np.array_equal(read.classes, expected)
+    assert {images[i] for i in np.flatnonzero(read.listed)} == {image for image, _ in rows}
+
+
+ALMOST = st.lists(
+    st.sampled_from(["a", "b.jpg", "cat", "dog", ",", ";", "\n", "\r\n", '"', " ", "image,classes", "\x00", "ä"]),
+    max_size=20,
+).map(lambda parts: "".join(parts).encode())
+
+
+@given(content=ALMOST | st.binary(max_size=80))
+def test_no_tags_end_in_a_traceback(tmp_path_factory, content):
+    path = write(tmp_path_factory.mktemp("tags"), content)
+    tags = attempt(lambda: Tags(path, ["a", "b"], ["cat", "dog"]))
+    if isinstance(tags, str):
+        assert str(path) in tags
+    else:
+        assert all(problem.message.startswith("line ") and "\n" not in problem.message for problem in tags.problems)
+        assert not (tags.classes.any(1) & ~tags.listed).any()
