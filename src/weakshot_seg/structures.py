@@ -264,8 +264,7 @@ class SegOutput(_Movable):
         factors = self.mask_logits.flatten(3) if self.mask_embeddings is None else self.mask_embeddings
         chosen = factors.gather(2, queries[..., None].expand(-1, -1, -1, factors.shape[-1]))
         if self.mask_embeddings is not None:
-            flat = chosen.transpose(0, 1).flatten(1, 2) @ self.pixel_embeddings.flatten(2)  # [B, LS, hw]
-            chosen = flat.unflatten(1, (len(queries), queries.shape[2])).transpose(0, 1)
+            return mask_products(chosen, self.pixel_embeddings)
         return chosen.unflatten(3, self.mask_logits.shape[-2:])
 
     def masks_at(self, points: Tensor) -> Tensor:
@@ -301,6 +300,16 @@ class Assignment:
     def last(self) -> Assignment:
         """The last decoder layer alone (L = 1)."""
         return Assignment(self.queries[-1:], self.by_class)
+
+
+def mask_products(mask_embeddings: Tensor, pixel_embeddings: Tensor) -> Tensor:
+    """Mask logits, the similarity of proposals and pixels: ``[L, B, S, C]``, ``[B, C, h, w]`` -> ``[L, B, S, h, w]``.
+
+    One matrix product per image for all layers.
+    """
+    layers, _, masks, _ = mask_embeddings.shape
+    products = mask_embeddings.transpose(0, 1).flatten(1, 2) @ pixel_embeddings.flatten(2)  # [B, LS, hw]
+    return products.unflatten(1, (layers, masks)).unflatten(3, pixel_embeddings.shape[-2:]).transpose(0, 1)
 
 
 def take_points(maps: Tensor, points: Tensor) -> Tensor:

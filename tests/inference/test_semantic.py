@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from weakshot_seg.inference import semantic
 from weakshot_seg.inference.semantic import (
     ProposalScores,
     best_class,
@@ -57,40 +58,48 @@ def test_masks_are_upsampled_cropped_and_scores_resized(
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
 @pytest.mark.parametrize("size", [(9, 11), (23, 5)])
-def test_classes_in_chunks_give_the_argmax_over_all(size: tuple[int, int], chunk: int, make_output: MakeOutput) -> None:
+def test_classes_in_chunks_give_the_argmax_over_all(
+    size: tuple[int, int], chunk: int, make_output: MakeOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (scores,) = scores_of(make_output(images=1, classes=7, size=(4, 6)), (16, 24), [(13, 20)])
-    winner = label_map(scores, size, chunk * 13 * 20)
+    monkeypatch.setattr(semantic, "SCORES_AT_ONCE", chunk * 13 * 20)
+    winner = label_map(scores, size)
     assert torch.equal(winner.long(), scores(ALL, size).argmax(0))
     assert len(winner.unique()) > 2
 
 
 @pytest.mark.parametrize("at_once", [1, 40 * 50 * 60, 2**26])
 @pytest.mark.parametrize("native", [(12, 16), (1, 16), (12, 1)])
-def test_classes_that_cannot_win_are_left_out(native: tuple[int, int], at_once: int, make_output: MakeOutput) -> None:
+def test_classes_that_cannot_win_are_left_out(
+    native: tuple[int, int], at_once: int, make_output: MakeOutput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(semantic, "SCORES_AT_ONCE", at_once)
     output = make_output(images=1, classes=40, queries=12, size=(3, 4))
     with torch.no_grad():
         output.class_logits.mul_(3)
     (scores,) = scores_of(output, (12, 16), [native])
     size = (50, 60)
     every = scores(ALL, size)
-    few = contenders(scores, size, at_once)
+    few = contenders(scores, size)
     assert set(every.argmax(0).unique().tolist()) <= set(few)
     assert len(few) < 30
     assert few == sorted(few)
-    winner, best = best_class(scores, size, at_once)
+    winner, best = best_class(scores, size)
     assert torch.equal(winner.long(), every.argmax(0))
     torch.testing.assert_close(best, every.amax(0))  # a product of other shape rounds otherwise
     assert len(contenders(scores, native)) == 40
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 6])
-def test_the_first_of_equal_classes_wins(chunk: int) -> None:
+def test_the_first_of_equal_classes_wins(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(semantic, "SCORES_AT_ONCE", chunk * 16)
     class_logits = torch.tensor([[0.0, 2.0, 1.0, 2.0, 2.0, 0.0]])
     scores = ProposalScores(class_logits, torch.randn(1, 4, 4), (4, 4), (4, 4))
-    assert (label_map(scores, (4, 4), chunk * 16) == 1).all()
+    assert (label_map(scores, (4, 4)) == 1).all()
 
 
-def test_scores_of_all_classes_are_never_held(make_output: MakeOutput) -> None:
+def test_scores_of_all_classes_are_never_held(make_output: MakeOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(semantic, "SCORES_AT_ONCE", 20 * 60 * 70)
     (scores,) = scores_of(make_output(classes=200, images=1, size=(4, 6)), (16, 24), [(16, 20)])
     largest = 0
 
@@ -103,7 +112,7 @@ def test_scores_of_all_classes_are_never_held(make_output: MakeOutput) -> None:
             return result
 
     with torch.no_grad(), Watch():
-        label_map(scores, (60, 70), at_once=20 * 60 * 70)
+        label_map(scores, (60, 70))
     assert 15 * 60 * 70 <= largest <= 20 * 60 * 70
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from weakshot_seg.inference import tta
+from weakshot_seg.inference import semantic, tta
 from weakshot_seg.inference.semantic import Inference, WholeImage, label_map
 from weakshot_seg.inference.sliding import SlidingWindow
 from weakshot_seg.structures import SegOutput
@@ -91,7 +92,8 @@ def check(inference: Inference, batch: Batch, size: tuple[int, int], expect: Cal
         ours = scores(ALL, size)
         torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(scores(slice(1, 3), size), ours[1:3])
-        assert torch.equal(label_map(scores, size, at_once=2 * scores.pixels).long(), ours.argmax(0))
+        with mock.patch.object(semantic, "SCORES_AT_ONCE", 2 * scores.pixels):
+            assert torch.equal(label_map(scores, size).long(), ours.argmax(0))
 
 
 @pytest.mark.parametrize("size", [(40, 56), (50, 41)])

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from weakshot_seg.losses import similarity
-from weakshot_seg.losses.similarity import (
-    DISTILLATION,
-    PixelSimilarityLoss,
-)
+from weakshot_seg.losses.similarity import DISTILLATION, PixelSimilarityLoss
 from weakshot_seg.models.simnet import SimNet
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 

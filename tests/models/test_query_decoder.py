@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weakshot_seg.models.query_decoder import DecoderLayer, MaskedQueryDecoder, QueryDecoder, sine_position_embedding
+from weakshot_seg.models.query_decoder import DecoderLayer, QueryDecoder, sine_position_embedding
 
 
 @pytest.mark.parametrize(("height", "width", "dim"), [(1, 1, 4), (3, 5, 8), (7, 2, 32)])
@@ -73,7 +73,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 def test_masked_decoder_attends_within_its_own_masks() -> None:
-    decoder = MaskedQueryDecoder(5, num_queries=3, dim=8, num_layers=2, num_heads=2, ffn_dim=12).eval()
+    decoder = QueryDecoder(5, 3, 8, num_layers=2, num_heads=2, ffn_dim=12, masked=True).eval()
     for parameter in decoder.parameters():
         nn.init.normal_(parameter, std=0.3)
     head = nn.Linear(8, 6)

@@ -122,29 +122,24 @@ class WholeImage:
         return scores_of(network(images), (images.shape[-2], images.shape[-1]), contents)
 
 
-def label_map(
-    scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE, candidates: Sequence[int] | None = None
-) -> Tensor:
+def label_map(scores: Scores, size: Size, candidates: Sequence[int] | None = None) -> Tensor:
     """The class of the highest score at every pixel: uint8 ``[*size]``; arguments as in :func:`best_class`."""
-    return best_class(scores, size, at_once, candidates)[0]
+    return best_class(scores, size, candidates)[0]
 
 
-def best_class(
-    scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE, candidates: Sequence[int] | None = None
-) -> tuple[Tensor, Tensor]:
+def best_class(scores: Scores, size: Size, candidates: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
     """The class of the highest score at every pixel (the first of equal ones), and that score.
 
     Args:
         scores: of the image.
         size: of the maps; scores are resized to it.
-        at_once: numbers in the largest tensor of scores; decides how many classes are scored at a time.
         candidates: ids of the classes to choose from, at least one; None: all.
 
     Returns:
         uint8 ``[*size]`` and float32 ``[*size]``.
     """
-    ids = contenders(scores, size, at_once) if candidates is None else list(candidates)
-    chunk = max(1, at_once // max(scores.pixels, size[0] * size[1]))
+    ids = contenders(scores, size) if candidates is None else list(candidates)
+    chunk = max(1, SCORES_AT_ONCE // max(scores.pixels, size[0] * size[1]))
     best, winner = scores(ids[:chunk], size).max(0)
     for start in range(chunk, len(ids), chunk):
         top, index = scores(ids[start : start + chunk], size).max(0)
@@ -153,17 +148,17 @@ def best_class(
     return torch.tensor(ids, dtype=torch.uint8, device=winner.device)[winner], best
 
 
-def contenders(scores: Scores, size: Size, at_once: int = SCORES_AT_ONCE) -> list[int]:
+def contenders(scores: Scores, size: Size) -> list[int]:
     """The classes that can have the highest score somewhere, by their scores at the native size.
 
     Bilinear resizing makes every score a mean of those of up to four neighbours. Where a class is below the lowest that
-    another has among the four, it cannot win between them. Large images thus need the scores of few classes only.
-    Arguments as in :func:`best_class`; ids ascend.
+    another has among the four, it cannot win between them. Large images thus need the scores of few classes only; ids
+    ascend.
     """
     ids = list(range(scores.num_classes))
     if scores.native is None or size[0] * size[1] < 4 * scores.pixels:
         return ids  # to look for them would take as long as it saves
-    chunk = max(1, at_once // scores.pixels)
+    chunk = max(1, SCORES_AT_ONCE // scores.pixels)
     parts = [ids[start : start + chunk] for start in range(0, len(ids), chunk)]
     planes = scores(parts[0], scores.native)
     floor = _lowest(planes).amax(0)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from itertools import product
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from annotated_types import Gt, Le, MinLen
 from torch import Tensor
@@ -31,45 +34,31 @@ class TestTimeAugmentation:
 
     def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:
         """See :class:`~weakshot_seg.inference.semantic.Inference`."""
-        views: list[list[Scores]] = []
-        for scale in self.scales:
+        views: list[list[tuple[Scores, bool]]] = [[] for _ in contents]
+        for scale, flip in product(self.scales, self.flips):
             sizes = [(max(1, round(h * scale)), max(1, round(w * scale))) for h, w in contents]
-            scaled = [
-                _scaled(image[:, :h, :w], size) for image, (h, w), size in zip(images, contents, sizes, strict=True)
-            ]
-            for flip in self.flips:
-                batch = pad_batch([image.flip(-1) for image in scaled] if flip else scaled)
-                scores = self.inner(network, batch, sizes)
-                views.append([MirroredScores(s) for s in scores] if flip else scores)
-        return [MeanScores(of_image) for of_image in zip(*views, strict=True)]
-
-
-class MirroredScores(Scores):
-    """Scores of an image from those of its mirror image."""
-
-    def __init__(self, mirrored: Scores) -> None:
-        self._mirrored = mirrored
-        self.num_classes, self.pixels = mirrored.num_classes, mirrored.pixels
-
-    def __call__(self, classes: Classes, size: Size) -> Tensor:
-        """See :class:`~weakshot_seg.inference.semantic.Scores`."""
-        return self._mirrored(classes, size).flip(-1)
+            parts = zip(images, contents, sizes, strict=True)
+            scaled = [_scaled(image[:, :height, :width], size) for image, (height, width), size in parts]
+            batch = pad_batch([image.flip(-1) for image in scaled] if flip else scaled)
+            for of_image, scores in zip(views, self.inner(network, batch, sizes), strict=True):
+                of_image.append((scores, flip))
+        return [MeanScores(of_image) for of_image in views]
 
 
 class MeanScores(Scores):
-    """Mean of several scores of one image, each resized first."""
+    """Mean of several scores of one image, each resized first; some are of its mirror image (True)."""
 
-    def __init__(self, views: Sequence[Scores]) -> None:
+    def __init__(self, views: Sequence[tuple[Scores, bool]]) -> None:
         self._views = tuple(views)
-        self.num_classes = views[0].num_classes
-        self.pixels = max(view.pixels for view in views)
+        self.num_classes = views[0][0].num_classes
+        self.pixels = max(scores.pixels for scores, _ in views)
 
     def __call__(self, classes: Classes, size: Size) -> Tensor:
         """See :class:`~weakshot_seg.inference.semantic.Scores`."""
-        total = self._views[0](classes, size)
-        for view in self._views[1:]:
-            total = total + view(classes, size)
-        return total / len(self._views)
+        planes = (
+            scores(classes, size).flip(-1) if mirrored else scores(classes, size) for scores, mirrored in self._views
+        )
+        return reduce(torch.add, planes) / len(self._views)
 
 
 def _scaled(image: Tensor, size: Size) -> Tensor:

@@ -9,21 +9,17 @@ import torch.nn.functional as F
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from weakshot_seg.losses.functional import mask_losses, with_gradient
-from weakshot_seg.losses.terms import Layers, LossTerm, mean_over_ranks
+from weakshot_seg.losses.functional import with_gradient
+from weakshot_seg.losses.terms import Layers, MaskTerm, mean_over_ranks
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
-from weakshot_seg.utils.compiling import Compilable
 from weakshot_seg.utils.ranges import Count, NonNegative, Share
 
 
-class PointMaskLoss(LossTerm):
+class PointMaskLoss(MaskTerm):
     """Focal and dice loss at points drawn anew for every mask and decoder layer, more of them where it is undecided.
 
     Args:
-        weight: weight of the term.
-        focal_weight: weight of the focal part.
-        dice_weight: weight of the dice part.
-        layers: decoder layers.
+        weight, focal_weight, dice_weight, layers: see :class:`MaskTerm`.
         num_points: points per mask (12544 = 112 x 112 as in Mask2Former).
         oversample: times ``num_points`` are drawn to choose the undecided ones from; at least 1.
         importance: share of the points that are the undecided ones; the rest is uniform.
@@ -39,11 +35,8 @@ class PointMaskLoss(LossTerm):
         oversample: Annotated[float, Ge(1), Le(1000)] = 3.0,
         importance: Share = 0.75,
     ) -> None:
-        super().__init__(weight, layers, {"focal": focal_weight, "dice": dice_weight})
-        self.num_points = num_points
-        self.oversample = oversample
-        self.importance = importance
-        self.mask_losses = Compilable(mask_losses)
+        super().__init__(weight, focal_weight, dice_weight, layers)
+        self.num_points, self.oversample, self.importance = num_points, oversample, importance
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """Sum over targets with a mask, divided by their number (mean over ranks, at least 1)."""

@@ -99,8 +99,8 @@ class ClassificationLoss(LossTerm):
         return {"cross_entropy": (loss.sum((1, 2)) / normaliser).sum()}
 
 
-class MaskLoss(LossTerm):
-    """Focal and dice loss of the mask logits assigned to classes with masks, bilinearly upsampled to the target size.
+class MaskTerm(LossTerm):
+    """A term with two parts, the focal and the dice loss of masks on the pixels of a grid.
 
     Args:
         weight: weight of the term.
@@ -122,6 +122,10 @@ class MaskLoss(LossTerm):
         self.stride = stride
         self.mask_losses = Compilable(mask_losses)
 
+
+class MaskLoss(MaskTerm):
+    """Of the mask logits assigned to classes with masks, bilinearly upsampled to the target size."""
+
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """Sum over targets with a mask, divided by their number (mean over ranks, at least 1)."""
         image, slot = targets.mask_index
@@ -133,30 +137,12 @@ class MaskLoss(LossTerm):
         return {"focal": focal.sum() / count, "dice": dice.sum() / count}
 
 
-class ComplementLoss(LossTerm):
+class ComplementLoss(MaskTerm):
     """Base, novel and ignored regions are the whole image: the union of the novel masks is the rest of the base masks.
 
-    The union is with a faint constant "ignore" plane (SimFormer; method section 4.3).
-
-    Args:
-        weight: weight of the term (0.15 COCO-Stuff-10K, 0.2 ADE20K).
-        focal_weight: weight of the focal part.
-        dice_weight: weight of the dice part.
-        layers: decoder layers.
-        stride: take every n-th row and column, from a random start; 1 = all pixels, as the paper.
+    The union is with a faint constant "ignore" plane (SimFormer; method section 4.3). The paper weighs the term 0.15 on
+    COCO-Stuff-10K and 0.2 on ADE20K.
     """
-
-    def __init__(
-        self,
-        weight: NonNegative = 0.2,
-        focal_weight: NonNegative = 20.0,
-        dice_weight: NonNegative = 1.0,
-        layers: Layers = "all",
-        stride: Count = 1,
-    ) -> None:
-        super().__init__(weight, layers, {"focal": focal_weight, "dice": dice_weight})
-        self.stride = stride
-        self.mask_losses = Compilable(mask_losses)
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
         """Mean over the images with masks that have classes known by tag only; 0 when there are none.

@@ -16,13 +16,12 @@ class FPNPixelDecoder(nn.Module):
     Args:
         in_channels: channels of the levels at strides 4, 8, 16, 32.
         dim: inner channels.
-        embedding_dim: channels ``C`` of the pixel embeddings.
+        embedding_dim: ``C``.
         groups: groups of GroupNorm.
     """
 
-    def __init__(self, in_channels: Sequence[int], dim: int = 256, embedding_dim: int = 256, groups: int = 32) -> None:
+    def __init__(self, in_channels: Sequence[int], dim: int, embedding_dim: int, groups: int = 32) -> None:
         super().__init__()
-        self.dim = dim
         self.top = ConvNorm(in_channels[-1], dim, 3, groups)
         self.laterals = nn.ModuleList(ConvNorm(c, dim, 1, groups) for c in in_channels[:-1])
         self.outputs = nn.ModuleList(ConvNorm(dim, dim, 3, groups) for _ in in_channels[:-1])
@@ -47,7 +46,4 @@ class ConvNorm(nn.Sequential):
     """Convolution without bias and GroupNorm."""
 
     def __init__(self, in_dim: int, dim: int, kernel: int, groups: int) -> None:
-        super().__init__(
-            nn.Conv2d(in_dim, dim, kernel, padding=kernel // 2, bias=False),
-            GroupNorm(groups, dim),
-        )
+        super().__init__(nn.Conv2d(in_dim, dim, kernel, padding=kernel // 2, bias=False), GroupNorm(groups, dim))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,21 +21,24 @@ class QueryDecoder(nn.Module):
         num_heads: attention heads.
         ffn_dim: width of the feed-forward part.
         dropout: dropout probability.
+        masked: queries start as learned features, predict at once, and attend within the masks they have predicted: the
+            decoder of Mask2Former (arXiv 2112.01527, section 3.2), not the paper's; it converges in fewer steps. With
+            one query per class the learned features are class prototypes from the first step on.
     """
 
     def __init__(
         self,
         in_channels: int,
-        num_queries: int = 100,
+        num_queries: int,
         dim: int = 256,
         num_layers: int = 6,
         num_heads: int = 8,
         ffn_dim: int = 2048,
         dropout: float = 0.1,
+        masked: bool = False,
     ) -> None:
         super().__init__()
-        self.dim = dim
-        self.num_heads = num_heads
+        self.dim, self.num_heads = dim, num_heads
         self.project = nn.Conv2d(in_channels, dim, 1)
         self.queries = nn.Embedding(num_queries, dim)
         self.layers = nn.ModuleList(DecoderLayer(dim, num_heads, ffn_dim, dropout) for _ in range(num_layers))
@@ -45,9 +47,10 @@ class QueryDecoder(nn.Module):
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
         nn.init.kaiming_uniform_(self.project.weight, a=1)
+        self.features = nn.Embedding(num_queries, dim) if masked else None
 
     def forward(self, feature: Tensor, pixel_embeddings: Tensor, mask_embed: Callable[[Tensor], Tensor]) -> Tensor:
-        """Proposal embeddings after every layer, for deep supervision.
+        """Proposal embeddings after every layer, for deep supervision; with masks also those before the first.
 
         Args:
             feature: memory ``[B, in_channels, h, w]``.
@@ -55,50 +58,24 @@ class QueryDecoder(nn.Module):
             mask_embed: proposal embeddings ``[B, Q, dim]`` -> mask embeddings ``[B, Q, C]``; for masked attention.
 
         Returns:
-            ``[L, B, Q, dim]``.
+            ``[L, B, Q, dim]``, masked ``[L + 1, B, Q, dim]``.
         """
-        keys, values, query_position = self.prepare(feature)
-        target = torch.zeros_like(query_position)
-        outputs = []
-        for layer in self.layers:
-            target = layer(target, query_position, keys, values)
-            outputs.append(self.norm(target))
-        return torch.stack(outputs)
-
-    def prepare(self, feature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Memory feature -> keys and values ``[B, hw, dim]``, query positions ``[B, Q, dim]``."""
+        batch, _, height, width = feature.shape
         memory = self.project(feature)
-        position = sine_position_embedding(memory.shape[2], memory.shape[3], self.dim, memory.device).to(memory.dtype)
-        keys = (memory + position).flatten(2).transpose(1, 2)
+        position = sine_position_embedding(height, width, self.dim, memory.device).to(memory.dtype)
+        keys = (memory + position).flatten(2).transpose(1, 2)  # [B, hw, dim]
         values = memory.flatten(2).transpose(1, 2)
-        return keys, values, self.queries.weight.expand(memory.shape[0], -1, -1)
-
-
-class MaskedQueryDecoder(QueryDecoder):
-    """Queries start as learned features, predict at once, and attend within the masks they have predicted.
-
-    The decoder of Mask2Former (arXiv 2112.01527, section 3.2), not the paper's; it converges in fewer steps. With one
-    query per class the learned features are class prototypes from the first step on.
-
-    Args:
-        in_channels: channels of the memory feature.
-        num_queries: ``Q``.
-        **options: see :class:`QueryDecoder`.
-    """
-
-    def __init__(self, in_channels: int, num_queries: int = 100, **options: Any) -> None:
-        super().__init__(in_channels, num_queries, **options)
-        self.features = nn.Embedding(num_queries, self.dim)
-
-    def forward(self, feature: Tensor, pixel_embeddings: Tensor, mask_embed: Callable[[Tensor], Tensor]) -> Tensor:
-        """As :class:`QueryDecoder`, with the proposals before the first layer: ``[L + 1, B, Q, dim]``."""
-        keys, values, query_position = self.prepare(feature)
-        # masks are linear in the pixel embeddings: these resized once are the masks of all layers resized
-        pixels = F.interpolate(pixel_embeddings.detach(), feature.shape[-2:], mode="bilinear", align_corners=False)
-        target = self.features.weight.expand(feature.shape[0], -1, -1)
-        outputs = [self.norm(target)]
+        query_position = self.queries.weight.expand(batch, -1, -1)
+        if self.features is None:
+            target = torch.zeros_like(query_position)
+            outputs = []
+        else:
+            target = self.features.weight.expand(batch, -1, -1)
+            outputs = [self.norm(target)]
+            # masks are linear in the pixel embeddings: these resized once are the masks of all layers resized
+            pixels = F.interpolate(pixel_embeddings.detach(), (height, width), mode="bilinear", align_corners=False)
         for layer in self.layers:
-            outside = self._outside(mask_embed(outputs[-1]), pixels)
+            outside = None if self.features is None else self._outside(mask_embed(outputs[-1]), pixels)
             target = layer(target, query_position, keys, values, outside)
             outputs.append(self.norm(target))
         return torch.stack(outputs)
@@ -144,15 +121,7 @@ def sine_position_embedding(height: int, width: int, dim: int, device: torch.dev
     """The sine position embedding of DETR (normalised, temperature 10000; method section 2).
 
     Channels: first half encodes y, second half x; sines and cosines alternate. Positions run over (0, 2 pi].
-
-    Args:
-        height: rows of the grid.
-        width: columns of the grid.
-        dim: channels, a multiple of 4.
-        device: where to make it.
-
-    Returns:
-        float32 ``[dim, height, width]``.
+    float32 ``[dim, height, width]``; ``dim`` is a multiple of 4.
     """
     half = dim // 2
     channel = torch.arange(half, device=device, dtype=torch.float32)

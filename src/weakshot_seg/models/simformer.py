@@ -12,8 +12,8 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.backbone import STRIDES, TimmBackbone, normalise
 from weakshot_seg.models.checkpointing import checkpoint_blocks
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
-from weakshot_seg.models.query_decoder import MaskedQueryDecoder, QueryDecoder
-from weakshot_seg.structures import SegOutput
+from weakshot_seg.models.query_decoder import QueryDecoder
+from weakshot_seg.structures import SegOutput, mask_products
 from weakshot_seg.utils.compiling import Backend, check_backend
 from weakshot_seg.utils.ranges import BelowOne, Channels, Count, Layers
 
@@ -72,15 +72,8 @@ class SimFormer(nn.Module):
         self.pixel_decoder = FPNPixelDecoder(backbone.channels, pixel_dim, embedding_dim)
         self.memory = memory
         memory_channels = backbone.channels[self.memory_level] if memory == "backbone" else pixel_dim
-        decoder = MaskedQueryDecoder if masked_attention else QueryDecoder
-        self.query_decoder = decoder(
-            memory_channels,
-            self.num_queries,
-            dim=dim,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            ffn_dim=ffn_dim,
-            dropout=dropout,
+        self.query_decoder = QueryDecoder(
+            memory_channels, self.num_queries, dim, num_layers, num_heads, ffn_dim, dropout, masked_attention
         )
         self.head = ProposalHead(dim, num_classes, embedding_dim)
         self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
@@ -93,10 +86,7 @@ class SimFormer(nn.Module):
         if compile is not None:
             check_backend(compile, "model.compile")
             if activation_checkpointing:
-                raise ConfigError(
-                    "model.compile and model.activation_checkpointing exclude each other: the compiler decides itself "
-                    "what to compute again"
-                )
+                raise ConfigError("model.compile and model.activation_checkpointing exclude each other")
             for part in parts:
                 part.compile(backend=compile)
 
@@ -107,29 +97,17 @@ class SimFormer(nn.Module):
         """
         features = self.backbone(normalise(images, self.mean, self.std))
         pixel_embeddings, decoded = self.pixel_decoder(features)
-        memory = features if self.memory == "backbone" else decoded
-        feature = memory[self.memory_level]
-        proposals = self.query_decoder(feature, pixel_embeddings, self.head.mask_embeddings)  # [L, B, Q, dim]
+        memory = (features if self.memory == "backbone" else decoded)[self.memory_level]
+        proposals = self.query_decoder(memory, pixel_embeddings, self.head.mask_embeddings)  # [L, B, Q, dim]
         class_logits, mask_embeddings = self.head(proposals[-1:] if last_only else proposals)
-        batch, channels, height, width = pixel_embeddings.shape
-        layers, _, queries, _ = mask_embeddings.shape
-        # one matrix product per image for all layers: [B, LQ, C] @ [B, C, hw]
-        flat = mask_embeddings.transpose(0, 1).reshape(batch, layers * queries, channels)
-        masks = flat @ pixel_embeddings.flatten(2)
-        mask_logits = masks.view(batch, layers, queries, height, width).transpose(0, 1)
+        mask_logits = mask_products(mask_embeddings, pixel_embeddings)
         return SegOutput(class_logits, mask_logits, pixel_embeddings, mask_embeddings)
 
 
 class ProposalHead(nn.Module):
-    """Linear classifier to K+1 classes (last = no object) and a 3-layer MLP to mask embeddings (method section 2).
+    """Linear classifier to K+1 classes (last = no object) and a 3-layer MLP to mask embeddings (method section 2)."""
 
-    Args:
-        dim: width of the proposal embeddings.
-        num_classes: ``K``.
-        embedding_dim: channels ``C`` of the mask embeddings.
-    """
-
-    def __init__(self, dim: int, num_classes: int, embedding_dim: int = 256) -> None:
+    def __init__(self, dim: int, num_classes: int, embedding_dim: int) -> None:
         super().__init__()
         self.classify = nn.Linear(dim, num_classes + 1)
         self.mask_embed = nn.ModuleList([nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, embedding_dim)])
@@ -140,7 +118,5 @@ class ProposalHead(nn.Module):
 
     def mask_embeddings(self, proposals: Tensor) -> Tensor:
         """``[..., dim]`` -> mask embeddings ``[..., C]``."""
-        hidden = proposals
-        for layer in self.mask_embed[:-1]:
-            hidden = F.relu(layer(hidden))
-        return self.mask_embed[-1](hidden)
+        first, second, third = self.mask_embed
+        return third(F.relu(second(F.relu(first(proposals)))))

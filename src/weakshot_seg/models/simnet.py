@@ -26,11 +26,7 @@ class SimNet(nn.Module):
     """
 
     def __init__(
-        self,
-        embedding_dim: Channels = 256,
-        hidden_dim: Channels = 256,
-        num_blocks: Layers = 3,
-        batch_norm: bool = True,
+        self, embedding_dim: Channels = 256, hidden_dim: Channels = 256, num_blocks: Layers = 3, batch_norm: bool = True
     ) -> None:
         super().__init__()
         widths = [2 * embedding_dim] + [hidden_dim] * num_blocks
