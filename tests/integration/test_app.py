@@ -31,7 +31,6 @@ from weakshot_seg.demo.view import View
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.segmentation import Segmentation
 from weakshot_seg.structures import ClassSplit
-from weakshot_seg.utils.visualize import palette
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 FLAGS = (
@@ -43,7 +42,7 @@ FLAGS = (
 def view_of(image: np.ndarray, labels: np.ndarray, names: tuple[str, ...], novel: tuple[int, ...]) -> View:
     confidence = np.full(labels.shape, 0.5, np.float32)
     areas = Segmentation(image, labels, confidence, ClassSplit(names, novel), None).classes
-    return View(image, labels, areas, palette(len(names)), [])
+    return View(image, labels, areas, [])
 
 
 @pytest.fixture
@@ -141,7 +140,7 @@ def test_a_taken_port_is_named(segmenter: weakshot_seg.Segmenter) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port={port} at host=127\.0\.0\.1 cannot be used"):
-            serve(build_page(segmenter, "model"), "127.0.0.1", port, share=False, wait=False)
+            serve(build_page(segmenter, "model", [], 5, 2), "127.0.0.1", port, share=False, wait=False)
 
 
 @pytest.fixture

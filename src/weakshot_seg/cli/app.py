@@ -57,12 +57,10 @@ def write_examples(data: dict[str, Any], most: int, folder: Path) -> list[Path]:
         source = made.make_val()
         novel = list(made.split_classes(source).novel)
         ranked = np.argsort(-source.presence()[:, novel].sum(1), kind="stable")[:most]
-        files = []
-        for index in ranked.tolist():
-            image, _ = source.load(index)
-            files.append(folder / f"{source.name(index).replace('/', '_')}.png")
-            Image.fromarray(image).save(files[-1])
-        return files
+        files = {folder / f"{source.name(i).replace('/', '_')}.png": i for i in ranked.tolist()}
+        for file, index in files.items():
+            Image.fromarray(source.load(index)[0]).save(file)
+        return list(files)
     except (UserError, HydraException) as error:
         log.info("no examples: %s", " ".join(str(error).split()))
         return []

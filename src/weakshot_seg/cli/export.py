@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -103,7 +102,7 @@ def find_images(sources: Sequence[str]) -> list[Path]:
     Raises:
         DataError: one of them names none.
     """
-    items = find_items(sources, sys.stdin.buffer, "check_images")
+    items = find_items(sources, "check_images")
     files = sorted(item.path for item in items if not item.is_video)
     if not files:
         raise DataError(f"check_images={', '.join(sources)}: there are no images, only videos")

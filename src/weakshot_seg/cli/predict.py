@@ -26,7 +26,7 @@ from weakshot_seg.prediction.sources import find_items
 def main(cfg: DictConfig) -> None:
     """Writes label maps, overlays, classes and scores; exit code 1 if some files could not be read."""
     out = Path(cfg.out).expanduser().absolute()
-    items = find_items(_several(cfg.source), sys.stdin.buffer)
+    items = find_items(_several(cfg.source))
     module = load_module(cfg.ckpt, cfg.allow_targets)
     segmenter = Segmenter(module, cfg.device, instantiate(cfg.inference))
     resize = module.recipe.data["val_transform"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -13,30 +12,18 @@ import gradio as gr
 from weakshot_seg.demo.view import View, message, open_image, starred
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.segmenter import Segmenter
-from weakshot_seg.utils.ranges import Count, Port, Positive
 
-SYSTEM = ("system-ui", "sans-serif")
-"""Fonts that are there: gradio's own come from Google."""
 KEPT = 3600
 """Seconds for which uploads, and what was predicted for a visitor, are kept."""
 HINT = "Drop an image, or take one of the examples."
 
 
 def build_page(
-    segmenter: Segmenter,
-    title: str,
-    examples: Sequence[Path] = (),
-    proposals: Count = 12,
-    max_megapixels: Positive = 100,
+    segmenter: Segmenter, title: str, examples: Sequence[Path], proposals: int, max_megapixels: float
 ) -> gr.Blocks:
-    """The page.
+    """The page: offers image files as ``examples``, shows the best ``proposals``, refuses images that are too large.
 
-    Args:
-        segmenter: sees images as a whole.
-        title: name of the model.
-        examples: image files to offer.
-        proposals: how many of the best to show.
-        max_megapixels: larger images are refused.
+    The ``segmenter`` must see images as a whole.
     """
     names, novel = segmenter.split.names, segmenter.split.novel
     about = f"{len(names)} classes, {len(novel)} of them novel ★: learned from tags, without masks"
@@ -48,37 +35,20 @@ def build_page(
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 upload = gr.Image(
-                    label="Image",
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "clipboard"],
-                    height=260,
-                    elem_id="upload",
-                    buttons=[],
+                    label="Image", sources=["upload", "clipboard"], height=260, elem_id="upload", buttons=[]
                 )
                 note = gr.HTML(message(HINT), elem_id="note")
                 if examples:
                     gr.Examples([str(path) for path in examples], upload, label="Validation images", elem_id="examples")
             with gr.Column(scale=5, min_width=320):
                 picture = gr.Image(
-                    label="Segmentation",
-                    interactive=False,
-                    elem_id="picture",
-                    format="png",
-                    buttons=["download", "fullscreen"],
+                    label="Segmentation", elem_id="picture", format="png", buttons=["download", "fullscreen"]
                 )
                 opacity = gr.Slider(0, 1, 0.65, step=0.05, label="Opacity of the colours", elem_id="opacity")
                 shown = gr.CheckboxGroup([], label="Classes shown", elem_id="shown", visible=False)
                 table = gr.HTML(elem_id="table")
         best = gr.Gallery(
-            label="Best proposals",
-            columns=6,
-            height="auto",
-            format="jpeg",
-            interactive=False,
-            buttons=["fullscreen"],
-            elem_id="proposals",
-            visible=False,
+            label="Best proposals", height="auto", buttons=["fullscreen"], elem_id="proposals", visible=False
         )
 
         def show(file: dict[str, str] | None, alpha: float) -> list[object]:
@@ -98,36 +68,28 @@ def build_page(
         def redraw(found: View | None, ids: list[int], alpha: float) -> object:
             return gr.skip() if found is None else found.draw(ids, alpha)
 
-        upload.change(
-            show,
-            [upload, opacity],
-            [view, note, picture, shown, table, best],
-            preprocess=False,  # gradio's own reading fails on broken files without saying why
-            show_progress_on=picture,
-        )
+        made = [view, note, picture, shown, table, best]
+        # gradio's own reading (preprocess) fails on broken files without saying why
+        upload.change(show, [upload, opacity], made, preprocess=False, show_progress_on=picture)
+        triggers, inputs = [shown.input, opacity.input], [view, shown, opacity]
         # while the slider moves only its latest place is drawn
-        drawing = partial(gr.on, fn=redraw, inputs=[view, shown, opacity], outputs=picture, show_progress="hidden")
-        drawing(triggers=[shown.input, opacity.input], trigger_mode="always_last")
+        gr.on(triggers, redraw, inputs, picture, show_progress="hidden", trigger_mode="always_last")
     return page
 
 
-def serve(page: gr.Blocks, host: str, port: Port | None, share: bool, wait: bool = True) -> str:
-    """Opens the page at an address of this machine.
+def serve(page: gr.Blocks, host: str, port: int | None, share: bool, wait: bool = True) -> str:
+    """Opens the page at an address of this machine, which it returns or, with ``wait``, serves until interrupted.
 
-    Args:
-        page: see :func:`build_page`.
-        host: address to listen at.
-        port: port to listen at; None: the first free one from 7860.
-        share: also a public address.
-        wait: until the program is interrupted.
-
-    Returns:
-        The local address.
+    ``port=None`` takes the first free one from 7860; with ``share`` the page has a public address as well.
 
     Raises:
         ConfigError: the port is taken.
     """
     os.environ["GRADIO_RUN_HISTORY"] = "False"  # else the browser keeps every image; older versions know no argument
+    text, code = ("system-ui", "sans-serif"), ("monospace",)  # fonts that are there: gradio's own come from Google
+    hues = {"primary_hue": "slate", "neutral_hue": "slate"}
+    theme = gr.themes.Default(**hues, radius_size="sm", font=text, font_mono=code)
+    style = Path(__file__).parent / "templates" / "style.css"
     try:
         _, address, _ = page.launch(
             server_name=host,
@@ -138,10 +100,8 @@ def serve(page: gr.Blocks, host: str, port: Port | None, share: bool, wait: bool
             footer_links=[],
             ssr_mode=False,
             max_file_size="200mb",
-            theme=gr.themes.Default(
-                primary_hue="slate", neutral_hue="slate", radius_size="sm", font=SYSTEM, font_mono=("monospace",)
-            ),
-            css_paths=Path(__file__).parent / "templates" / "style.css",
+            theme=theme,
+            css_paths=style,
         )
     except OSError as error:
         raise ConfigError(f"port={port} at host={host} cannot be used, it may be taken: port=null finds one") from error

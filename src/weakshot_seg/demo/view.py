@@ -36,26 +36,23 @@ class View:
         image: uint8 ``[h, w, 3]``.
         labels: uint8 ``[h, w]``, class ids.
         areas: Classes in the full label map, the largest first.
-        colours: uint8 ``[256, 3]``.
         proposals: Pictures uint8 ``[h, w, 3]`` of the best proposals, with captions.
     """
 
     image: Bytes
     labels: Bytes
     areas: tuple[ClassArea, ...]
-    colours: Bytes
     proposals: list[tuple[Bytes, str]]
 
     @classmethod
     def of(cls, segmentation: Segmentation, proposals: int) -> View:
         """What is kept of a prediction that saw the image as a whole; ``proposals``: how many of the best to show."""
         image, labels = segmentation.image, segmentation.labels
-        colours = palette(segmentation.split.num_classes)
         tiles = [  # long captions are cut off at the end
             (tile(image, best.mask), f"{percent(best.probability)} {starred(best.name, best.novel)}")
             for best in segmentation.proposals(proposals)
         ]
-        return cls(resized(image, *SHOWN), resized(labels, *SHOWN), segmentation.classes, colours, tiles)
+        return cls(resized(image, *SHOWN), resized(labels, *SHOWN), segmentation.classes, tiles)
 
     def choices(self) -> list[tuple[str, int]]:
         """Label and id of every class in the image."""
@@ -63,8 +60,8 @@ class View:
 
     def table(self) -> str:
         """HTML: colour, name, area and confidence of every class in the image."""
-        templates = Environment(loader=PackageLoader("weakshot_seg.demo"), autoescape=True)
-        return templates.get_template("classes.html").render(view=self, percent=percent)
+        template = Environment(loader=PackageLoader("weakshot_seg.demo"), autoescape=True).get_template("classes.html")
+        return template.render(areas=self.areas, colours=palette(IGNORE).tolist(), percent=percent)
 
     def draw(self, shown: Collection[int], opacity: float) -> Bytes:
         """The image under the colours of the classes ``shown``: uint8 ``[h, w, 3]``; other regions stay bare.
@@ -75,7 +72,7 @@ class View:
         """
         labels = np.where(np.isin(self.labels, list(shown)), self.labels, IGNORE).astype(np.uint8)
         novel = [area.class_id for area in self.areas if area.novel]
-        painted = overlay(self.image, labels, self.colours, alpha=0.75, novel=novel)
+        painted = overlay(self.image, labels, palette(IGNORE), alpha=0.75, novel=novel)
         return (self.image + opacity * (painted.astype(np.float32) - self.image)).round().astype(np.uint8)
 
 
@@ -90,8 +87,8 @@ def open_image(path: Path, max_megapixels: float) -> tuple[Bytes, str]:
     """
     try:
         with Image.open(path) as file:  # the header alone: a small file may hold a very large image
-            width, height = file.size
-        image = read_image(path) if width * height <= max_megapixels * 1e6 else None
+            fits = file.width * file.height <= max_megapixels * 1e6
+        image = read_image(path) if fits else None
     except Image.DecompressionBombError:
         image = None
     except (DataError, *UNREADABLE) as error:

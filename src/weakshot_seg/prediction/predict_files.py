@@ -33,11 +33,7 @@ LISTED_SHARE = 0.01
 class FilePredictor:
     """Predicts what is not finished; an interrupted call goes on where it stopped, also within a video.
 
-    Attributes:
-        segmenter: The model.
-        results: Where they go.
-        batch_size: Most images in one pass, see :meth:`Segmenter.stream`.
-        threads: That read files, and that write and draw.
+    For ``batch_size`` see :meth:`Segmenter.stream`; ``threads`` read files, and as many write and draw.
     """
 
     segmenter: Segmenter
@@ -46,10 +42,7 @@ class FilePredictor:
     threads: int
 
     def predict(self, items: Sequence[Item]) -> list[str]:
-        """Predicts images, then videos.
-
-        Returns:
-            Messages about the files that cannot be read, in their order.
+        """Predicts images, then videos; returns messages about those that cannot be read, in their order.
 
         Raises:
             ConfigError: see :meth:`Results.finished`.

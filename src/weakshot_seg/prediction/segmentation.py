@@ -95,7 +95,7 @@ class Segmentation:
         if class_name not in self.split.names:
             raise ConfigError(f"no class {class_name!r}; the model knows {', '.join(self.split.names)}")
         index = self.split.names.index(class_name)
-        return _array(self.raw_scores(slice(index, index + 1), self._size)[0])
+        return _array(self.raw_scores(slice(index, index + 1), self.labels.shape)[0])
 
     @torch.inference_mode()
     def proposals(self, most: int = 10, least: float = 0.0) -> list[Proposal]:
@@ -114,7 +114,7 @@ class Segmentation:
         best = [q for q in probabilities.argsort(descending=True).tolist() if probabilities[q] >= least][:most]
         found = []
         for query in best:
-            class_id, mask = int(ids[query]), _array(self.raw_scores.mask_probabilities(query, self._size))
+            class_id, mask = int(ids[query]), _array(self.raw_scores.mask_probabilities(query, self.labels.shape))
             found.append(Proposal(query, class_id, *self._meaning(class_id), float(probabilities[query]), mask))
         return found
 
@@ -130,10 +130,6 @@ class Segmentation:
 
     def _meaning(self, class_id: int) -> tuple[str, bool]:
         return self.split.names[class_id], class_id in self.split.novel
-
-    @property
-    def _size(self) -> tuple[int, int]:
-        return self.labels.shape[0], self.labels.shape[1]
 
 
 def _array(tensor: torch.Tensor) -> Floats:

@@ -113,7 +113,7 @@ class Segmenter:
         for key, image in images:
             pixels = as_pixels(image)
             resized = self._transform(pixels)
-            group = (resized.shape[0], resized.shape[1])
+            group = resized.shape[:2]
             # Images of one batch never pad each other, so that no result depends on the other images. Augmentation
             # pads again after scaling: there only equal sizes stay equal.
             if isinstance(self._inference, WholeImage):
@@ -129,11 +129,11 @@ class Segmenter:
     @torch.inference_mode()  # of a generator: not where it yields
     def _batch(self, entries: Sequence[tuple[Key, Pixels, Pixels]]) -> Iterator[tuple[Key, Segmentation]]:
         tensors = [torch.from_numpy(resized).permute(2, 0, 1) for _, _, resized in entries]
-        contents = [(tensor.shape[1], tensor.shape[2]) for tensor in tensors]
+        contents = [resized.shape[:2] for _, _, resized in entries]
         network = partial(self._module.model, last_only=True)
         scores_of_images = self._inference(network, pad_batch(tensors).to(self.device), contents)
         for (key, pixels, _), scores in zip(entries, scores_of_images, strict=True):
-            labels, confidence = best_class(scores, (pixels.shape[0], pixels.shape[1]))
+            labels, confidence = best_class(scores, pixels.shape[:2])
             yield key, Segmentation(pixels, labels.cpu().numpy(), confidence.float().cpu().numpy(), self.split, scores)
 
 

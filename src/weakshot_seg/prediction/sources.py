@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path, PurePath
-from typing import BinaryIO
 
 from weakshot_seg.data.find_files import files_below, files_matching
 from weakshot_seg.data.images import IMAGE_SUFFIXES
@@ -18,17 +18,16 @@ STDIN = "-"
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
-def find_items(sources: Sequence[str], listed: BinaryIO, setting: str = "source") -> list[Item]:
+def find_items(sources: Sequence[str], setting: str = "source") -> list[Item]:
     """Images and videos, each once, in the order of the sources; those of a folder or pattern sorted by path.
 
     Results keep the folders of their images: names are paths below the deepest folder that all sources share. Where two
     would differ in the suffix alone (``a.jpg``, ``a.png``), it stays in the name.
 
     Args:
-        sources: each a file, a folder (with all in it), a glob pattern (``**``: any folders), or ``-``: paths in
-            ``listed``. What is hidden (``.name``) is left out, unless it is named itself; results of predictions are.
-        listed: paths, one per line or separated by NUL. Those that do not exist are items, too: whoever reads them
-            reports them, and goes on.
+        sources: each a file, a folder (with all in it), a glob pattern (``**``: any folders), or ``-``: paths on
+            standard input, one per line or separated by NUL. What is hidden (``.name``) is left out, unless it is named
+            itself; results of predictions are. Listed paths that do not exist are items: whoever reads them reports it.
         setting: name of the setting that the sources are from, for messages.
 
     Raises:
@@ -37,7 +36,7 @@ def find_items(sources: Sequence[str], listed: BinaryIO, setting: str = "source"
     """
     found: dict[Path, Path] = {}  # file -> the folder that it was found in
     for source in sources:
-        files = _listed(listed) if source == STDIN else _named(source, setting)
+        files = _listed() if source == STDIN else _named(source, setting)
         if not files:
             reason = f"no such file, or no images and videos ({', '.join(sorted(SUFFIXES))}) there"
             raise DataError(f"{setting}={source}: {'no paths on standard input' if source == STDIN else reason}")
@@ -57,8 +56,8 @@ def _named(source: str, setting: str) -> dict[Path, Path]:
     return {path: path.parent}
 
 
-def _listed(file: BinaryIO) -> dict[Path, Path]:
-    content = file.read()
+def _listed() -> dict[Path, Path]:
+    content = sys.stdin.buffer.read()
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
     found: dict[Path, Path] = {}
     for path in (Path(os.path.abspath(os.fsdecode(name))) for name in names if name.strip()):

@@ -60,16 +60,11 @@ def overlay(
     Args:
         image: uint8 ``[h, w, 3]``.
         label_map: uint8 ``[h, w]``.
-        colours: uint8 ``[256, 3]``, see :func:`palette`.
+        colours: See :func:`palette`.
         alpha: Opacity of the colours, 0..1.
         novel: Class ids to mark.
         line: Width of outlines in pixels.
-
-    Raises:
-        ValueError: image and label map differ in size.
     """
-    if image.shape[:2] != label_map.shape:
-        raise ValueError(f"the image is {image.shape[:2]}, but its label map {label_map.shape}")
     # only the image's brightness, and not its deepest shadows: else it would tint the colours of the classes
     light = 50 + 0.8 * (image @ np.array([0.299, 0.587, 0.114]))
     painted = (1 - alpha) * light[..., None] + alpha * colours[label_map]
@@ -95,11 +90,7 @@ def _border(label_map: Bytes, width: int) -> NDArray[np.bool_]:
 def legend(classes: Sequence[int], split: ClassSplit, width: int, size: int = 15) -> Image.Image:
     """Colour swatches with class names in as many columns as fit; novel classes come last, hatched and starred.
 
-    Args:
-        classes: Ids to list.
-        split: Names of the classes, and which are novel.
-        width: Width of the picture.
-        size: Height of the letters.
+    ``width`` is that of the picture, ``size`` the height of the letters, in pixels.
     """
     font = ImageFont.load_default(size)
     entries = sorted(classes, key=lambda index: (index in split.novel, index))
@@ -117,16 +108,11 @@ def legend(classes: Sequence[int], split: ClassSplit, width: int, size: int = 15
     for (x, y), index, text in zip(places, entries, texts, strict=True):
         left, middle = x + swatch + gap, y + (row - gap) / 2
         if index in split.novel:
-            draw.polygon(_star(left + size / 2, middle, 0.55 * size), fill=NOVEL)
+            spokes = [(size * (0.55, 0.23)[i % 2], math.pi * (i / 5 - 0.5)) for i in range(10)]  # of a star
+            draw.polygon([(left + size / 2 + r * math.cos(a), middle + r * math.sin(a)) for r, a in spokes], fill=NOVEL)
             left += gap + size
         draw.text((left, middle), text, font=font, fill=INK, anchor="lm")
     return picture
-
-
-def _star(x: float, y: float, radius: float) -> list[tuple[float, float]]:
-    angles = [math.pi * (point / 5 - 0.5) for point in range(10)]
-    radii = [radius, 0.42 * radius] * 5
-    return [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
 
 
 def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
@@ -139,16 +125,7 @@ def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
 
 
 def panel(image: Bytes, truth: Bytes, prediction: Bytes, split: ClassSplit) -> Image.Image:
-    """Image | truth | prediction side by side with titles and a legend of the classes that occur.
-
-    Small images are enlarged by a whole number, large ones shrunk to 640 pixels.
-
-    Args:
-        image: uint8 ``[h, w, 3]``.
-        truth: uint8 ``[h, w]``.
-        prediction: uint8 ``[h, w]``.
-        split: Names of the classes, and which are novel.
-    """
+    """Image | truth | prediction side by side, see :func:`resized`, with a legend of the classes that occur."""
     image, maps = resized(image), {"truth": resized(truth), "prediction": resized(prediction)}
     colours = palette(split.num_classes)
     views = {name: overlay(image, labels, colours, 0.62, split.novel) for name, labels in maps.items()}
@@ -168,8 +145,8 @@ def labelled_overlay(
     Args:
         image: uint8 ``[h, w, 3]``.
         label_map: uint8 ``[h, w]``.
-        split: Names of the classes, and which are novel.
-        alpha: Opacity of the label colours.
+        split: Of the classes.
+        alpha: Opacity of the label colours, 0..1.
         largest: Longer edge in pixels to which large images are shrunk. Lines and letters grow with it.
         listed: Ids in the legend; None: those in the label map.
     """
@@ -183,14 +160,14 @@ def _compose(views: dict[str, Bytes], present: Sequence[int], split: ClassSplit,
     """Views under their titles in a row, above a legend."""
     margin, gap, size = round(12 * scale), round(8 * scale), round(15 * scale)
     height, width = next(iter(views.values())).shape[:2]
-    title = 26 if any(views) else 0
-    inner = len(views) * width + (len(views) - 1) * gap
+    top = margin + (26 if any(views) else 0)
+    inner = len(views) * (width + gap) - gap
     key = legend([index for index in present if index != IGNORE], split, inner, size)
-    picture = Image.new("RGB", (inner + 2 * margin, margin + title + height + gap + key.height + margin), PAPER)
-    draw = ImageDraw.Draw(picture)
+    picture = Image.new("RGB", (inner + 2 * margin, top + height + gap + key.height + margin), PAPER)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(size + 1)
     for number, (name, view) in enumerate(views.items()):
         x = margin + number * (width + gap)
-        draw.text((x, margin + title / 2 - 3), name, font=ImageFont.load_default(size + 1), fill=INK, anchor="lm")
-        picture.paste(Image.fromarray(view), (x, margin + title))
-    picture.paste(key, (margin, margin + title + height + gap))
+        draw.text((x, (margin + top) / 2 - 3), name, font=font, fill=INK, anchor="lm")
+        picture.paste(Image.fromarray(view), (x, top))
+    picture.paste(key, (margin, top + height + gap))
     return picture
