@@ -1,18 +1,13 @@
-"""Settings of every test, and makers of random targets and outputs."""
+"""Settings of every test."""
 
 import os
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
 
-from collections.abc import Callable, Sequence
-
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
-from torch import Tensor
-
-from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
 
 torch.set_num_threads(1)
 
@@ -28,66 +23,3 @@ settings.load_profile("quick")
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)
-
-
-@pytest.fixture
-def make_output() -> Callable[..., SegOutput]:
-    """Random network outputs whose tensors are leaves that ask for gradients."""
-
-    def make(
-        images: int = 2,
-        classes: int = 5,
-        queries: int = 6,
-        layers: int = 2,
-        size: tuple[int, int] = (4, 6),
-        channels: int = 3,
-        dtype: torch.dtype = torch.float32,
-    ) -> SegOutput:
-        def leaf(*shape: int) -> Tensor:
-            return (2 * torch.randn(*shape, dtype=dtype)).requires_grad_()
-
-        return SegOutput(
-            leaf(layers, images, queries, classes + 1),
-            leaf(layers, images, queries, *size),
-            leaf(images, channels, *size),
-        )
-
-    return make
-
-
-@pytest.fixture
-def make_targets() -> Callable[..., WeakTargets]:
-    """Targets of hand-made images: each a set of base classes with pixels and a set of novel classes with tags."""
-
-    def make(
-        base: Sequence[Sequence[int]],
-        tags: Sequence[Sequence[int]],
-        novel: Sequence[int] = (3, 4),
-        classes: int = 5,
-        size: tuple[int, int] = (8, 12),
-        padded_rows: int = 1,
-        paired: bool = False,
-        without_masks: Sequence[int] = (),
-    ) -> WeakTargets:
-        label_maps, padding = [], []
-        for present in base:
-            choices = torch.tensor([*present, IGNORE], dtype=torch.uint8)
-            label_map = choices[torch.randint(len(choices), size)]
-            label_map[0, : len(choices)] = choices  # every class has a pixel
-            pad = torch.zeros(size, dtype=torch.bool)
-            pad[size[0] - padded_rows :] = True
-            label_map[pad] = IGNORE
-            label_maps.append(label_map)
-            padding.append(pad)
-        is_novel = torch.zeros(classes, dtype=torch.bool)
-        is_novel[list(novel)] = True
-        tag_table = torch.zeros(len(base), classes, dtype=torch.bool)
-        for row, ids in zip(tag_table, tags, strict=True):
-            row[list(ids)] = True
-        has_masks = torch.tensor([image not in without_masks for image in range(len(base))])
-        for image in without_masks:
-            label_maps[image][:] = IGNORE
-        maps = torch.stack(label_maps), torch.stack(padding)
-        return WeakTargets.collate(*maps, tag_table, is_novel, paired, has_masks)
-
-    return make

@@ -1,13 +1,13 @@
 """Semantic inference against explicit sums."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from random_batches import make_output
 from weakshot_seg.inference import semantic
 from weakshot_seg.inference.semantic import (
     ProposalScores,
@@ -19,7 +19,6 @@ from weakshot_seg.inference.semantic import (
 )
 from weakshot_seg.structures import SegOutput
 
-MakeOutput = Callable[..., SegOutput]
 ALL = slice(None)
 
 
@@ -45,9 +44,7 @@ def test_the_best_of_some_classes() -> None:
 
 
 @pytest.mark.parametrize(("content", "size"), [((16, 24), (16, 24)), ((13, 20), (13, 20)), ((13, 20), (29, 41))])
-def test_masks_are_upsampled_cropped_and_scores_resized(
-    content: tuple[int, int], size: tuple[int, int], make_output: MakeOutput
-) -> None:
+def test_masks_are_upsampled_cropped_and_scores_resized(content: tuple[int, int], size: tuple[int, int]) -> None:
     output = make_output(size=(4, 6), layers=3)
     got = scores_of(output, (16, 24), [(16, 24), content])[1](ALL, size)
     masks = F.interpolate(output.mask_logits[2, 1:], (16, 24), mode="bilinear", align_corners=False)
@@ -59,7 +56,7 @@ def test_masks_are_upsampled_cropped_and_scores_resized(
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
 @pytest.mark.parametrize("size", [(9, 11), (23, 5)])
 def test_classes_in_chunks_give_the_argmax_over_all(
-    size: tuple[int, int], chunk: int, make_output: MakeOutput, monkeypatch: pytest.MonkeyPatch
+    size: tuple[int, int], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (scores,) = scores_of(make_output(images=1, classes=7, size=(4, 6)), (16, 24), [(13, 20)])
     monkeypatch.setattr(semantic, "SCORES_AT_ONCE", chunk * 13 * 20)
@@ -71,7 +68,7 @@ def test_classes_in_chunks_give_the_argmax_over_all(
 @pytest.mark.parametrize("at_once", [1, 40 * 50 * 60, 2**26])
 @pytest.mark.parametrize("native", [(12, 16), (1, 16), (12, 1)])
 def test_classes_that_cannot_win_are_left_out(
-    native: tuple[int, int], at_once: int, make_output: MakeOutput, monkeypatch: pytest.MonkeyPatch
+    native: tuple[int, int], at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(semantic, "SCORES_AT_ONCE", at_once)
     output = make_output(images=1, classes=40, queries=12, size=(3, 4))
@@ -98,7 +95,7 @@ def test_the_first_of_equal_classes_wins(chunk: int, monkeypatch: pytest.MonkeyP
     assert (label_map(scores, (4, 4)) == 1).all()
 
 
-def test_scores_of_all_classes_are_never_held(make_output: MakeOutput, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_of_all_classes_are_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(semantic, "SCORES_AT_ONCE", 20 * 60 * 70)
     (scores,) = scores_of(make_output(classes=200, images=1, size=(4, 6)), (16, 24), [(16, 20)])
     largest = 0

@@ -2,20 +2,17 @@
 
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from random_batches import make_output, make_targets
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses import assignments
 from weakshot_seg.losses.assignments import ClassQueries, GpuHungarianMatcher, HungarianMatcher
 from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
-
-MakeOutput = Callable[..., SegOutput]
-MakeTargets = Callable[..., WeakTargets]
 
 
 def plain_cost(
@@ -58,9 +55,7 @@ MIXED = {"base": [[0, 2], [1], [], [0, 1, 2], [0, 1, 2]], "tags": [[3], [3, 4], 
 
 
 @pytest.mark.parametrize("weights", [(1.0, 20.0, 1.0), (2.0, 0.0, 3.0)])
-def test_cost_equals_explicit_loops(
-    weights: tuple[float, float, float], make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_cost_equals_explicit_loops(weights: tuple[float, float, float]) -> None:
     targets = make_targets(**MIXED, size=(9, 13))  # not a multiple of the logits' 4 x 6
     output = make_output(images=5, queries=6)
     cost = HungarianMatcher(*weights).cost(output, targets).detach().numpy()
@@ -70,7 +65,7 @@ def test_cost_equals_explicit_loops(
             np.testing.assert_allclose(cost[layer, image, :, :count], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_assignment_is_the_best_of_all_permutations(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_assignment_is_the_best_of_all_permutations() -> None:
     targets = make_targets(**MIXED)
     output = make_output(images=5, queries=5, layers=3)  # the last image has as many classes
     assignment = HungarianMatcher()(output, targets)
@@ -83,7 +78,7 @@ def test_assignment_is_the_best_of_all_permutations(make_output: MakeOutput, mak
             assert assignment.queries[layer, image, :count].tolist() == list(best)
 
 
-def test_a_mask_that_vanishes_at_low_resolution_counts_as_none_and_keeps_its_place(make_output: MakeOutput) -> None:
+def test_a_mask_that_vanishes_at_low_resolution_counts_as_none_and_keeps_its_place() -> None:
     label_map = torch.zeros(1, 16, 24, dtype=torch.uint8)
     label_map[:, 8:] = 2
     label_map[0, 5, 5] = 1  # not on the grid of every fourth pixel
@@ -109,19 +104,17 @@ def test_a_mask_that_vanishes_at_low_resolution_counts_as_none_and_keeps_its_pla
     assert matcher(output, targets).queries[0, 0].tolist() == [0, 1, 2, 3]
 
 
-def test_more_targets_than_queries_is_an_error_that_names_the_remedy(
-    make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_more_targets_than_queries_is_an_error_that_names_the_remedy() -> None:
     with pytest.raises(ConfigError, match=r"4 classes .* 3 queries.*num_queries"):
         HungarianMatcher()(make_output(queries=3), make_targets([[0], [0, 1, 2]], [[3], [4]]))
 
 
-def test_a_batch_without_any_target(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_a_batch_without_any_target() -> None:
     assert HungarianMatcher()(make_output(), make_targets([[], []], [[], []])).queries.shape == (2, 2, 0)
 
 
 class TestClassQueries:
-    def test_query_k_answers_for_class_k(self, make_output: MakeOutput, make_targets: MakeTargets) -> None:
+    def test_query_k_answers_for_class_k(self) -> None:
         targets = make_targets([[0, 2], [1]], [[4], []])
         assignment = ClassQueries()(make_output(queries=5, layers=3), targets)
         assert assignment.queries.shape == (3, 2, 3)
@@ -131,14 +124,12 @@ class TestClassQueries:
         assert 0 <= assignment.queries.min() <= assignment.queries.max() < 5
 
     @pytest.mark.parametrize("queries", [4, 6])
-    def test_any_other_number_of_queries_is_an_error(
-        self, queries: int, make_output: MakeOutput, make_targets: MakeTargets
-    ) -> None:
+    def test_any_other_number_of_queries_is_an_error(self, queries: int) -> None:
         with pytest.raises(ConfigError, match=f"num_queries must be null or 5, not {queries}"):
             ClassQueries()(make_output(queries=queries), make_targets([[0], [1]], [[], []]))
 
 
-def test_gpu_matcher_solves_the_same_problem(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_gpu_matcher_solves_the_same_problem() -> None:
     targets = make_targets(**MIXED, size=(9, 13))
     output = make_output(images=5, queries=6)
     expected, got = HungarianMatcher()(output, targets).queries, GpuHungarianMatcher()(output, targets).queries
@@ -150,9 +141,7 @@ def test_gpu_matcher_solves_the_same_problem(make_output: MakeOutput, make_targe
 
 @pytest.mark.parametrize("matcher", [HungarianMatcher(), GpuHungarianMatcher()])
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
-def test_an_image_that_is_not_finite_does_not_disturb_the_others(
-    make_output: MakeOutput, make_targets: MakeTargets, matcher: HungarianMatcher, wrong: float
-) -> None:
+def test_an_image_that_is_not_finite_does_not_disturb_the_others(matcher: HungarianMatcher, wrong: float) -> None:
     targets, output = make_targets(**MIXED, size=(9, 13)), make_output(images=5, queries=6)
     expected = matcher(output, targets).queries
     for name in ("class_logits", "mask_logits"):

@@ -9,17 +9,15 @@ import torch
 from torch import fx
 from torch._dynamo.backends.debugging import aot_eager
 
+from random_batches import make_output, make_targets
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.assignments import HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.losses.point_mask import PointMaskLoss
 from weakshot_seg.losses.terms import ComplementLoss, LossTerm, MaskLoss
-from weakshot_seg.structures import SegOutput, WeakTargets
 
 
-def test_each_work_on_pixels_is_one_graph_and_gives_the_same(
-    make_output: Callable[..., SegOutput], make_targets: Callable[..., WeakTargets]
-) -> None:
+def test_each_work_on_pixels_is_one_graph_and_gives_the_same() -> None:
     torch.compiler.reset()
     graphs: list[fx.GraphModule] = []
 

@@ -1,6 +1,5 @@
 """The composed criterion: sums of the right parts and layers, and how often it waits for the device."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -8,15 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from random_batches import make_output, make_targets
 from weakshot_seg.losses.assignments import ClassQueries, HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
 from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
-
-MakeOutput = Callable[..., SegOutput]
-MakeTargets = Callable[..., WeakTargets]
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput
 
 
 def criterion(class_queries: bool = False, stride: int = 1) -> Criterion:
@@ -31,7 +28,7 @@ def criterion(class_queries: bool = False, stride: int = 1) -> Criterion:
     return Criterion(ClassQueries() if class_queries else HungarianMatcher(), terms)
 
 
-def test_parts_of_which_nothing_is_known_are_zero(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_parts_of_which_nothing_is_known_are_zero() -> None:
     def parts(base: list[list[int]], tags: list[list[int]]) -> set[str]:
         losses = criterion()(make_output(), make_targets(base, tags, paired=True))
         return {name for name, value in losses.parts.items() if value.item() == 0}
@@ -43,16 +40,14 @@ def test_parts_of_which_nothing_is_known_are_zero(make_output: MakeOutput, make_
     assert parts([[], []], [[], []]) == {*mask, *complement, "similarity/base", "similarity/novel"}
 
 
-def test_terms_can_be_left_out(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_terms_can_be_left_out() -> None:
     output, targets = make_output(), make_targets([[0, 1], [2]], [[3], [4]])
     terms = {"a": MaskLoss(), "b": ClassificationLoss()}
     losses = Criterion(HungarianMatcher(), terms, without=["a", "c"])(output, targets)
     assert set(losses.parts) == {"b/cross_entropy"}
 
 
-def test_the_total_is_the_weighted_sum_of_the_parts_of_the_right_layers(
-    make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_the_total_is_the_weighted_sum_of_the_parts_of_the_right_layers() -> None:
     output, targets = make_output(layers=3), make_targets([[0, 1], [2]], [[3], [4]])
     terms = {"a": MaskLoss(weight=0.5, focal_weight=7, dice_weight=3), "b": MaskLoss(weight=2.0, layers="last")}
     losses = Criterion(HungarianMatcher(), terms)(output, targets)
@@ -74,7 +69,7 @@ def test_the_total_is_the_weighted_sum_of_the_parts_of_the_right_layers(
     torch.testing.assert_close(p["b/dice"], single[-1])
 
 
-def test_diagnostics_are_those_of_the_latest_batch(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_diagnostics_are_those_of_the_latest_batch() -> None:
     module, output = criterion(), make_output()
     assert module.diagnostics() == {}
     module(output, make_targets([[0, 1], [0]], [[3], [3]], paired=True))
@@ -83,7 +78,7 @@ def test_diagnostics_are_those_of_the_latest_batch(make_output: MakeOutput, make
     assert module.diagnostics() == {}  # no pairs
 
 
-def test_losses_of_half_precision_outputs_are_in_float32(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_losses_of_half_precision_outputs_are_in_float32() -> None:
     output, targets = make_output(), make_targets([[0, 1], [2]], [[3], [4]])
     half = SegOutput(output.class_logits.bfloat16(), output.mask_logits.bfloat16(), output.pixel_embeddings.bfloat16())
     module = criterion()
@@ -93,7 +88,7 @@ def test_losses_of_half_precision_outputs_are_in_float32(make_output: MakeOutput
     torch.testing.assert_close(losses.total, module(half.float(), targets).total)
 
 
-def test_losses_learn_the_truth(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_losses_learn_the_truth() -> None:
     """Free logits, trained by the criterion, end with the right classes and base masks."""
     targets = make_targets([[0, 2], [1]], [[3], [3]], size=(8, 8), padded_rows=0)
     class_logits = nn.Parameter(torch.randn(1, 2, 5, 6))
@@ -116,7 +111,7 @@ def test_losses_learn_the_truth(make_output: MakeOutput, make_targets: MakeTarge
 
 @pytest.mark.parametrize("class_queries", [False, True])
 def test_only_the_matcher_waits_for_the_device_and_only_once(
-    class_queries: bool, make_output: MakeOutput, make_targets: MakeTargets, monkeypatch: pytest.MonkeyPatch
+    class_queries: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the device "meta" nothing can be read, neither a value nor how many elements are true."""
     output, targets = make_output(images=4, queries=5), make_targets([[0, 1], [0], [2], []], [[3], [3, 4], [], [4]])

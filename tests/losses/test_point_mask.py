@@ -1,19 +1,14 @@
 """The point-sampled mask loss against the loss on all pixels and plain interpolation."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from random_batches import make_output, make_targets
 from weakshot_seg.losses.assignments import HungarianMatcher
 from weakshot_seg.losses.point_mask import PointMaskLoss, labels_at, logits_at
 from weakshot_seg.losses.terms import MaskLoss
-from weakshot_seg.structures import SegOutput, WeakTargets
-
-MakeOutput = Callable[..., SegOutput]
-MakeTargets = Callable[..., WeakTargets]
 
 
 def centres(height: int, width: int) -> Tensor:
@@ -39,9 +34,7 @@ class AllPixels(PointMaskLoss):
 @pytest.mark.parametrize(
     ("term", "tolerance"), [(AllPixels(), 1e-4), (PointMaskLoss(num_points=20000, importance=0.0), 0.05)]
 )
-def test_on_all_pixels_it_is_the_mask_loss_and_near_it_on_uniform_points(
-    term: PointMaskLoss, tolerance: float, make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_on_all_pixels_it_is_the_mask_loss_and_near_it_on_uniform_points(term: PointMaskLoss, tolerance: float) -> None:
     targets = make_targets(base=[[0, 2], [1]], tags=[[3], []], size=(9, 13))
     output = make_output(images=2, queries=6)
     assignment = HungarianMatcher()(output, targets)
@@ -65,7 +58,7 @@ def test_points_gather_where_the_mask_is_undecided() -> None:
     assert distance[:, 300:].max() > 0.35
 
 
-def test_no_mask_at_all(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_no_mask_at_all() -> None:
     targets = make_targets(base=[[]], tags=[[3]], size=(9, 13))
     output = make_output(images=1, queries=6)
     parts = PointMaskLoss(num_points=8)(output, targets, HungarianMatcher()(output, targets))

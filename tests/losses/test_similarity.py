@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from random_batches import make_output, make_targets
 from weakshot_seg.losses import similarity
 from weakshot_seg.losses.similarity import DISTILLATION, PixelSimilarityLoss
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput
 
-MakeOutput = Callable[..., SegOutput]
-MakeTargets = Callable[..., WeakTargets]
 NOBODY = Assignment(torch.zeros(1, 1, 0, dtype=torch.int64))
 SIZE = (6, 8)
 
@@ -85,12 +84,7 @@ def plain_cosine(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("student_pairs", ["cross", "within"])
 @pytest.mark.parametrize("distillation", ["ce", "cce", "b0.5"])
 def test_the_whole_loss_equals_loops_over_sampled_pairs(
-    student_pairs: str,
-    distillation: str,
-    spy: Spy,
-    build: Callable[..., PixelSimilarityLoss],
-    make_output: MakeOutput,
-    make_targets: MakeTargets,
+    student_pairs: str, distillation: str, spy: Spy, build: Callable[..., PixelSimilarityLoss]
 ) -> None:
     loss = build(num_points=5, student_pairs=student_pairs, distillation=distillation)
     targets = make_targets(  # pairs: share base 2 and tag 4; share tag 3 only; share a base class only; odd image
@@ -148,9 +142,7 @@ def test_the_whole_loss_equals_loops_over_sampled_pairs(
     assert values["novel"].item() == pytest.approx(total / 4, rel=1e-4)
 
 
-def test_sim_loss_trains_simnet_alone_and_dist_loss_spares_it(
-    build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_sim_loss_trains_simnet_alone_and_dist_loss_spares_it(build: Callable[..., PixelSimilarityLoss]) -> None:
     loss, output = build(), make_output(size=SIZE)
     targets = make_targets([[0], [0]], [[3], [3]], paired=True)
     values = loss.train()(output, targets, NOBODY)
@@ -173,34 +165,21 @@ def test_sim_loss_trains_simnet_alone_and_dist_loss_spares_it(
     ],
 )
 def test_parts_without_pairs_are_zero(
-    base: list[list[int]],
-    tags: list[list[int]],
-    zero: str,
-    build: Callable[..., PixelSimilarityLoss],
-    make_output: MakeOutput,
-    make_targets: MakeTargets,
+    base: list[list[int]], tags: list[list[int]], zero: str, build: Callable[..., PixelSimilarityLoss]
 ) -> None:
     values = build()(make_output(images=len(base), size=SIZE), make_targets(base, tags, paired=True), NOBODY)
     assert [name for name, value in values.items() if value.item() == 0] == [zero]
 
 
 @pytest.mark.parametrize(("images", "paired"), [(2, False), (1, True), (1, False)])
-def test_zero_without_a_pair(
-    images: int,
-    paired: bool,
-    build: Callable[..., PixelSimilarityLoss],
-    make_output: MakeOutput,
-    make_targets: MakeTargets,
-) -> None:
+def test_zero_without_a_pair(images: int, paired: bool, build: Callable[..., PixelSimilarityLoss]) -> None:
     output = make_output(images=images, size=SIZE)
     values = build()(output, make_targets([[0]] * images, [[3]] * images, paired=paired), NOBODY)
     assert values["base"].item() == values["novel"].item() == 0
     (values["base"] + values["novel"]).backward()
 
 
-def test_the_odd_last_image_changes_nothing(
-    spy: Spy, build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_the_odd_last_image_changes_nothing(spy: Spy, build: Callable[..., PixelSimilarityLoss]) -> None:
     loss, output = build(), make_output(images=3, layers=1, size=SIZE)
     targets = make_targets([[0, 1], [1], [2]], [[3], [3], [4]], paired=True)
     state = torch.get_rng_state()
@@ -220,9 +199,7 @@ def test_the_odd_last_image_changes_nothing(
     assert torch.equal(values["novel"], again["novel"])
 
 
-def test_the_common_class_is_drawn_among_all_shared_ones(
-    spy: Spy, build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_the_common_class_is_drawn_among_all_shared_ones(spy: Spy, build: Callable[..., PixelSimilarityLoss]) -> None:
     loss, output = build(), make_output(size=SIZE)
     targets = make_targets([[0, 1, 2], [0, 2]], [[], []], size=SIZE, padded_rows=0, paired=True)
     chosen = set()
@@ -237,11 +214,7 @@ def test_the_common_class_is_drawn_among_all_shared_ones(
 
 @pytest.mark.parametrize("without_masks", [(2,), (3,), (2, 3)])
 def test_pairs_without_masks_count_for_nothing(
-    without_masks: tuple[int, ...],
-    build: Callable[..., PixelSimilarityLoss],
-    make_output: MakeOutput,
-    make_targets: MakeTargets,
-    monkeypatch: pytest.MonkeyPatch,
+    without_masks: tuple[int, ...], build: Callable[..., PixelSimilarityLoss], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A pixel without a mask may be of the other one's base class: "different" would be a wrong lesson."""
     monkeypatch.setattr(similarity, "sample_points", lambda region, count, padding: region.float().topk(count).indices)
@@ -264,8 +237,6 @@ def test_pairs_without_masks_count_for_nothing(
     assert all(value != 0 for value in results[0][:2])
 
 
-def test_distillation_needs_a_common_novel_class_not_just_a_tag(
-    build: Callable[..., PixelSimilarityLoss], make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_distillation_needs_a_common_novel_class_not_just_a_tag(build: Callable[..., PixelSimilarityLoss]) -> None:
     targets = make_targets([[], []], [[0, 3], [0, 4]], paired=True)  # tags of the base class 0 in masks without it
     assert build()(make_output(images=2, layers=1, size=SIZE), targets, NOBODY)["novel"].item() == 0

@@ -1,20 +1,17 @@
 """Classification, mask, complement and absence loss against naive per-image loops written from the method."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from random_batches import make_output, make_targets
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.assignments import ClassQueries, HungarianMatcher
 from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
-
-MakeOutput = Callable[..., SegOutput]
-MakeTargets = Callable[..., WeakTargets]
 
 MIXED = {"base": [[0, 2], [1], [], [0, 1, 2], []], "tags": [[3], [3, 4], [4], [], []]}
 
@@ -46,7 +43,7 @@ def same_with_gradients(ours: Tensor, plain: Tensor, leaf: Tensor) -> None:
 
 
 @pytest.fixture
-def mixed(make_output: MakeOutput, make_targets: MakeTargets) -> tuple[SegOutput, WeakTargets, Assignment]:
+def mixed() -> tuple[SegOutput, WeakTargets, Assignment]:
     output = make_output(images=5, queries=6, layers=3, dtype=torch.float64)
     targets = make_targets(**MIXED, size=(9, 13), padded_rows=2)
     return output, targets, HungarianMatcher()(output.float(), targets)
@@ -70,7 +67,7 @@ def test_classification_is_weighted_cross_entropy(
     same_with_gradients(ours["cross_entropy"], plain, output.class_logits)
 
 
-def test_classification_without_any_weight_is_zero(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_classification_without_any_weight_is_zero() -> None:
     output, targets = make_output(), make_targets([[], []], [[], []])
     assignment = Assignment(torch.zeros(2, 2, 0, dtype=torch.int64))
     loss = ClassificationLoss(no_object=0.0)(output, targets, assignment)["cross_entropy"]
@@ -126,9 +123,7 @@ def test_complement_loss_equals_a_loop_over_images(mixed: tuple[SegOutput, WeakT
     assert ours_grad[:, 3:].abs().sum() == 0  # images without a tag
 
 
-def test_complement_of_an_image_without_base_is_everything_but_padding(
-    make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_complement_of_an_image_without_base_is_everything_but_padding() -> None:
     targets = make_targets([[]], [[3]], padded_rows=4)  # 8 rows
     output = make_output(images=1, queries=1, layers=1, size=(8, 12))
     assignment = Assignment(torch.zeros(1, 1, 1, dtype=torch.int64))
@@ -141,9 +136,7 @@ def test_complement_of_an_image_without_base_is_everything_but_padding(
 
 
 @pytest.mark.parametrize("term", [MaskLoss, ComplementLoss])
-def test_strided_terms_average_to_the_full_one(
-    term: type[MaskLoss | ComplementLoss], make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_strided_terms_average_to_the_full_one(term: type[MaskLoss | ComplementLoss]) -> None:
     targets = make_targets(**MIXED, size=(8, 12))
     output = make_output(images=5)
     assignment = HungarianMatcher()(output, targets)
@@ -153,15 +146,13 @@ def test_strided_terms_average_to_the_full_one(
     assert sum(seen) / 4 == pytest.approx(full.item(), rel=1e-4)
 
 
-def test_absence_loss_refuses_proposals_that_are_not_assigned_by_class(
-    make_output: MakeOutput, make_targets: MakeTargets
-) -> None:
+def test_absence_loss_refuses_proposals_that_are_not_assigned_by_class() -> None:
     output, targets = make_output(images=1, queries=5), make_targets([[0]], [[3]])
     with pytest.raises(ConfigError, match="class_queries"):
         AbsenceLoss()(output, targets, HungarianMatcher()(output, targets))
 
 
-def test_absence_loss_is_the_focal_loss_of_absent_classes(make_output: MakeOutput, make_targets: MakeTargets) -> None:
+def test_absence_loss_is_the_focal_loss_of_absent_classes() -> None:
     targets = make_targets(**MIXED)
     output = make_output(images=5, queries=5, dtype=torch.float64)
     plain = torch.zeros((), dtype=torch.float64)
@@ -185,10 +176,10 @@ class TestImagesWithoutMasks:
     TAGS = ([3], [3], [4], [0, 4], [1])
 
     @pytest.fixture
-    def targets(self, make_targets: MakeTargets) -> WeakTargets:
+    def targets(self) -> WeakTargets:
         return make_targets(self.BASE, self.TAGS, without_masks=self.WITHOUT)
 
-    def test_complement_leaves_them_out(self, targets: WeakTargets, make_output: MakeOutput) -> None:
+    def test_complement_leaves_them_out(self, targets: WeakTargets) -> None:
         output = make_output(images=5, dtype=torch.float64)
         assignment = HungarianMatcher()(output.float(), targets)
         ours = ComplementLoss()(output, targets, assignment)
@@ -201,7 +192,7 @@ class TestImagesWithoutMasks:
         (gradient,) = torch.autograd.grad(ours["focal"] + ours["dice"], output.mask_logits)
         assert not gradient[:, self.WITHOUT].any()
 
-    def test_classification_lets_proposals_be_base_classes(self, targets: WeakTargets, make_output: MakeOutput) -> None:
+    def test_classification_lets_proposals_be_base_classes(self, targets: WeakTargets) -> None:
         output = make_output(images=5, layers=1, dtype=torch.float64)
         assignment = HungarianMatcher()(output.float(), targets)
         total, weights = torch.zeros((), dtype=torch.float64), 0.0
@@ -216,7 +207,7 @@ class TestImagesWithoutMasks:
         ours = ClassificationLoss()(output, targets, assignment)["cross_entropy"]
         same_with_gradients(ours, total / weights, output.class_logits)
 
-    def test_absence_is_known_of_novel_classes_alone(self, targets: WeakTargets, make_output: MakeOutput) -> None:
+    def test_absence_is_known_of_novel_classes_alone(self, targets: WeakTargets) -> None:
         output = make_output(images=5, queries=5, layers=1, dtype=torch.float64)
         absent = ({1, 4}, {4}, {0, 1, 2, 3}, {3}, {3, 4})
         plain = torch.zeros((), dtype=torch.float64)

@@ -1,7 +1,5 @@
 """SimNet on points equals SimNet on explicit, concatenated pairs."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -76,7 +74,7 @@ def test_running_statistics_are_those_of_all_pairs() -> None:
     assert norm.num_batches_tracked == 1
 
 
-def test_the_order_of_a_pair_matters_to_the_network(make_output: Callable[..., object]) -> None:
+def test_the_order_of_a_pair_matters_to_the_network() -> None:
     net = SimNet(3, 5, 2).eval()
     first, second = torch.randn(1, 2, 3), torch.randn(1, 2, 3)
     assert not torch.allclose(net(first, second), net(second, first).transpose(1, 2))
