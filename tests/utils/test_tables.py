@@ -19,17 +19,6 @@ def test_long_texts_go_on_in_the_next_line_and_numbers_are_whole(monkeypatch: py
     assert [sum(line.count(word) for line in lines) for word in ("ablation/", "end", "many", "words")] == [9, 1, 9, 9]
 
 
-@pytest.mark.parametrize(
-    ("text", "cell"),
-    [
-        ("=1+1", "'=1+1"),
-        ("+1", "'+1"),
-        ("-x", "'-x"),
-        ("@SUM(A1)", "'@SUM(A1)"),
-        ("\t=1", "'\t=1"),
-        ("a=1", "a=1"),
-        ("", ""),
-    ],
-)
-def test_no_text_is_a_formula(text: str, cell: str) -> None:
-    assert csv_text(text) == cell
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-x", "@SUM(A1)", "\t=1", "a=1", ""])
+def test_no_text_is_a_formula(text: str) -> None:
+    assert csv_text(text) == (text if text in ("a=1", "") else f"'{text}")
