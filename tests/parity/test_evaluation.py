@@ -1,22 +1,20 @@
 """The authors' evaluation, also where classes have no ground truth; and their splits."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from parity.golden import compare
 from weakshot_seg.data.splits import make_split, published_class_names
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.training.metrics import SegmentationMetrics
 
-Compare = Callable[..., None]
-
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_evaluation(evaluation_path: Path, compare: Compare) -> None:
+def test_evaluation(evaluation_path: Path) -> None:
     stored, facts = np.load(evaluation_path), json.loads(evaluation_path.with_suffix(".json").read_text())
     split = ClassSplit(tuple(facts["names"]), tuple(facts["novel"]))
     assert split.num_classes == facts["num_classes"]

@@ -1,19 +1,17 @@
 """Semantic inference."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from parity.golden import compare
 from weakshot_seg.inference.semantic import label_map, scores_of, semantic_scores
 from weakshot_seg.structures import SegOutput
 
-Compare = Callable[..., None]
 
-
-def test_semantic_inference(inference_path: Path, compare: Compare) -> None:
+def test_semantic_inference(inference_path: Path) -> None:
     arrays = np.load(inference_path)
     class_logits, masks = torch.from_numpy(arrays["pred_logits"]), torch.from_numpy(arrays["pred_masks"])
     output = SegOutput(class_logits[None], masks[None], torch.zeros(len(masks), 1, *masks.shape[-2:]))

@@ -1,7 +1,6 @@
 """Matcher, classification, mask and complement loss."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from parity.golden import compare, read_targets
 from weakshot_seg.losses.assignments import HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.losses.terms import ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.structures import Assignment, SegOutput, WeakTargets
-
-Compare = Callable[..., None]
-ReadTargets = Callable[..., WeakTargets]
 
 
 def layer_names(arrays: np.lib.npyio.NpzFile) -> list[str]:
@@ -49,13 +46,13 @@ Case = tuple[np.lib.npyio.NpzFile, SegOutput, WeakTargets]
 
 
 @pytest.fixture
-def case(loss_path: Path, read_targets: ReadTargets) -> Case:
+def case(loss_path: Path) -> Case:
     arrays = np.load(loss_path)
     output = read_output(arrays)
     return arrays, output, read_targets(arrays, output.class_logits.shape[-1] - 1)
 
 
-def test_cost(loss_path: Path, case: Case, compare: Compare) -> None:
+def test_cost(loss_path: Path, case: Case) -> None:
     arrays, output, targets = case
     cost = HungarianMatcher().cost(output, targets)
     for number, layer in enumerate(layer_names(arrays)):
@@ -73,25 +70,20 @@ def test_assignment(case: Case) -> None:
         assert torch.equal(assigned[:, image, :count], expected[:, image, :count])
 
 
-def test_loss_of_every_layer(loss_path: Path, case: Case, compare: Compare) -> None:
+def test_loss_of_every_layer(loss_path: Path, case: Case) -> None:
     """With the stored assignment, so that case D counts too."""
     arrays, output, targets = case
     assignment = stored_assignment(arrays, targets, correct_columns=False)
-    complement = ComplementLoss()
+    terms = {"cls_a": ClassificationLoss(), "mask": MaskLoss(), "comp": ComplementLoss()}
     for number, layer in enumerate(layer_names(arrays)):
-        part = SegOutput(
-            output.class_logits[number : number + 1], output.mask_logits[number : number + 1], output.pixel_embeddings
-        )
-        chosen = Assignment(assignment.queries[number : number + 1])
+        one = slice(number, number + 1)
+        part = SegOutput(output.class_logits[one], output.mask_logits[one], output.pixel_embeddings)
+        found = {name: term(part, targets, Assignment(assignment.queries[one])) for name, term in terms.items()}
         suffix = "" if layer == "main" else f"_{layer.removeprefix('aux')}"
-        classification = ClassificationLoss()(part, targets, chosen)
-        compare(loss_path, classification["cross_entropy"], arrays[f"L_loss_cls_a{suffix}"])
-        mask = MaskLoss()(part, targets, chosen)
-        compare(loss_path, mask["focal"], arrays[f"L_loss_mask_m{suffix}"])
-        compare(loss_path, mask["dice"], arrays[f"L_loss_mask_d{suffix}"])
-        union = complement(part, targets, chosen)
-        value = sum(complement.part_weights[name] * union[name] for name in union)
-        compare(loss_path, value, arrays[f"L_loss_comp{suffix}"])
+        compare(loss_path, found["cls_a"]["cross_entropy"], arrays[f"L_loss_cls_a{suffix}"])
+        compare(loss_path, found["mask"]["focal"], arrays[f"L_loss_mask_m{suffix}"])
+        compare(loss_path, found["mask"]["dice"], arrays[f"L_loss_mask_d{suffix}"])
+        compare(loss_path, 20 * found["comp"]["focal"] + found["comp"]["dice"], arrays[f"L_loss_comp{suffix}"])
 
 
 class Stored(torch.nn.Module):
@@ -103,7 +95,7 @@ class Stored(torch.nn.Module):
         return self.assignment
 
 
-def test_total_and_gradients(loss_path: Path, case: Case, compare: Compare) -> None:
+def test_total_and_gradients(loss_path: Path, case: Case) -> None:
     arrays, output, targets = case
     terms = {"classification": ClassificationLoss(), "mask": MaskLoss(), "complement": ComplementLoss(weight=0.2)}
     assignment = stored_assignment(arrays, targets, correct_columns=False)

@@ -1,19 +1,17 @@
 """The paper's model, its parameter names and shapes, its learning rates and weight decays."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from parity.golden import our_name
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.models.simnet import SimNet
 from weakshot_seg.training.optim import PolyAdamW
-
-Rename = Callable[[str], str]
 
 
 def paper_model(num_classes: int, num_queries: int, simnet: bool) -> nn.Module:
@@ -30,7 +28,7 @@ def as_linear(shape: list[int]) -> list[int]:
     return shape[:2] if shape[2:] == [1, 1] else shape
 
 
-def test_names_and_shapes_of_the_full_model(state_path: Path, our_name: Rename) -> None:
+def test_names_and_shapes_of_the_full_model(state_path: Path) -> None:
     entries = json.loads(state_path.read_text())
     shapes = {name: list(entry["shape"] if isinstance(entry, dict) else entry) for name, entry in entries.items()}
     num_queries = shapes["sem_seg_head.predictor.query_embed.weight"][0]
@@ -44,7 +42,7 @@ def test_names_and_shapes_of_the_full_model(state_path: Path, our_name: Rename) 
     assert {n: s for n, s in ours.items() if n not in counters} == theirs
 
 
-def test_learning_rate_and_weight_decay_of_every_parameter(optimizer_path: Path, our_name: Rename) -> None:
+def test_learning_rate_and_weight_decay_of_every_parameter(optimizer_path: Path) -> None:
     theirs = {name: tuple(v) for name, v in json.loads(optimizer_path.read_text())["param_lr_weightdecay"].items()}
     model = paper_model(num_classes=171, num_queries=100, simnet=any("sim_net" in name for name in theirs))
     optimizer, _ = PolyAdamW().build(model, 60000)
@@ -56,22 +54,15 @@ def test_learning_rate_and_weight_decay_of_every_parameter(optimizer_path: Path,
     assert {group["eps"] for group in optimizer.param_groups} == {1e-8}
 
 
-def test_formula_of_the_schedule(optimizer_path: Path) -> None:
-    stored = json.loads(optimizer_path.read_text())
-    (max_steps,) = (int(k.rsplit("max", 1)[1]) for k in stored if k.startswith("poly_lr_head_backbone_by_iter_max"))
-    single = {int(k.rsplit("_", 1)[1]): v for k, v in stored.items() if k.startswith("formula_check_")}
-    for step, rate in single.items():
-        assert PolyAdamW().lr * PolyAdamW().factor(step, max_steps) == pytest.approx(rate, rel=1e-6)
-
-
 def test_poly_schedule(optimizer_path: Path) -> None:
-    stored = json.loads(optimizer_path.read_text())
+    stored, recipe = json.loads(optimizer_path.read_text()), PolyAdamW()
     tables = {key: value for key, value in stored.items() if key.startswith("poly_lr_head_backbone_by_iter_max")}
-    assert tables
-    recipe = PolyAdamW()
     for key, table in tables.items():
-        max_steps = int(key.removeprefix("poly_lr_head_backbone_by_iter_max"))
         for step, (head, backbone) in table.items():
-            rate = recipe.lr * recipe.factor(int(step), max_steps)
-            assert rate == pytest.approx(head, rel=1e-6)
-            assert rate * recipe.backbone_factor == pytest.approx(backbone, rel=1e-6)
+            rate = recipe.lr * recipe.factor(int(step), int(key.rsplit("max", 1)[1]))
+            assert (rate, rate * recipe.backbone_factor) == pytest.approx((head, backbone), rel=1e-6)
+    (max_steps,) = (int(key.rsplit("max", 1)[1]) for key in tables)
+    for key, rate in stored.items():
+        if key.startswith("formula_check_"):
+            step = int(key.rsplit("_", 1)[1])
+            assert recipe.lr * recipe.factor(step, max_steps) == pytest.approx(rate, rel=1e-6)

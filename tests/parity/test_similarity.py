@@ -1,7 +1,6 @@
 """SimNet, balance weights, and the pixel similarity losses with the given points."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from parity.golden import compare, our_name, read_simnet, read_targets
 from weakshot_seg.losses import similarity
 from weakshot_seg.losses.similarity import BalanceWeights, PixelSimilarityLoss, cosine
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets, take_points
-
-Compare = Callable[..., None]
-ReadTargets = Callable[..., WeakTargets]
-ReadSimNet = Callable[..., tuple[SimNet, dict[str, Tensor]]]
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, take_points
 
 
 def on_map(net: SimNet, pairs: np.ndarray) -> Tensor:
@@ -42,7 +38,7 @@ def undo_training_step(net: SimNet, pairs: np.ndarray) -> None:
 
 
 @torch.no_grad()
-def test_simnet(simnet_path: Path, read_simnet: ReadSimNet, compare: Compare) -> None:
+def test_simnet(simnet_path: Path) -> None:
     arrays = np.load(simnet_path)
     net, after = read_simnet(arrays)
     assert after
@@ -54,16 +50,14 @@ def test_simnet(simnet_path: Path, read_simnet: ReadSimNet, compare: Compare) ->
         compare(simnet_path, net.state_dict()[name], value)
 
 
-def test_simnet_without_batch_norm(simnet_nobn_path: Path, read_simnet: ReadSimNet, compare: Compare) -> None:
+def test_simnet_without_batch_norm(simnet_nobn_path: Path) -> None:
     arrays = np.load(simnet_nobn_path)
     net, _ = read_simnet(arrays)
     assert not [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
     compare(simnet_nobn_path, on_map(net, arrays["x"]), arrays["out"])
 
 
-def test_simnet_of_full_size_has_the_authors_parameters(
-    simnet_shapes_path: Path, our_name: Callable[[str], str]
-) -> None:
+def test_simnet_of_full_size_has_the_authors_parameters(simnet_shapes_path: Path) -> None:
     shapes = json.loads(simnet_shapes_path.read_text())
     theirs = {our_name(name): shape[:2] for name, shape in shapes.items()}
     hidden, pair_width = theirs["blocks.0.linear1.weight"]
@@ -72,7 +66,7 @@ def test_simnet_of_full_size_has_the_authors_parameters(
     assert {name: list(value.shape) for name, value in net.state_dict().items()} == theirs
 
 
-def test_balance_weights(balance_path: Path, compare: Compare) -> None:
+def test_balance_weights(balance_path: Path) -> None:
     """The authors count every fifth row and column of the pairs; we count all."""
     arrays = np.load(balance_path)
     balance = BalanceWeights(history=25)
@@ -96,7 +90,7 @@ class Given(nn.Module):
 class Case:
     """A pair file with its points put in the place of random ones."""
 
-    def __init__(self, path: Path, read_targets: ReadTargets, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.arrays = np.load(path)
         arrays = self.arrays
         leaves = [torch.from_numpy(arrays[k]) for k in ("pred_logits", "pred_masks", "pixel_features")]
@@ -139,15 +133,13 @@ NOBODY = Assignment(torch.zeros(1, 1, 0, dtype=torch.int64))
 
 
 @pytest.fixture
-def case(pair_path: Path, read_targets: ReadTargets, monkeypatch: pytest.MonkeyPatch) -> Case:
-    return Case(pair_path, read_targets, monkeypatch)
+def case(pair_path: Path, monkeypatch: pytest.MonkeyPatch) -> Case:
+    return Case(pair_path, monkeypatch)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize("variant", ["ce_novel", "cce_novel", "b05_novel", "cce_full"])
-def test_pair_losses(
-    variant: str, mode: str, pair_path: Path, case: Case, read_simnet: ReadSimNet, compare: Compare
-) -> None:
+def test_pair_losses(variant: str, mode: str, pair_path: Path, case: Case) -> None:
     kind, classes = variant.split("_")
     arrays, targets = case.arrays, case.targets
     net, after = read_simnet(arrays)
@@ -175,7 +167,7 @@ def test_pair_losses(
             compare(pair_path, ours, theirs.view_as(ours))
 
 
-def test_balance_weights_of_the_pairs(pair_path: Path, compare: Compare) -> None:
+def test_balance_weights_of_the_pairs(pair_path: Path) -> None:
     """Of a first step; the authors count every fifth row and column of the pairs, we count all."""
     arrays = np.load(pair_path)
     counted = torch.from_numpy(arrays["sim_target"])[:, ::5, ::5].bool()
@@ -184,7 +176,7 @@ def test_balance_weights_of_the_pairs(pair_path: Path, compare: Compare) -> None
     compare(pair_path, BalanceWeights()(counted), arrays["balance_neg_pos_weight"])
 
 
-def test_regions_targets_and_teacher(pair_path: Path, case: Case, read_simnet: ReadSimNet, compare: Compare) -> None:
+def test_regions_targets_and_teacher(pair_path: Path, case: Case) -> None:
     arrays = case.arrays
     net, _ = read_simnet(arrays)
     loss = case.loss(net.eval(), "ce")
@@ -217,7 +209,7 @@ def test_regions_targets_and_teacher(pair_path: Path, case: Case, read_simnet: R
         compare(pair_path, net(features, features[[1, 0]]).softmax(-1)[..., 1], arrays["teacher_sim_eval"])
 
 
-def test_student_similarity(pair_path: Path, case: Case, compare: Compare) -> None:
+def test_student_similarity(pair_path: Path, case: Case) -> None:
     arrays = case.arrays
     assert case.shared == bool((case.targets.tagged[0] & case.targets.tagged[1]).any())
     if not case.shared:

@@ -4,7 +4,6 @@ Our network runs in float64 here, so that only the rounding of the stored float3
 """
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from parity.golden import compare, our_name, read_targets
 from weakshot_seg.conversion.detectron2 import from_detectron2
 from weakshot_seg.conversion.matching import match
 from weakshot_seg.conversion.sizes import backbone_settings, model_settings, num_classes
@@ -22,11 +22,6 @@ from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.losses.terms import ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
-from weakshot_seg.structures import WeakTargets
-
-Compare = Callable[..., None]
-ReadTargets = Callable[..., WeakTargets]
-Rename = Callable[[str], str]
 
 STAGES = ("res2", "res3", "res4", "res5")
 
@@ -83,7 +78,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 @torch.no_grad()
-def test_head_on_the_stored_features(tiny_path: Path, compare: Compare) -> None:
+def test_head_on_the_stored_features(tiny_path: Path) -> None:
     weights, stored = read(tiny_path)
     images = sorted({k.split(".")[0] for k in stored if ".feat." in k})
     assert images
@@ -98,7 +93,7 @@ def test_head_on_the_stored_features(tiny_path: Path, compare: Compare) -> None:
 
 
 @torch.no_grad()
-def test_backbone_features(tiny_path: Path, compare: Compare) -> None:
+def test_backbone_features(tiny_path: Path) -> None:
     """timm's ResNet is the authors': stride in the 3x3 convolution, 7x7 stem, frozen BatchNorm."""
     weights, stored = read(tiny_path)
     model = build(weights)
@@ -110,7 +105,7 @@ def test_backbone_features(tiny_path: Path, compare: Compare) -> None:
 
 
 @torch.no_grad()
-def test_whole_model_from_pixels_to_scores(tiny_path: Path, compare: Compare) -> None:
+def test_whole_model_from_pixels_to_scores(tiny_path: Path) -> None:
     weights, stored = read(tiny_path)
     model = build(weights).double().eval()
     images = sorted(k.split(".")[0] for k in stored if k.endswith(".image_uint_range"))
@@ -131,18 +126,14 @@ def test_whole_model_from_pixels_to_scores(tiny_path: Path, compare: Compare) ->
         compare(tiny_path, scores_of(output, (height, width), [content])[0](slice(None), size), expected)
 
 
-def their_norms(model: SimFormer, our_name: Rename, names: list[str]) -> dict[str, float | None]:
+def their_norms(model: SimFormer, names: list[str]) -> dict[str, float | None]:
     """Gradient norm of every parameter under the authors' names."""
     ours = dict(model.named_parameters())
-    result: dict[str, float | None] = {}
-    for name in names:
-        parameter = ours.get(our_name(name)) if not name.startswith("criterion.") else None
-        gradient = None if parameter is None else parameter.grad
-        result[name] = None if gradient is None else gradient.norm().item()
-    return result
+    found = {name: None if name.startswith("criterion.") else ours.get(our_name(name)) for name in names}
+    return {name: None if p is None or p.grad is None else p.grad.norm().item() for name, p in found.items()}
 
 
-def test_training_step(step_path: Path, our_name: Rename, read_targets: ReadTargets, compare: Compare) -> None:
+def test_training_step(step_path: Path) -> None:
     seed = step_path.stem.rsplit("_", 1)[1]
     weights, _ = read(step_path.with_name(f"tiny_model_{seed}.safetensors"))
     model = build(weights).double().train()
@@ -178,7 +169,7 @@ def test_training_step(step_path: Path, our_name: Rename, read_targets: ReadTarg
 
     losses.total.backward()
     norms = json.loads(step_path.with_name(f"{step_path.stem}_grad_norms.json").read_text())
-    ours = their_norms(model, our_name, list(norms))
+    ours = their_norms(model, list(norms))
     assert {name for name, v in ours.items() if v is None} == {name for name, v in norms.items() if v is None}
     trained = [name for name, v in norms.items() if v is not None]
     assert len(trained) == sum(p.requires_grad for p in model.parameters())
