@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from weakshot_seg.cli.predict import main
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.inference import tta
-from weakshot_seg.inference.semantic import WholeImage
+from weakshot_seg.inference.semantic import Inference, WholeImage
 from weakshot_seg.inference.sliding import SlidingWindow
 from weakshot_seg.prediction.segmentation import Segmentation
 
@@ -41,14 +42,27 @@ def photo(path: Path, height: int = 40, width: int = 70, **options: object) -> P
 
 
 @pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A folder of two photos of different sizes, one in a folder of its own."""
+    photo(tmp_path / "in" / "a.png")
+    photo(tmp_path / "in" / "deep" / "b.png", 33, 20)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
 def ckpt(trained: Path) -> str:
     return f"ckpt={trained}/checkpoints/last.ckpt"
 
 
 @pytest.fixture
-def predict(ckpt: str, tmp_path: Path) -> Predict:
-    """Predicts a source to ``tmp_path / "out"``, unless other settings are given."""
-    return lambda source, *settings: predicting.predict(ckpt, f"source={source}", f"out={tmp_path}/out", *settings)
+def predict(ckpt: str, out: Path) -> Predict:
+    """Predicts a source to ``out``, unless other settings are given."""
+    return lambda source, *settings: predicting.predict(ckpt, f"source={source}", f"out={out}", *settings)
 
 
 def labels(out: Path) -> dict[str, np.ndarray]:
@@ -66,32 +80,28 @@ def written(out: Path) -> dict[str, int]:
     return {str(path.relative_to(out)): path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
 
 
-def same_bytes(left: Path, right: Path) -> bool:
-    files = sorted(path.relative_to(left) for path in left.rglob("*") if path.is_file())
-    return files == sorted(path.relative_to(right) for path in right.rglob("*") if path.is_file()) and all(
-        (left / file).read_bytes() == (right / file).read_bytes() for file in files
-    )
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in written(out)}
 
 
 def test_folders_lists_and_standard_input(
-    predict: Predict, ckpt: str, command: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Predict, ckpt: str, source: Path, out: Path, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left, right = photo(tmp_path / "in" / "left" / "a.jpg"), photo(tmp_path / "in" / "right" / "er" / "a.PNG", 33, 20)
-    (tmp_path / "in" / "notes.txt").write_text("no image")
-    predict(tmp_path / "in")
-    maps = labels(tmp_path / "out")
-    assert {name: ids.shape for name, ids in maps.items()} == {"left/a": (40, 70), "right/er/a": (33, 20)}
+    (source / "notes.txt").write_text("no image")
+    predict(source)
+    maps = labels(out)
+    assert {name: ids.shape for name, ids in maps.items()} == {"a": (40, 70), "deep/b": (33, 20)}
     for name in maps:
-        with Image.open(tmp_path / "out" / "overlays" / f"{name}.jpg") as overlay:
-            assert overlay.mode == "RGB"
-            assert overlay.width > 70
-    predict(f"[{left},{right}]", f"out={tmp_path}/list")
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{left}\n{right}\n".encode())))
-    command(main, ckpt, "source=-", "device=cpu", f"out={tmp_path}/stdin", folder=tmp_path)
-    assert labels(tmp_path / "list").keys() == labels(tmp_path / "stdin").keys() == maps.keys()
+        with Image.open(out / "overlays" / f"{name}.jpg") as overlay:
+            assert (overlay.mode, overlay.width > 70) == ("RGB", True)
+    paths = [f"{source}/a.png", f"{source}/deep/b.png"]
+    predict(f"[{','.join(paths)}]", f"out={out}/list")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(paths).encode())))
+    command(main, ckpt, "source=-", "device=cpu", f"out={out}/stdin", folder=source)
+    assert labels(out / "list").keys() == labels(out / "stdin").keys() == maps.keys()
 
 
-def test_images_of_any_mode_and_orientation(predict: Predict, tmp_path: Path) -> None:
+def test_images_of_any_mode_and_orientation(predict: Predict, tmp_path: Path, out: Path) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     with Image.open(photo(tmp_path / "in" / "turned.jpg", exif=exif)) as image:
@@ -99,7 +109,7 @@ def test_images_of_any_mode_and_orientation(predict: Predict, tmp_path: Path) ->
     for mode in ("RGB", "RGBA", "P", "L", "1"):
         upright.convert(mode).save(tmp_path / "in" / f"{mode}.png")
     predict(tmp_path / "in")
-    maps = labels(tmp_path / "out")
+    maps = labels(out)
     assert {ids.shape for ids in maps.values()} == {(70, 40)}
     assert np.array_equal(maps["turned"], maps["RGB"])
     assert np.array_equal(maps["RGBA"], maps["RGB"])
@@ -122,95 +132,87 @@ def test_prediction_is_what_evaluation_measures(trained: Path, predict: Predict,
         assert np.mean(maps[Path(name).name] == ids.numpy()) > 0.999  # a batch may round otherwise than single images
 
 
-def test_another_inference(eager: Path, predict: Predict, tmp_path: Path) -> None:
-    source = photo(tmp_path / "one.png")
-    predict(source, f"ckpt={eager}")
-    predict(source, f"ckpt={eager}", f"out={tmp_path}/tta", "inference=tta", "inference.scales=[1.0,1.5]")
-    predict(source, f"ckpt={eager}", f"out={tmp_path}/sliding", "inference=sliding", "inference.window=32")
-    whole, augmented, sliding = (labels(tmp_path / name)["one"] for name in ("out", "tta", "sliding"))
-    assert not np.array_equal(whole, augmented)
-    assert not np.array_equal(whole, sliding)
-    segmenter = weakshot_seg.load(eager, "cpu", tta.TestTimeAugmentation(WholeImage(), [1.0, 1.5]))
-    assert np.array_equal(augmented, segmenter.predict(source).labels)
-    assert np.array_equal(sliding, weakshot_seg.load(eager, "cpu", SlidingWindow(32)).predict(source).labels)
+@pytest.mark.parametrize(
+    ("settings", "inference"),
+    [
+        (("inference=tta", "inference.scales=[1.0,1.5]"), tta.TestTimeAugmentation(WholeImage(), [1.0, 1.5])),
+        (("inference=sliding", "inference.window=32"), SlidingWindow(32)),
+    ],
+)
+def test_another_inference(
+    settings: tuple[str, ...], inference: Inference, eager: Path, predict: Predict, source: Path, out: Path
+) -> None:
+    predict(source, f"ckpt={eager}", *settings)
+    found = labels(out)["a"]
+    assert np.array_equal(found, weakshot_seg.load(eager, "cpu", inference).predict(source / "a.png").labels)
+    assert not np.array_equal(found, weakshot_seg.load(eager, "cpu").predict(source / "a.png").labels)
 
 
-def test_classes_and_scores(eager: Path, predict: Predict, tmp_path: Path) -> None:
-    photo(tmp_path / "in" / "a.png")
-    photo(tmp_path / "in" / "b.png", 33, 20)
-    predict(tmp_path / "in", f"ckpt={eager}", "scores=[water,heart]")
-    predict(tmp_path / "in", f"ckpt={eager}", "scores=[water,heart]", f"out={tmp_path}/again")
-    assert same_bytes(tmp_path / "out", tmp_path / "again")
-    meaning = json.loads((tmp_path / "out" / "predictions.json").read_text())["classes"]
+def test_classes_and_scores(eager: Path, predict: Predict, source: Path, out: Path, tmp_path: Path) -> None:
+    predict(source, f"ckpt={eager}", "scores=[water,heart]")
+    predict(source, f"ckpt={eager}", "scores=[water,heart]", f"out={tmp_path}/again")
+    assert contents(out) == contents(tmp_path / "again")
+    meaning = json.loads((out / "predictions.json").read_text())["classes"]
     assert [entry["name"] for entry in meaning] == list(SyntheticScenes.class_names)
     segmenter = weakshot_seg.load(eager, "cpu")
-    for name, ids in labels(tmp_path / "out").items():
-        record = json.loads((tmp_path / "out" / "classes" / f"{name}.json").read_text())
-        assert record["image"] == f"{tmp_path}/in/{name}.png"
+    for name, ids in labels(out).items():
+        record = json.loads((out / "classes" / f"{name}.json").read_text())
+        assert record["image"] == f"{source}/{name}.png"
         assert (record["height"], record["width"]) == ids.shape
-        found = {entry["class_id"]: entry for entry in record["classes"]}
-        assert found.keys() == set(ids.ravel().tolist())
-        assert len(found) > 1
-        with np.load(tmp_path / "out" / "scores" / f"{name}.npz") as scores:
+        result = segmenter.predict(source / f"{name}.png")
+        assert np.array_equal(result.labels, ids)
+        for entry, area in zip(record["classes"], result.classes, strict=True):
+            assert entry == pytest.approx(asdict(area), abs=1e-6)
+            assert (entry["name"], entry["novel"]) == (meaning[area.class_id]["name"], meaning[area.class_id]["novel"])
+        with np.load(out / "scores" / f"{name}.npz") as scores:
             assert sorted(scores) == ["heart", "water"]
-            result = segmenter.predict(tmp_path / "in" / f"{name}.png")
             for class_name, values in scores.items():
                 assert values.dtype == np.float16
                 np.testing.assert_allclose(values, result.scores(class_name), rtol=2e-3, atol=1e-5)
-                class_id = segmenter.split.names.index(class_name)
-                if class_id in found:
-                    mean = values[ids == class_id].astype(float).clip(0, 1).mean()
-                    assert found[class_id]["confidence"] == pytest.approx(mean, rel=2e-3)
-        for class_id, entry in found.items():
-            assert entry["pixels"] == (ids == class_id).sum()
-            assert entry["share"] == pytest.approx((ids == class_id).mean(), abs=1e-6)
-            assert entry["name"] == meaning[class_id]["name"]
-            assert entry["novel"] == meaning[class_id]["novel"] == (class_id in segmenter.split.novel)
-        with Image.open(tmp_path / "out" / "labels" / f"{name}.png") as picture:
+        with Image.open(out / "labels" / f"{name}.png") as picture:
             colours = np.array(picture.getpalette()).reshape(-1, 3)
         for entry in meaning:
             assert entry["color"] == "#" + bytes(colours[entry["class_id"]].tolist()).hex()
 
 
-def test_all_scores_and_overlays_of_any_size(predict: Predict, tmp_path: Path) -> None:
+def test_all_scores_and_overlays_of_any_size(predict: Predict, out: Path, tmp_path: Path) -> None:
     Image.new("RGB", (1500, 30), "green").save(tmp_path / "a.png")
     for size, width in ((0, None), (600, 600 + 24), (100000, 1500 + 44)):  # and margins
         predict(tmp_path / "a.png", "scores=all", f"overlay_size={size}", "overwrite=true")
-        assert (tmp_path / "out" / "overlays").exists() == (width is not None)
+        assert (out / "overlays").exists() == (width is not None)
         if width is not None:
-            with Image.open(tmp_path / "out" / "overlays" / "a.jpg") as picture:
+            with Image.open(out / "overlays" / "a.jpg") as picture:
                 assert picture.width == width
-    with np.load(tmp_path / "out" / "scores" / "a.npz") as scores:
+    with np.load(out / "scores" / "a.npz") as scores:
         assert list(scores) == list(SyntheticScenes.class_names)
         winners = np.stack(list(scores.values())).astype(np.float32)
-    best = np.take_along_axis(winners, labels(tmp_path / "out")["a"][None].astype(int), 0)[0]
+    best = np.take_along_axis(winners, labels(out)["a"][None].astype(int), 0)[0]
     np.testing.assert_allclose(best, winners.max(0), rtol=2e-3)
 
 
-def test_what_is_finished_is_left_alone(predict: Predict, tmp_path: Path) -> None:
+def test_what_is_finished_is_left_alone(predict: Predict, out: Path, tmp_path: Path) -> None:
     for number in range(3):
         photo(tmp_path / "in" / f"{number}.png")
     predict(tmp_path / "in")
-    before = written(tmp_path / "out")
+    before = written(out)
     predict(tmp_path / "in")
-    assert written(tmp_path / "out") == before
-    (tmp_path / "out" / "overlays" / "0.jpg").unlink()
+    assert written(out) == before
+    (out / "overlays" / "0.jpg").unlink()
     os.utime(tmp_path / "in" / "1.png", (time.time() + 60,) * 2)  # changed after its prediction
     predict(tmp_path / "in")
-    after = written(tmp_path / "out")
+    after = written(out)
     assert after.keys() == before.keys()
-    assert {name.split("/")[1].split(".")[0] for name in after if after[name] != before[name]} == {"0", "1"}
+    assert {Path(name).stem for name in after if after[name] != before[name]} == {"0", "1"}
     predict(tmp_path / "in", "scores=[water]")
-    assert len(list((tmp_path / "out" / "scores").iterdir())) == 3
-    before = written(tmp_path / "out")
+    before = written(out)
     predict(tmp_path / "in", "overwrite=true")
-    after = written(tmp_path / "out")
+    after = written(out)
     assert before.keys() - after.keys() == {f"scores/{number}.npz" for number in range(3)}  # not asked for this time
     assert all(after[name] != before[name] for name in after if "/" in name)
 
 
 def test_killed_between_two_files_of_an_image(
-    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Predict, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(4):
         photo(tmp_path / "in" / f"{number}.png")
@@ -218,7 +220,7 @@ def test_killed_between_two_files_of_an_image(
     draw = Segmentation.overlay
 
     def die(self: Segmentation, **how: object) -> Image.Image:
-        if (tmp_path / "out" / "classes" / "1.json").exists():
+        if (out / "classes" / "1.json").exists():
             os._exit(9)  # nothing is tidied up
         return draw(self, **how)
 
@@ -230,84 +232,79 @@ def test_killed_between_two_files_of_an_image(
     process.start()
     process.join(60)
     assert process.exitcode == 9
-    out = tmp_path / "out"
-    half = {path.stem for path in (out / "labels").iterdir()} - {path.stem for path in (out / "overlays").iterdir()}
-    assert half == {"2"}
     kept = written(out)
+    assert kept.keys() >= {"labels/2.png"}
+    assert not kept.keys() & {"overlays/2.jpg"}
     predict(tmp_path / "in")
-    assert same_bytes(out, tmp_path / "straight")
-    assert all(written(out)[name] == kept[name] for name in kept if name.split("/")[-1][0] in "01")
+    assert contents(out) == contents(tmp_path / "straight")
+    assert all(written(out)[name] == kept[name] for name in kept if Path(name).name[0] in "01")
 
 
-def test_results_of_others_are_not_replaced(predict: Predict, eager: Path, tmp_path: Path) -> None:
+def test_results_of_others_are_not_replaced(predict: Predict, eager: Path, out: Path, tmp_path: Path) -> None:
     photo(tmp_path / "left" / "a.png")
     photo(tmp_path / "right" / "a.png", 20, 20)
     predict(tmp_path / "left")
-    before = written(tmp_path / "out")
+    before = written(out)
     with pytest.raises(ConfigError, match=r"left/a\.png, which those of .*right/a\.png would replace"):
         predict(tmp_path / "right")
     for other in (f"ckpt={eager}", "inference=sliding"):
         with pytest.raises(ConfigError, match=r"holds predictions of another model or inference .* overwrite=true"):
             predict(tmp_path / "left", other)
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "predictions.json").write_text("[1]")
-    with pytest.raises(ConfigError, match="is not one of predictions"):
-        predict(tmp_path / "left", f"out={tmp_path}/mine")
-    assert written(tmp_path / "out") == before
+    assert written(out) == before
     predict(tmp_path / "right", f"ckpt={eager}", "overwrite=true")
-    assert labels(tmp_path / "out")["a"].shape == (20, 20)
+    assert labels(out)["a"].shape == (20, 20)
 
 
-def test_no_results_of_another_model_remain(predict: Predict, eager: Path, tmp_path: Path) -> None:
+def test_no_results_of_another_model_remain(predict: Predict, eager: Path, out: Path, tmp_path: Path) -> None:
     for name in ("a", "b", "a/c"):
         photo(tmp_path / "in" / f"{name}.png")
     predict(tmp_path / "in")
-    before, other = written(tmp_path / "out"), f"ckpt={eager}"
+    before, other = written(out), f"ckpt={eager}"
     for source, left in (("in/a.png", "a/c"), ("[in/a.png,in/a/c.png]", "b")):
-        with pytest.raises(ConfigError, match=rf"does not replace, such as {tmp_path}/out/classes/{left}\.json"):
+        with pytest.raises(ConfigError, match=rf"does not replace, such as {out}/classes/{left}\.json"):
             predict(source.replace("in/", f"{tmp_path}/in/"), other, "overwrite=true")
-    assert written(tmp_path / "out") == before
+    assert written(out) == before
     (tmp_path / "in" / "b.png").write_bytes(b"broken")
     with pytest.raises(SystemExit):
         predict(tmp_path / "in", other, "overwrite=true")
-    assert {name.rpartition(".")[0] for name in written(tmp_path / "out")} == {
-        "predictions",
-        *(f"{kind}/{name}" for kind in ("labels", "overlays", "classes") for name in ("a", "a/c")),
-    }
+    kinds = {"labels": "png", "overlays": "jpg", "classes": "json"}
+    left = {f"{kind}/{name}.{suffix}" for kind, suffix in kinds.items() for name in ("a", "a/c")}
+    assert written(out).keys() == left | {"predictions.json"}
     (tmp_path / "in" / "b.png").unlink()
     predict(tmp_path / "in" / "a.png", other, "overwrite=true")  # of one model any part may be replaced
 
 
-def test_results_within_the_source(predict: Predict, tmp_path: Path) -> None:
-    photo(tmp_path / "in" / "a.png")
+def test_results_within_the_source(predict: Predict, source: Path) -> None:
     for _ in range(2):
-        predict(tmp_path / "in", f"out={tmp_path}/in/deep")
-        predict(tmp_path / "in", f"out={tmp_path}/in")
-    for out in ("in/deep", "in"):
-        assert labels(tmp_path / out).keys() == {"a"}
+        for out in (source / "results", source):
+            predict(source, f"out={out}")
+            assert labels(out).keys() == {"a", "deep/b"}
 
 
-def test_files_of_others_are_not_overwritten(predict: Predict, tmp_path: Path) -> None:
-    photo(tmp_path / "data" / "a.jpg")
-    mask = photo(tmp_path / "data" / "labels" / "a.png")
-    before = mask.read_bytes()
-    for setting in ("overwrite=false", "overwrite=true"):
-        with pytest.raises(ConfigError, match=r"has a folder labels, but no predictions\.json"):
-            predict(tmp_path / "data" / "a.jpg", f"out={tmp_path}/data", setting)
-    assert mask.read_bytes() == before
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [("labels/a.png", r"has a folder labels, but no predictions\.json"), ("predictions.json", "is not one of predict")],
+)
+@pytest.mark.parametrize("setting", ["overwrite=false", "overwrite=true"])
+def test_files_of_others_are_not_overwritten(
+    file: str, message: str, setting: str, predict: Predict, source: Path, out: Path
+) -> None:
+    (out / file).parent.mkdir(parents=True)
+    (out / file).write_text("[1]")
+    with pytest.raises(ConfigError, match=message):
+        predict(source, setting)
+    assert contents(out) == {file: b"[1]"}
 
 
 @pytest.mark.parametrize("threads", [1, 4])
 def test_broken_files_are_named_and_the_others_done(
-    threads: int, predict: Predict, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    threads: int, predict: Predict, source: Path, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("a.png", "b.jpg", "z.png"):
-        photo(tmp_path / "in" / name)
-    broken = tmp_path / "in" / "b.jpg"
+    broken = photo(source / "b.jpg")
     broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
-    spoilt = [broken, *(spoil(tmp_path / "in" / f"{name}.png", name) for name in sorted(NO_IMAGES))]
+    spoilt = [broken, *(spoil(source / f"{name}.png", name) for name in sorted(NO_IMAGES))]
     with pytest.raises(SystemExit) as caught:
-        predict(tmp_path / "in", f"threads={threads}")
+        predict(source, f"threads={threads}")
     assert caught.value.code == 1
     printed = capsys.readouterr()
     assert f"2 of {2 + len(spoilt)} files" in printed.out
@@ -316,34 +313,29 @@ def test_broken_files_are_named_and_the_others_done(
     for path, line in zip(spoilt, lines[1:], strict=True):
         assert str(path) in line
         assert "replace or remove it" in line
-    assert labels(tmp_path / "out").keys() == {"a", "z"}
+    assert labels(out).keys() == {"a", "deep/b"}
 
 
-def test_a_full_disk(ckpt: str, refusal: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    photo(tmp_path / "a.png")
-
+def test_a_full_disk(
+    ckpt: str, refusal: Callable[..., str], source: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    line = refusal(main, ckpt, f"source={tmp_path}/a.png", f"out={tmp_path}/out")
+    line = refusal(main, ckpt, f"source={source}", f"out={out}")
     assert "No space left on device: make room; files written before are complete" in line
-    assert not list((tmp_path / "out").rglob("*.png"))
+    assert not list(out.rglob("*.png"))
 
 
-def test_settings_that_cannot_be(ckpt: str, predict: Predict, refusal: Callable[..., str], tmp_path: Path) -> None:
-    image = photo(tmp_path / "in" / "a.png")
-    (tmp_path / "file").touch()
-    for source, setting, message in (
-        (image, "scores=[water,unicorn]", "scores=unicorn: no such class; the model knows"),
-        (image, f"out={tmp_path}/file", "is a file: name a folder"),
-        (tmp_path / "nowhere.jpg", "threads=1", r"nowhere.jpg: no such file, or no images and videos \("),
+def test_settings_that_cannot_be(ckpt: str, predict: Predict, refusal: Callable[..., str], source: Path) -> None:
+    (source / "file").touch()
+    for setting, message in (
+        ("scores=[water,unicorn]", "scores=unicorn: no such class; the model knows"),
+        (f"out={source}/file", "is a file: name a folder"),
+        (f"source={source}/nowhere.jpg", r"nowhere.jpg: no such file, or no images and videos \("),
     ):
         with pytest.raises((ConfigError, DataError), match=message):
             predict(source, setting)
-    for setting, message in {
-        "overlay_size=-1": "overlay_size=-1",
-        "video_every=0": "video_every=0",
-        f"out={tmp_path}/file/out": "Not a directory",
-    }.items():
-        assert message in refusal(main, ckpt, f"source={image}", setting)
+    for setting, message in (("video_every=0", "video_every=0"), (f"out={source}/file/out", "Not a directory")):
+        assert message in refusal(main, ckpt, f"source={source}", setting)
