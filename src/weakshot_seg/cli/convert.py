@@ -1,7 +1,4 @@
-"""Converts weights: ``weakshot convert source=FILE out=FILE``.
-
-Settings: ``conf/convert.yaml``.
-"""
+"""Converts weights: ``weakshot convert source=FILE out=FILE``."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ from weakshot_seg.checkpoints.building import build_module, load_module
 from weakshot_seg.cli.entry_point import command
 from weakshot_seg.config.compose import plain
 from weakshot_seg.config.schema import check_node
-from weakshot_seg.conversion.detectron2 import load_torch, read_detectron2
+from weakshot_seg.conversion.detectron2 import load_file, read_detectron2
 from weakshot_seg.conversion.huggingface import read_huggingface, to_huggingface, write_huggingface
 from weakshot_seg.conversion.huggingface_config import make_config, make_preprocessor
 from weakshot_seg.conversion.matching import MatchReport, Source, match
@@ -51,25 +48,21 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError(f"out={target} exists already; remove it or choose another place")
     if origin.is_dir():
         to_checkpoint(read_huggingface(origin), cfg, target)
-    elif is_ours(origin):
-        to_folder(cfg, target)
+        return
+    content = load_file(origin)
+    if isinstance(content, dict) and "weakshot_seg" in content:
+        to_folder(content["weakshot_seg"], cfg, target)
     else:
-        to_checkpoint(read_detectron2(origin), cfg, target)
-
-
-def is_ours(path: Path) -> bool:
-    """Whether a file is a checkpoint of this library."""
-    content = None if path.suffix == ".pkl" else load_torch(path)
-    return isinstance(content, dict) and "weakshot_seg" in content
+        to_checkpoint(read_detectron2(content, origin), cfg, target)
 
 
 def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
     """Writes foreign weights as a checkpoint of ours."""
     count = num_classes(source.tensors)
     recipe = fit_recipe(compose_recipe(cfg.overrides, count), source)
-    names = class_names(cfg.classes, count, source, recipe)
-    recipe.data["class_names"] = list(names)
-    module = build_module(recipe, class_split(names, recipe, cfg.split))
+    split = class_split(class_names(cfg.classes, count, source, recipe), recipe, cfg.split)
+    recipe.data["class_names"] = list(split.names)
+    module = build_module(recipe, split)
     ours = module.state_dict()
     tensors = {
         SIMNET + name.removeprefix("simnet.") if name.startswith("simnet.") else f"model.{name}": tensor
@@ -82,8 +75,8 @@ def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
     checkpoint["weakshot_seg"]["unused"] = source.left_out  # so that the way back gives the same files
     with replacing(target) as temporary:
         torch.save(checkpoint, temporary)
-    novel = first_few(module.class_split.novel_names, 10)
-    print(f"\n{target}: {len(names)} classes ({first_few(names)}); novel (split={cfg.split}): {novel}")
+    classes, novel = f"{split.num_classes} classes ({first_few(split.names)})", first_few(split.novel_names, 10)
+    print(f"\n{target}: {classes}; novel (split={cfg.split}): {novel}")
     print(f"predict:  weakshot predict ckpt={target} source=PHOTOS out=predictions")
     print(f"evaluate: weakshot evaluate ckpt={target} data=... data.root=DIR")
     print(f"train on: python -m weakshot_seg.train weights={target} model.backbone.pretrained=false ...")
@@ -95,15 +88,12 @@ def compose_recipe(overrides: Sequence[str], count: int | None) -> Recipe:
     Raises:
         ConfigError: one is wrong, or nothing says which classes.
     """
-    chosen = list(overrides)
+    chosen = ["data.root=DIR", "name=converted", *overrides]
     if not any(setting.startswith(("experiment=", "data=")) for setting in chosen):
         if count is None:
             raise ConfigError("source has no classifier; say which classes it is for: overrides=[experiment=coco]")
         paper = ["data=folder", "model=simformer", "loss=simformer", "optim=paper"]
         chosen += [f"experiment={EXPERIMENTS[count]}"] if count in EXPERIMENTS else paper
-    for key, value in (("data.root", "DIR"), ("name", "converted")):
-        if not any(setting.startswith(f"{key}=") for setting in chosen):
-            chosen.append(f"{key}={value}")
     try:
         cfg = compose("train", chosen)
     except HydraException as error:
@@ -119,7 +109,7 @@ def class_names(file: str | None, count: int | None, source: Source, recipe: Rec
 
     Raises:
         ConfigError: they are not as many as the classes, or unknown.
-        DataError: see :func:`~weakshot_seg.data.class_names.read_classes`.
+        DataError: see :func:`~weakshot_seg.data.class_names.read_class_names`.
     """
     if file:
         names = read_class_names(file, Path())
@@ -142,32 +132,29 @@ def class_split(names: tuple[str, ...], recipe: Recipe, split: int | None) -> Cl
         ConfigError: there is none, or the names are not distinct.
     """
     published = recipe.data.get("published")
-    if split is None:
-        try:
-            return ClassSplit(names, ())
-        except ValueError as error:
-            raise ConfigError(f"class names of source: {error}; give others with classes=FILE") from error
-    if published is None:
-        raise ConfigError(f"split={split}: no published splits for these {len(names)} classes; leave it out")
-    return make_split(names, split, published=published)
+    if split is not None:
+        if published is None:
+            raise ConfigError(f"split={split}: no published splits for these {len(names)} classes; leave it out")
+        return make_split(names, split, published=published)
+    try:
+        return ClassSplit(names, ())
+    except ValueError as error:
+        raise ConfigError(f"class names of source: {error}; give others with classes=FILE") from error
 
 
-def to_folder(cfg: DictConfig, target: Path) -> None:
-    """Writes a checkpoint of ours as a Hugging Face folder."""
+def to_folder(content: Any, cfg: DictConfig, target: Path) -> None:
+    """Writes a checkpoint of ours, which holds ``content`` of ours, as a Hugging Face folder."""
     module = load_module(cfg.source, cfg.allow_targets)
     model = module.recipe.model
     tensors = module.model.state_dict()
     swin = "embed_dim" in backbone_settings(tensors)
-    for problem, what in (
-        (model["memory"] != "backbone", f"model.memory={model['memory']}"),
-        (model["memory_stride"] != 32, f"model.memory_stride={model['memory_stride']}"),
-        (swin and not model["backbone"].get("norm_outputs"), "Swin without model.backbone.norm_outputs=true"),
-        (swin and not model["backbone"].get("always_partition"), "Swin without model.backbone.always_partition=true"),
-    ):
-        if problem:
-            raise ConfigError(f"{cfg.source}: Hugging Face's MaskFormer cannot be made of a model with {what}")
-    carried = load_torch(Path(cfg.source).expanduser())["weakshot_seg"].get("unused", {})
-    theirs, unknown = to_huggingface(tensors, "swin" if swin else "resnet", carried)
+    needed = {"memory": "backbone", "memory_stride": 32}
+    wrong = [f"model.{name}={model[name]}" for name, value in needed.items() if model[name] != value]
+    for name in ("norm_outputs", "always_partition") if swin else ():
+        wrong += [] if model["backbone"].get(name) else [f"Swin without model.backbone.{name}=true"]
+    if wrong:
+        raise ConfigError(f"{cfg.source}: Hugging Face's MaskFormer cannot be made of a model with {wrong[0]}")
+    theirs, unknown = to_huggingface(tensors, "swin" if swin else "resnet", content.get("unused", {}))
     training = [name for name in module.state_dict() if not name.startswith("model.")]
     accept(MatchReport(sorted(tensors.keys() - set(unknown)), [], list(unknown), left_out=training), cfg)
     resize = module.recipe.data["val_transform"]

@@ -16,18 +16,16 @@ from weakshot_seg.conversion.renaming import Table, prefixed, to_ours
 from weakshot_seg.conversion.safe_pickle import load_pickle
 from weakshot_seg.errors import ConfigError
 
-
-def _resnet_stage(stage: int) -> Table:
-    convolutions = [(f"conv{i}.weight", f"conv{i}.weight") for i in (1, 2, 3)]
-    norms = [(f"bn{i}.*", f"conv{i}.norm.*") for i in (1, 2, 3)]
-    shortcut = [("downsample.0.weight", "shortcut.weight"), ("downsample.1.*", "shortcut.norm.*")]
-    return prefixed(f"layer{stage}.*.", f"res{stage + 1}.*.", [*convolutions, *norms, *shortcut])
-
-
+_RESNET_BLOCK = [
+    *((f"conv{i}.weight", f"conv{i}.weight") for i in (1, 2, 3)),
+    *((f"bn{i}.*", f"conv{i}.norm.*") for i in (1, 2, 3)),
+    ("downsample.0.weight", "shortcut.weight"),
+    ("downsample.1.*", "shortcut.norm.*"),
+]
 _RESNET = [
     ("conv1.weight", "stem.conv1.weight"),
     ("bn1.*", "stem.conv1.norm.*"),
-    *(pair for stage in range(1, 5) for pair in _resnet_stage(stage)),
+    *(pair for stage in range(1, 5) for pair in prefixed(f"layer{stage}.*.", f"res{stage + 1}.*.", _RESNET_BLOCK)),
 ]
 _SWIN = [
     ("patch_embed.*.*", "patch_embed.*.*"),
@@ -60,10 +58,8 @@ _PREDICTOR = [
         "query_decoder.layers.*.",
         "transformer.decoder.layers.*.",
         [
-            ("self_attention.in_proj_*", "self_attn.in_proj_*"),
-            ("self_attention.out_proj.*", "self_attn.out_proj.*"),
-            ("cross_attention.in_proj_*", "multihead_attn.in_proj_*"),
-            ("cross_attention.out_proj.*", "multihead_attn.out_proj.*"),
+            *((f"self_attention.{name}", f"self_attn.{name}") for name in ("in_proj_*", "out_proj.*")),
+            *((f"cross_attention.{name}", f"multihead_attn.{name}") for name in ("in_proj_*", "out_proj.*")),
             ("*.*", "*.*"),
         ],
     ),
@@ -97,13 +93,21 @@ OLD_NAMES = (
 NOTHING_LEARNED = re.compile(r"criterion\.(empty_weight|ingore_th)|pixel_(mean|std)|.*\.relative_position_index")
 
 
-def read_detectron2(path: Path) -> Source:
-    """Reads a ``.pkl`` of the model zoo (``{"model": {name: array}, ...}``) or a ``.pth`` (tensors, or these alone).
+def load_file(path: Path) -> Any:
+    """Content of a ``.pkl``, or of a file of ``torch.save``.
 
     Raises:
-        ConfigError: the file is missing, broken, hostile, or holds no tensors.
+        ConfigError: the file is missing, broken or hostile.
     """
-    content = load_pickle(path) if path.suffix == ".pkl" else load_torch(path)
+    return load_pickle(path) if path.suffix == ".pkl" else load_torch(path)
+
+
+def read_detectron2(content: Any, path: Path) -> Source:
+    """What a file holds as weights: ``{"model": {name: tensor or array}, ...}``, or the inner dict alone.
+
+    Raises:
+        ConfigError: it holds anything else.
+    """
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict):
         raise ConfigError(f"{path} holds a {type(content).__name__}; a dict of weights by name is needed")
@@ -137,17 +141,12 @@ def from_detectron2(state: Mapping[str, Tensor], origin: str = "the state dict")
 
 
 def load_torch(path: Path) -> Any:
-    """Content of a file of ``torch.save`` on the CPU: tensors and plain containers, nothing is executed.
-
-    Raises:
-        ConfigError: the file is missing, broken, or holds anything else.
-    """
+    """Content of a file of ``torch.save`` on the CPU: tensors and plain containers, else as :func:`load_file`."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give a readable file") from error
     except Exception as error:  # a broken or hostile file can fail anywhere in the readers of archives and pickles
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(
-            f"{path} is refused: {reason}; a .pth may hold nothing but tensors and plain containers"
-        ) from error
+        remedy = "a .pth may hold nothing but tensors and plain containers"
+        raise ConfigError(f"{path} is refused: {reason}; {remedy}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,15 @@ from torch import Tensor
 
 from weakshot_seg.conversion.huggingface_config import read_config
 from weakshot_seg.conversion.matching import Source
-from weakshot_seg.conversion.renaming import Table, prefixed, to_ours, to_theirs
+from weakshot_seg.conversion.renaming import prefixed, to_ours, to_theirs
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.files import replacing
 
 _BACKBONE = "model.pixel_level_module.encoder."
 _PIXEL_DECODER = "model.pixel_level_module.decoder."
 _TRANSFORMER = "model.transformer_module."
-_PROJECTIONS = "[q_proj k_proj v_proj]"
-"""Torch keeps the projections of query, key and value in one matrix, transformers in three."""
-
+# torch keeps the projections of query, key and value in one matrix, transformers in three
+_ATTENTION = [("in_proj_*", "[q_proj k_proj v_proj].*"), ("out_proj.*", "out_proj.*")]
 _HEAD = [
     ("pixel_decoder.top.*.*", f"{_PIXEL_DECODER}fpn.stem.*.*"),
     *((f"pixel_decoder.laterals.{i}.*.*", f"{_PIXEL_DECODER}fpn.layers.{2 - i}.proj.*.*") for i in range(3)),
@@ -37,12 +37,9 @@ _HEAD = [
         "query_decoder.layers.*.",
         f"{_TRANSFORMER}decoder.layers.*.",
         [
-            ("self_attention.in_proj_*", f"self_attn.{_PROJECTIONS}.*"),
-            ("self_attention.out_proj.*", "self_attn.out_proj.*"),
-            ("cross_attention.in_proj_*", f"encoder_attn.{_PROJECTIONS}.*"),
-            ("cross_attention.out_proj.*", "encoder_attn.out_proj.*"),
-            ("linear1.*", "fc1.*"),
-            ("linear2.*", "fc2.*"),
+            *prefixed("self_attention.", "self_attn.", _ATTENTION),
+            *prefixed("cross_attention.", "encoder_attn.", _ATTENTION),
+            *((f"linear{i}.*", f"fc{i}.*") for i in (1, 2)),
             ("norm1.*", "self_attn_layer_norm.*"),
             ("norm2.*", "encoder_attn_layer_norm.*"),
             ("norm3.*", "final_layer_norm.*"),
@@ -53,20 +50,16 @@ _HEAD = [
 ]
 
 
-def _resnet_stage(stage: int) -> Table:
-    pairs = [
-        *((f"conv{i + 1}.*", f"layer.{i}.convolution.*") for i in range(3)),
-        *((f"bn{i + 1}.*", f"layer.{i}.normalization.*") for i in range(3)),
-        ("downsample.0.*", "shortcut.convolution.*"),
-        ("downsample.1.*", "shortcut.normalization.*"),
-    ]
-    return prefixed(f"layer{stage + 1}.*.", f"encoder.stages.{stage}.layers.*.", pairs)
-
-
+_RESNET_BLOCK = [
+    *((f"conv{i + 1}.*", f"layer.{i}.convolution.*") for i in range(3)),
+    *((f"bn{i + 1}.*", f"layer.{i}.normalization.*") for i in range(3)),
+    ("downsample.0.*", "shortcut.convolution.*"),
+    ("downsample.1.*", "shortcut.normalization.*"),
+]
 _RESNET = [
     ("conv1.*", "embedder.embedder.convolution.*"),
     ("bn1.*", "embedder.embedder.normalization.*"),
-    *(pair for stage in range(4) for pair in _resnet_stage(stage)),
+    *(pair for i in range(4) for pair in prefixed(f"layer{i + 1}.*.", f"encoder.stages.{i}.layers.*.", _RESNET_BLOCK)),
 ]
 _SWIN = [
     ("patch_embed.proj.*", "model.embeddings.patch_embeddings.projection.*"),
@@ -97,10 +90,7 @@ TABLES = {
 }
 """Names, as the folders store them, by family of the backbone."""
 
-IN_MEMORY = (
-    (r"(self_attn|encoder_attn)\.o_proj\.", r"\1.out_proj."),
-    (r"(decoder\.layers\.\d+)\.mlp\.(fc\d)\.", r"\1.\2."),
-)
+IN_MEMORY = ((r"(self|encoder)_attn\.o_proj\.", r"\1_attn.out_proj."), (r"(layers\.\d+)\.mlp\.(fc\d)\.", r"\1.\2."))
 """What transformers 5 calls the same tensors in memory: pattern and stored spelling."""
 
 UNUSED = re.compile(
@@ -125,7 +115,7 @@ def read_huggingface(folder: Path) -> Source:
         stored[name] = tensor
     unused = {name: stored.pop(name) for name in list(stored) if UNUSED.fullmatch(name)}
     ours, unexpected = to_ours(stored, [*TABLES["resnet"], *TABLES["swin"]])
-    return Source(ours, unexpected, unused, config.num_heads, config.class_names, config.mean, config.std)
+    return replace(config, tensors=ours, unexpected=unexpected, left_out=unused)
 
 
 def to_huggingface(
@@ -143,12 +133,11 @@ def to_huggingface(
     empty_weight[-1] = NO_OBJECT_WEIGHT
     made = {"criterion.empty_weight": empty_weight}
     if family == "swin":
-        for name in [name for name in theirs if name.endswith(SWIN_TABLE)]:
-            index = _relative_position_index((int(len(theirs[name]) ** 0.5) + 1) // 2)
-            made[name.replace("bias_table", "index")] = index
-        width = len(tensors["backbone.norms.3.weight"])
-        made |= {f"{_BACKBONE}model.layernorm.weight": torch.ones(width)}
-        made |= {f"{_BACKBONE}model.layernorm.bias": torch.zeros(width)}
+        for name, table in theirs.items():
+            if name.endswith(SWIN_TABLE):
+                made[name.replace("bias_table", "index")] = _relative_position_index((int(len(table) ** 0.5) + 1) // 2)
+        norm = torch.ones(len(tensors["backbone.norms.3.weight"]))
+        made |= {f"{_BACKBONE}model.layernorm.weight": norm, f"{_BACKBONE}model.layernorm.bias": 0 * norm}
     return {**theirs, **made, **{name: t for name, t in unused.items() if name in made}}, unknown
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from weakshot_seg.conversion.matching import Source
 from weakshot_seg.conversion.sizes import Tensors, model_settings, resnet_sizes
 from weakshot_seg.errors import ConfigError
 
@@ -29,18 +29,8 @@ REQUIRED = {
 decoder layers, which neither MaskFormer nor this library does."""
 
 
-@dataclass(frozen=True)
-class HuggingFaceConfig:
-    """What the JSON files of a folder hold beyond the shapes; see :class:`~weakshot_seg.conversion.matching.Source`."""
-
-    num_heads: int
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
-
-
-def read_config(folder: Path) -> HuggingFaceConfig:
-    """Reads the JSON files of a folder.
+def read_config(folder: Path) -> Source:
+    """What the JSON files of a folder hold beyond the shapes of its tensors, and none of these.
 
     Raises:
         ConfigError: a file is missing or broken, or describes a network that does not exist here.
@@ -51,8 +41,8 @@ def read_config(folder: Path) -> HuggingFaceConfig:
         raise ConfigError(f"{path}: model_type is {config.get('model_type')!r}; only 'maskformer' can be converted")
     for part, kinds in REQUIRED.items():
         settings = config.get(part) or {}
-        kind = str(settings.get("model_type", "detr" if part == "decoder_config" else "swin"))
-        kind = kind.removeprefix("maskformer-")
+        default = "detr" if part == "decoder_config" else "swin"
+        kind = str(settings.get("model_type", default)).removeprefix("maskformer-")
         if kind not in kinds:
             raise ConfigError(f"{path}: {part}.model_type is {kind!r}; only {' and '.join(kinds)} can be converted")
         for name, needed in kinds[kind].items():
@@ -61,25 +51,21 @@ def read_config(folder: Path) -> HuggingFaceConfig:
     labels = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     image = _json(processor) if processor.is_file() else {}
     mean, std = (tuple(image[key]) if key in image else None for key in ("image_mean", "image_std"))
-    return HuggingFaceConfig(
-        num_heads=int((config.get("decoder_config") or {}).get("decoder_attention_heads", 8)),
-        class_names=tuple(str(labels[key]) for key in sorted(labels, key=int)),
-        mean=mean,
-        std=std,
-    )
+    num_heads = int((config.get("decoder_config") or {}).get("decoder_attention_heads", 8))
+    class_names = tuple(str(labels[key]) for key in sorted(labels, key=int))
+    return Source({}, num_heads=num_heads, class_names=class_names, mean=mean, std=std)
 
 
 def make_config(tensors: Tensors, num_heads: int, class_names: tuple[str, ...]) -> dict[str, Any]:
     """``config.json`` of a complete network with so many attention heads in its decoder."""
     sizes = model_settings(tensors)
     if "embed_dim" in sizes["backbone"]:
-        names = ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")
-        backbone = {"model_type": "swin", **{name: sizes["backbone"][name] for name in names}}
+        shown = ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")
+        backbone = {"model_type": "swin", **{name: sizes["backbone"][name] for name in shown}}
     else:
         depths, channels = resnet_sizes(tensors)
-        hidden_sizes = [4 * inner for inner in channels]
-        backbone = {"model_type": "resnet", "embedding_size": 64, "hidden_sizes": hidden_sizes, "depths": list(depths)}
-        backbone["layer_type"] = "bottleneck"
+        backbone = {"model_type": "resnet", "layer_type": "bottleneck", "embedding_size": 64, "depths": list(depths)}
+        backbone["hidden_sizes"] = [4 * inner for inner in channels]
     return {
         "architectures": ["MaskFormerForInstanceSegmentation"],
         "model_type": "maskformer",

@@ -10,17 +10,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Source:
-    """Tensors of a foreign model under our names, and what else its files hold.
+    """Tensors of a foreign model, and what else its files hold; None = unknown.
 
     Attributes:
         tensors: under the names of our network (``backbone.net.``, ``pixel_decoder.``, ``query_decoder.``, ``head.``)
             and ``simnet.``.
         unexpected: foreign names that have no counterpart here.
         left_out: foreign tensors that hold nothing learned or are never used, by name.
-        num_heads: attention heads of the transformer decoder, which no shape shows; None = unknown.
-        class_names: ``K`` names; None = unknown.
-        mean: RGB mean the backbone expects, for images in 0..1; None = ImageNet's.
-        std: RGB standard deviation; None = ImageNet's.
+        num_heads: attention heads of the transformer decoder, which no shape shows.
+        class_names: ``K`` names.
+        mean: RGB mean the backbone expects, for images in 0..1.
+        std: RGB standard deviation.
     """
 
     tensors: dict[str, Tensor]
@@ -34,15 +34,7 @@ class Source:
 
 @dataclass(frozen=True)
 class MatchReport:
-    """Names of tensors, sorted.
-
-    Attributes:
-        matched: ours, with the source's values.
-        missing: ours, which the source does not have: they keep their random start.
-        unexpected: the source's, which have no place here.
-        reshaped: ours, which the source has in another shape, with both shapes.
-        left_out: the source's, which hold nothing learned or are never used.
-    """
+    """Names of tensors, sorted: ours (matched, missing, reshaped) and the source's (unexpected, left out)."""
 
     matched: list[str]
     missing: list[str]
@@ -72,16 +64,11 @@ class MatchReport:
 def match(
     ours: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Source, optional: Iterable[str] = ()
 ) -> tuple[dict[str, Tensor], MatchReport]:
-    """Puts the tensors of a source in the place of ours.
-
-    Args:
-        ours: tensors of a freshly made model, of any shape.
-        tensors: those of the source under the names of that model.
-        source: whose unexpected and left out tensors the report names.
-        optional: our names that a source need not have (counters, running averages of the losses).
+    """Puts the tensors of ``source``, which are ``tensors`` under the names of our model, in the place of ours.
 
     Returns:
-        All of ours, in our dtypes, with the source's values where names and shapes agree; and the report.
+        All of ours, in our dtypes, with the source's values where names and shapes agree; and the report, in which
+        ``optional`` names of ours are never missing (counters, running averages of the losses).
     """
     common = ours.keys() & tensors.keys()
     fitting = {name for name in common if ours[name].shape == tensors[name].shape}

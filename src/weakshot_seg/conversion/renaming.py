@@ -25,31 +25,16 @@ def prefixed(ours: str, theirs: str, table: Table) -> Table:
 
 
 def to_ours(tensors: Mapping[str, Tensor], table: Table) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Renames foreign tensors.
-
-    Args:
-        tensors: foreign tensors of any shape and dtype.
-        table: what is called what.
-
-    Returns:
-        Tensors under our names, and the foreign names that no entry has (also pieces whose other pieces lack).
-    """
+    """Foreign tensors under our names, and the foreign names without an entry (also pieces whose other pieces lack)."""
     rules = [(piece, (our, _pieces(their))) for our, their in table for piece in _pieces(their)]
-    found: dict[str, list[str]] = {}  # our name -> the foreign names of all its pieces
-    unknown = []
-    for name in tensors:
-        if match := _find(name, rules):
-            parts, (our, pieces) = match
-            found[_fill(our, parts)] = [_fill(piece, parts) for piece in pieces]
-        else:
+    ours, unknown = {}, []
+    for name, tensor in tensors.items():
+        parts, (our, pieces) = _find(name, rules) or ((), ("", []))
+        names = [_fill(piece, parts) for piece in pieces]
+        if not names or not tensors.keys() >= set(names):
             unknown.append(name)
-    ours = {}
-    for name, pieces in found.items():
-        present = [tensors[piece] for piece in pieces if piece in tensors]
-        if len(present) == len(pieces):
-            ours[name] = present[0] if len(pieces) == 1 else torch.cat(present)
-        else:
-            unknown += [piece for piece in pieces if piece in tensors]
+        elif name == names[0]:
+            ours[_fill(our, parts)] = tensor if len(names) == 1 else torch.cat([tensors[piece] for piece in names])
     return ours, tuple(unknown)
 
 

@@ -1,8 +1,7 @@
 """Reading detectron2's ``.pkl`` without running anything in it.
 
-A pickle names functions to call while it is read. Here the only names it may use are those of numpy's arrays, of bytes
-and of ``OrderedDict``, and numpy's are answered by stand-ins that just take notes: no constructor of numpy sees a byte
-of the file before it has been checked.
+A pickle names functions to call. Here it may name those of numpy's arrays, of bytes and of ``OrderedDict``; for numpy's
+there are stand-ins that just take notes: no constructor of numpy sees a byte of the file before it has been checked.
 """
 
 from __future__ import annotations
@@ -23,10 +22,7 @@ DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", 
 
 
 def load_pickle(path: Path) -> Any:
-    """What a pickle of plain containers, strings, numbers and numeric numpy arrays holds.
-
-    Args:
-        path: file written by ``pickle.dump``, protocol 0 to 5.
+    """What a pickle (protocol 0 to 5) of plain containers, strings, numbers and numeric numpy arrays holds.
 
     Raises:
         ConfigError: the file is missing or broken, or needs anything else (nothing of it has been executed then).
@@ -49,9 +45,6 @@ class _Unpickler(pickle.Unpickler):
         if known is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
         return known
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise pickle.UnpicklingError("it refers to data outside the file")
 
 
 class _DType:
@@ -106,9 +99,7 @@ def _plain(value: Any) -> Any:
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(_plain(item) for item in value)
-    if isinstance(value, _Array):
-        if value.value is None:
-            raise pickle.UnpicklingError("it holds an array without content")
+    if isinstance(value, _Array) and value.value is not None:
         return value.value
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | bytearray | np.ndarray):
         return value

@@ -29,11 +29,7 @@ def num_classes(tensors: Tensors) -> int | None:
 
 
 def model_settings(tensors: Tensors) -> Group:
-    """Settings of ``model`` that the shapes show, those of the backbone in ``backbone``; parts may be absent.
-
-    Raises:
-        ConfigError: a backbone that is neither a ResNet with bottlenecks nor a Swin.
-    """
+    """Settings of ``model`` that the shapes show, see :func:`backbone_settings`; parts may be absent."""
     found = {
         "num_queries": _length(tensors, "query_decoder.queries.weight"),
         "dim": _length(tensors, "query_decoder.queries.weight", axis=1),
@@ -50,7 +46,7 @@ def backbone_settings(tensors: Tensors) -> Group:
     """The name of timm, what differs from that model (``layers``, ``embed_dim``, ...), and ``norm_outputs``.
 
     Raises:
-        ConfigError: see :func:`model_settings`.
+        ConfigError: a backbone that is neither a ResNet with bottlenecks nor a Swin.
     """
     net = {name.removeprefix("backbone.net."): t for name, t in tensors.items() if name.startswith("backbone.net.")}
     norm_outputs = "backbone.norms.0.weight" in tensors
@@ -93,24 +89,15 @@ def _swin(net: Tensors) -> Group:
 
 def simnet_settings(tensors: Tensors) -> Group | None:
     """Settings of SimNet but for the width of its inputs; None: there is none."""
-    if not _count(tensors, "simnet.blocks."):
-        return None
-    return {
-        "hidden_dim": _length(tensors, "simnet.blocks.0.linear1.bias"),
-        "num_blocks": _count(tensors, "simnet.blocks."),
-        "batch_norm": "simnet.blocks.0.norm1.weight" in tensors,
-    }
+    width, blocks = _length(tensors, "simnet.blocks.0.linear1.bias"), _count(tensors, "simnet.blocks.")
+    settings = {"hidden_dim": width, "num_blocks": blocks, "batch_norm": "simnet.blocks.0.norm1.weight" in tensors}
+    return settings if blocks else None
 
 
 def fit_recipe(recipe: Recipe, source: Source) -> Recipe:
-    """A recipe with the sizes, heads and normalisation of a foreign network.
+    """A recipe with the sizes, heads and normalisation of a foreign network; what that does not show stays as it is.
 
-    Args:
-        recipe: settings of the paper; what the network does not show stays as it is here.
-        source: the network.
-
-    Returns:
-        The new recipe. It has no similarity term if the network has no SimNet.
+    It has no similarity term if the network has no SimNet.
     """
     recipe = deepcopy(recipe)
     model, terms = recipe.model, recipe.loss["terms"]
