@@ -21,13 +21,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Saves to the local file ``path``; ``storage_options`` are for remote stores and must be None.
+        """Saves to the local file ``path``.
 
         Raises:
             OSError: naming the file, if the disk is full; the former file is still there.
         """
-        if storage_options is not None:
-            raise TypeError(f"{type(self).__name__} writes local files and takes no storage_options")
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
                 torch.save(checkpoint, file)

@@ -14,21 +14,21 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.files import remove_leftovers
 
 
+def is_first_process() -> bool:
+    """Whether this is the first, or only, process of a run; Lightning has the number without declaring it."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
 def claim(folder: Path) -> bool:
     """Makes a folder and takes it for this process, until it ends, however it ends, or :func:`run_lock` is left.
 
     (filelock takes care that data loading processes, which outlive a killed run by seconds, do not hold it as well.) Of
-    the processes of one distributed run the first one holds the lock; the others need not ask.
-
-    Returns:
-        False if another process has taken it.
+    the processes of one distributed run the first one holds the lock. False if another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    if getattr(rank_zero_only, "rank", 0):  # Lightning sets it without declaring it
-        return True
-    lock = _lock(folder.resolve())
     try:
-        lock.acquire(blocking=False)
+        if is_first_process():
+            _lock(folder.resolve()).acquire(blocking=False)
     except Timeout:
         return False
     return True

@@ -15,30 +15,15 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt
 from pydantic import TypeAdapter
-from pytorch_lightning.utilities import rank_zero_only
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.files import lives, noting_damage, replacing
+from weakshot_seg.utils.run_lock import is_first_process
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """How a run stands.
-
-    Attributes:
-        state: "failed" by an error, "interrupted" by Ctrl-C or a signal. A run that was killed stays "running".
-        name: of the experiment.
-        split: number of the split.
-        seed: of the run.
-        stage: "first" or "retrain".
-        supervision: "weakshot", "base_only" or "full".
-        started: local time, ISO 8601.
-        ended: local time, ISO 8601.
-        host: machine it runs on.
-        pid: its process there.
-        error: in one line.
-        traceback: of the error.
-    """
+    """How a run stands: "failed" by an error, "interrupted" by Ctrl-C or a signal; a killed run stays "running"."""
 
     state: Literal["running", "finished", "failed", "interrupted"]
     name: str
@@ -46,11 +31,11 @@ class RunStatus:
     seed: int
     stage: str
     supervision: str
-    started: str = ""
+    started: str = ""  # local time, ISO 8601
     ended: str | None = None
     host: str = ""
     pid: Annotated[int, Ge(0), Lt(2**31)] = 0
-    error: str | None = None
+    error: str | None = None  # in one line
     traceback: str | None = None
 
     @classmethod
@@ -84,8 +69,7 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
     former = _readable(folder)
     host, pid = socket.gethostname(), os.getpid()
     status = RunStatus("running", name, split, seed, stage, supervision, _now(), host=host, pid=pid)
-    is_first = getattr(rank_zero_only, "rank", 0) == 0  # Lightning sets it without declaring it
-    if is_first:
+    if is_first_process():
         status.write(folder)
     try:
         yield
@@ -103,16 +87,15 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
     else:
         status = replace(status, state="finished")
     finally:
-        if is_first and status.state != "running":
+        if is_first_process() and status.state != "running":
             replace(status, ended=_now()).write(folder)
 
 
 def _readable(folder: Path) -> RunStatus | None:
     """The status of a run; None without one, and for a damaged one: it will be replaced."""
-    status = None
     with noting_damage(folder / "status.json", []):
-        status = RunStatus.read(folder)
-    return status
+        return RunStatus.read(folder)
+    return None
 
 
 def _now() -> str:

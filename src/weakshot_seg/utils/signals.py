@@ -16,17 +16,12 @@ log = logging.getLogger(__name__)
 
 
 class StopRequest:
-    """Remembers that a signal came in, for the training to ask when it suits.
+    """Remembers in ``received`` the number of the first signal that came in, 0 before any."""
 
-    Attributes:
-        received: Number of the first signal, 0 before any.
-    """
-
-    def __init__(self) -> None:
-        self.received = 0
+    received = 0
 
     def install(self) -> None:
-        """Takes over the signals of this process, if it is asked from the main thread; Python allows no other."""
+        """Takes over the signals of this process; Python allows it in the main thread only."""
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 signal.signal(number, self._receive)
@@ -63,10 +58,8 @@ def requeue_slurm_job() -> bool:
     if "SLURM_ARRAY_JOB_ID" in os.environ:
         job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     try:
-        result = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=False)
-    except OSError as error:
-        log.warning("scontrol requeue %s: %s", job, error)
+        subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        log.warning("scontrol requeue %s: %s", job, getattr(error, "stderr", None) or error)
         return False
-    if result.returncode:
-        log.warning("scontrol requeue %s: %s", job, result.stderr.strip())
-    return result.returncode == 0
+    return True

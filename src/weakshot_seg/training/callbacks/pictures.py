@@ -1,12 +1,14 @@
-"""Validated images one by one, and panels image | truth | prediction of the first of them."""
+"""Pictures of validated images: panels of the first, the best, the median and the worst; a score of every image."""
 
 from __future__ import annotations
 
+import csv
 import re
 from abc import ABC, abstractmethod
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -14,23 +16,26 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from weakshot_seg.structures import ClassSplit, EvalBatch
+from weakshot_seg.training.metrics import image_miou
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.ranges import NonNegativeInt
+from weakshot_seg.utils.tables import csv_text
 from weakshot_seg.utils.visualize import panel
 
-if TYPE_CHECKING:
-    from weakshot_seg.training.module import WeakShotModule
-
 Bytes = NDArray[np.uint8]
+Place = tuple[float, int]
+"""Score and number of an image: sorted, they are its rank."""
+KEPT = 8
+"""Ranked images in memory for each that is shown."""
 
 
 @dataclass(frozen=True)
 class ValidatedImage:
-    """An image of a validation.
+    """An image of a validation, without padding and at the size of the true map.
 
     Attributes:
-        name: Of its file.
-        photo: RGB ``[h, w, 3]``, without padding and at the size of the true map.
+        name: of its file.
+        photo: RGB ``[h, w, 3]``.
         truth: ``[h, w]``, class ids or IGNORE.
         prediction: ``[h, w]``, class ids.
     """
@@ -48,9 +53,10 @@ class ValidatedImage:
         photo = Image.fromarray(pixels).resize(truth.shape[::-1], Image.Resampling.BICUBIC)
         return cls(batch.names[index], np.asarray(photo), truth, predictions[index].cpu().numpy())
 
-    def panel(self, split: ClassSplit) -> Image.Image:
-        """Photo, truth and prediction side by side."""
-        return panel(self.photo, self.truth, self.prediction, split)
+    def write_panel(self, path: Path, split: ClassSplit) -> None:
+        """Photo, truth and prediction side by side in a PNG file."""
+        with replacing(path) as temporary:
+            panel(self.photo, self.truth, self.prediction, split).save(temporary, "PNG")
 
 
 class ValidationCallback(pl.Callback, ABC):
@@ -61,58 +67,113 @@ class ValidationCallback(pl.Callback, ABC):
     """
 
     @abstractmethod
-    def see(self, image: ValidatedImage, trainer: pl.Trainer, module: WeakShotModule) -> bool:
+    def see(self, image: ValidatedImage, split: ClassSplit) -> bool:
         """Takes an image; False: no more of this validation are wanted."""
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begins anew."""
-        self._wants_more = True
+        self._wants_more = trainer.is_global_zero and not trainer.sanity_checking
 
     def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: EvalBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: EvalBatch, *_: Any
     ) -> None:
         """Hands out the images of a batch."""
         for index in range(len(batch.names)):
-            if not (self._wants_more and trainer.is_global_zero):
-                return
-            image = ValidatedImage.of(batch, outputs["predictions"], index)
-            self._wants_more = self.see(image, trainer, cast("WeakShotModule", pl_module))
+            if self._wants_more:
+                image = ValidatedImage.of(batch, outputs["predictions"], index)
+                self._wants_more = self.see(image, pl_module.class_split)
 
 
 class PredictionPanels(ValidationCallback):
     """Writes a PNG for each of the first validation images after every validation, over those of the one before.
 
     Args:
-        directory: Folder of the PNG files, made when needed.
-        num_images: How many images.
+        directory: folder of the PNG files, made when needed.
+        num_images: how many images.
     """
 
     def __init__(self, directory: str, num_images: NonNegativeInt = 8) -> None:
         self.directory = Path(directory)
         self.num_images = num_images
-        self._panels: list[tuple[str, Image.Image]] = []
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forgets the panels of the validation before."""
-        self._panels.clear()
-        self._wants_more = self.num_images > 0
+        """Begins with the first image."""
+        super().on_validation_start(trainer, pl_module)
+        self._wants_more &= self.num_images > 0
+        self._written = 0
 
-    def see(self, image: ValidatedImage, trainer: pl.Trainer, module: WeakShotModule) -> bool:
-        """Draws the panel of an image."""
-        self._panels.append((image.name, image.panel(module.class_split)))
-        return len(self._panels) < self.num_images
+    def see(self, image: ValidatedImage, split: ClassSplit) -> bool:
+        """Writes the panel of an image."""
+        name = re.sub("[^A-Za-z0-9_.-]+", "_", image.name)
+        image.write_panel(self.directory / f"{self._written:02d}_{name}.png", split)
+        self._written += 1
+        return self._written < self.num_images
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the panels."""
-        if trainer.sanity_checking:
+
+class RankedImages(ValidationCallback):
+    """Writes ``image_scores.csv`` and ``ranked/{best,median,worst}_<n>.png`` after every validation.
+
+    The score of an image is :func:`~weakshot_seg.training.metrics.image_miou`: images without ground truth have none. A
+    few images are kept in memory, those nearest to the ranks that are wanted among the images so far. This always gives
+    the best and the worst; of a large data set, the images shown as median may be a few ranks away from it.
+
+    Args:
+        directory: folder of the file and of ``ranked``, made when needed.
+        num_images: how many best, median and worst images to show.
+    """
+
+    def __init__(self, directory: str, num_images: NonNegativeInt = 3) -> None:
+        self.directory = Path(directory)
+        self.num_images = num_images
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forgets the validation before."""
+        super().on_validation_start(trainer, pl_module)
+        self._scores: list[tuple[str, float]] = []
+        self._order: list[Place] = []
+        self._kept: dict[Place, ValidatedImage] = {}
+
+    def see(self, image: ValidatedImage, split: ClassSplit) -> bool:
+        """Scores an image, and keeps it if it may be shown."""
+        score = image_miou(image.prediction, image.truth)
+        if score is not None:
+            place = (score, len(self._scores))
+            self._scores.append((image.name, score))
+            insort(self._order, place)
+            self._kept[place] = image
+            if len(self._kept) > 3 * KEPT * self.num_images:
+                del self._kept[max(self._kept, key=self._distance)]
+        return True
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Writes the scores and the panels."""
+        if not self._scores:
             return
-        for number, (name, picture) in enumerate(self._panels):
-            file = f"{number:02d}_{re.sub('[^A-Za-z0-9_.-]+', '_', name)}.png"
-            with replacing(self.directory / file) as temporary:
-                picture.save(temporary, "PNG")
+        for old in (self.directory / "ranked").glob("*.png"):
+            old.unlink()
+        files = {}
+        for title, places in self._chosen().items():
+            for number, place in enumerate(places, 1):
+                files[place[1]] = f"ranked/{title}_{number}.png"
+                self._kept[place].write_panel(self.directory / files[place[1]], pl_module.class_split)
+        rows = [(csv_text(name), f"{s:.4f}", files.get(index, "")) for index, (name, s) in enumerate(self._scores)]
+        path = self.directory / "image_scores.csv"
+        with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("image", "miou", "panel"), *rows])
+
+    def _distance(self, place: Place) -> int:
+        """Ranks between an image and the nearest one to be shown, if no more images came."""
+        rank, last, wanted = bisect_left(self._order, place), len(self._order) - 1, self.num_images
+        first = (len(self._order) - wanted) // 2
+        inner = max(first - rank, rank - (first + wanted - 1))
+        return max(0, min(inner, rank - (wanted - 1), last - (wanted - 1) - rank))
+
+    def _chosen(self) -> dict[str, list[Place]]:
+        """The images to show, none of them twice."""
+        count, ranked = max(1, min(self.num_images, len(self._order) // 3)), sorted(self._kept)
+        best = ranked[::-1][:count]
+        worst = [place for place in ranked if place not in best][:count]
+        middle = (len(self._order) - 1) / 2
+        others = [place for place in ranked if place not in best + worst]
+        median = sorted(others, key=lambda place: abs(bisect_left(self._order, place) - middle))[:count]
+        return {"best": best, "median": median, "worst": worst}

@@ -5,24 +5,23 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 
 from weakshot_seg.utils.files import replacing
-
-if TYPE_CHECKING:
-    from weakshot_seg.training.module import WeakShotModule
+from weakshot_seg.utils.recipe import Recipe
 
 
 class MetricsFile(pl.Callback):
-    """Writes ``metrics.json`` after every validation and at the end of training; it holds the latest report.
+    """Writes ``metrics.json`` after every validation and at the end of training.
 
-    Beside the report it holds the rules under which it was reached: split, stage, seed, supervision, label scope, novel
-    classes.
+    It holds the latest report and the rules under which it was reached: split, stage, seed, supervision, label scope,
+    novel classes.
 
     Args:
-        directory: Folder of ``metrics.json``, made when needed.
+        directory: folder of the file, made when needed.
     """
 
     def __init__(self, directory: str) -> None:
@@ -47,28 +46,23 @@ class MetricsFile(pl.Callback):
         """Starts the clock."""
         self._start = time.monotonic()
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the new report."""
-        if not trainer.sanity_checking:
-            self._write(trainer, pl_module)
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the final time."""
-        self._write(trainer, pl_module)
-
-    def _write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        module = cast("WeakShotModule", pl_module)
-        if module.report is None or not trainer.is_global_zero:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Writes the new report, and the final time."""
+        if pl_module.report is None or not trainer.is_global_zero or trainer.sanity_checking:
             return
-        recipe = module.recipe
+        recipe: Recipe = pl_module.recipe
         content = {
             **{key: getattr(recipe, key) for key in ("name", "split", "stage", "seed")},
             **{key: recipe.data.get(key) for key in ("supervision", "label_scope")},
-            "novel_classes": list(module.class_split.novel_names),
-            "step": module.report_step,
+            "novel_classes": list(pl_module.class_split.novel_names),
+            "step": pl_module.report_step,
             "seconds": round(self.seconds, 1),
-            "skipped_steps": module.guard.reported,
-            **module.report.to_dict(),
+            "skipped_steps": pl_module.guard.reported,
+            **pl_module.report.to_dict(),
         }
+        with replacing(self.path.with_name("confusion.csv")) as temporary:
+            np.savetxt(temporary, pl_module.report.confusion.numpy(), "%d", ",")
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    on_fit_end = on_validation_end

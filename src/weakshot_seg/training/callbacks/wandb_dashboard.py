@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -20,15 +20,12 @@ from weakshot_seg.training.metrics import SegmentationReport
 from weakshot_seg.utils.ranges import NonNegativeInt
 from weakshot_seg.utils.visualize import resized
 
-if TYPE_CHECKING:
-    from weakshot_seg.training.module import WeakShotModule
-
 MAX_CELLS = 10_000
 """Cells of a confusion matrix to show: W&B cuts off longer tables."""
 
 
 class WandbDashboard(ValidationCallback):
-    """Adds to the run of a :class:`ResilientWandbLogger` what is no curve; without such a logger it rests.
+    """Adds to the run of a :class:`ResilientWandbLogger`, if there is one, what is no curve.
 
     Config: the recipe and the classes. After every validation: the table ``val/classes``, ``val/confusion_matrix``,
     and ``val/images`` with true and predicted masks. Summary: the latest means as ``final/base_iou``, ... In the
@@ -42,14 +39,12 @@ class WandbDashboard(ValidationCallback):
     def __init__(self, num_images: NonNegativeInt = 8, pseudo_labels: str | None = None) -> None:
         self.num_images = num_images
         self.pseudo_labels = pseudo_labels
-        self._images: list[wandb.Image] = []
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Logs the configuration, and the quality of the pseudo-labels."""
-        module = cast("WeakShotModule", pl_module)
-        names, split = module.class_split.names, module.class_split
-        classes = {"base": [names[index] for index in split.base], "novel": list(split.novel_names)}
-        config = {**module.recipe.to_dict(), "classes": classes}
+        split: ClassSplit = pl_module.class_split
+        classes = {"base": [split.names[index] for index in split.base], "novel": list(split.novel_names)}
+        config = {**pl_module.recipe.to_dict(), "classes": classes}
         for logger in _loggers(trainer):
             logger.send(lambda run: run.config.update(config, allow_val_change=True))
             if self.pseudo_labels:
@@ -57,30 +52,26 @@ class WandbDashboard(ValidationCallback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forgets the images of the validation before."""
-        self._images.clear()
-        self._wants_more = self.num_images > 0 and any(_loggers(trainer))
+        super().on_validation_start(trainer, pl_module)
+        self._images: list[wandb.Image] = []
+        self._wants_more &= self.num_images > 0 and any(_loggers(trainer))
 
-    def see(self, image: ValidatedImage, trainer: pl.Trainer, module: WeakShotModule) -> bool:
+    def see(self, image: ValidatedImage, split: ClassSplit) -> bool:
         """Keeps an image, of at most 640 pixels, under label maps that W&B switches on and off."""
-        labels = dict(enumerate(_starred(module.class_split))) | {IGNORE: "unlabelled"}
+        labels = dict(enumerate(_starred(split))) | {IGNORE: "unlabelled"}
         maps = {"prediction": image.prediction, "ground_truth": image.truth}
         masks = {name: {"mask_data": resized(label_map), "class_labels": labels} for name, label_map in maps.items()}
         self._images.append(wandb.Image(resized(image.photo), masks=masks, caption=image.name))
         return len(self._images) < self.num_images
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Logs images and tables, and brings the summary up to date."""
-        module = cast("WeakShotModule", pl_module)
-        report = module.report
-        if trainer.sanity_checking or report is None or not any(_loggers(trainer)):
+        if trainer.sanity_checking or not any(_loggers(trainer)):
             return
-        shown: dict[str, Any] = {
-            "val/classes": class_table(report),
-            "val/confusion_matrix": confusion_chart(report),
-            "trainer/global_step": module.report_step,
-        }
-        if self._images:
-            shown["val/images"] = self._images
+        report: SegmentationReport = pl_module.report
+        shown = {"val/classes": class_table(report), "val/confusion_matrix": confusion_chart(report)}
+        shown |= {"val/images": self._images} if self._images else {}
+        shown |= {"trainer/global_step": pl_module.report_step}
         means = {f"final/{name}": value for name, value in report.summary().items()}
         for logger in _loggers(trainer):
             logger.send(lambda run: run.log(shown))
@@ -121,9 +112,8 @@ def _log_pseudo_labels(run: wandb.Run, folder: Path) -> None:
     quality = manifest["quality"]
     means = {**manifest["agreement"], "novel_iou": quality["novel_iou"]}
     run.summary.update({f"pseudo_labels/{name}": value for name, value in means.items()})
-    columns: list[str | int] = ["id", "name", "iou", "precision", "recall"]
-    rows = [[entry[column] for column in columns] for entry in quality["classes"]]
-    run.log({"pseudo_labels/classes": wandb.Table(columns=columns, data=rows)})
+    rows = [[name, iou] for name, iou in quality["iou"].items()]
+    run.log({"pseudo_labels/classes": wandb.Table(columns=["name", "iou"], data=rows)})
 
 
 def _starred(split: ClassSplit) -> list[str]:

@@ -12,11 +12,11 @@ from typing import Any
 
 import wandb
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
 from wandb.errors import AuthenticationError, CommError
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
 from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.run_lock import is_first_process
 
 BROKEN = (OSError, wandb.Error, HandleAbandonedError, MailboxClosedError)
 """What W&B raises when its service process is gone."""
@@ -32,16 +32,17 @@ class ResilientWandbLogger(WandbLogger):
     training goes on without.
 
     Args:
-        save_dir: Folder of the job's outputs.
-        resume: Continue the run that is there, if any, in its group.
-        group: Group of a new run.
-        settings: Further arguments of ``WandbLogger`` and ``wandb.init`` (``mode="offline"`` needs no account).
+        save_dir: folder of the job's outputs.
+        resume: continue the run that is there, if any, in its group.
+        group: of a new run.
+        settings: further arguments of ``WandbLogger`` and ``wandb.init`` (``mode="offline"`` needs no account).
     """
 
     def __init__(self, save_dir: str, resume: bool = False, group: str | None = None, **settings: Any) -> None:
         file = Path(save_dir) / "wandb_run.json"
-        if not (resume and file.is_file()):
-            _write_run(file, {"id": secrets.token_hex(4), "group": group})
+        if is_first_process() and not (resume and file.is_file()):
+            with replacing(file) as temporary:
+                temporary.write_text(json.dumps({"id": secrets.token_hex(4), "group": group}), encoding="utf-8")
         run = json.loads(file.read_text("utf-8")) if file.is_file() else {}  # other ranks log nothing
         super().__init__(save_dir=save_dir, **run, **settings)
         self._given_up = False
@@ -85,10 +86,9 @@ class ResilientWandbLogger(WandbLogger):
 
     def finish(self) -> None:
         """Ends the run; the next job of this process begins its own."""
-        if self._experiment is None:
-            return
         try:
-            self.experiment.finish()
+            if self._experiment is not None:
+                self._experiment.finish()
         except BROKEN as error:
             log.warning("W&B's service process has failed (%s)", _text(error))
             self._reset()
@@ -102,9 +102,3 @@ class ResilientWandbLogger(WandbLogger):
 
 def _text(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-@rank_zero_only
-def _write_run(file: Path, run: dict[str, Any]) -> None:
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(run), encoding="utf-8")
