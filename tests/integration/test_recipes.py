@@ -3,9 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,8 +11,7 @@ from omegaconf import OmegaConf
 
 from official_layouts import random_maps, write_coco
 from weakshot_seg.config.compose import conf_dir
-from weakshot_seg.losses.criterion import Criterion, Losses
-from weakshot_seg.structures import SegOutput, WeakTargets
+from weakshot_seg.losses.criterion import Criterion
 
 COMMON = {
     "optim._target_": "weakshot_seg.training.optim.PolyAdamW",
@@ -46,7 +42,7 @@ PAPER = {
 
 
 @pytest.mark.parametrize("experiment", PAPER)
-def test_values(experiment: str) -> None:
+def test_values(experiment):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose("train", [f"experiment={experiment}"])
     crop, scale, limit, steps, complement, similarity = PAPER[experiment]
@@ -65,7 +61,7 @@ def test_values(experiment: str) -> None:
     assert {k: list(v) if OmegaConf.is_list(v) else v for k, v in found.items()} == expected
 
 
-def test_on_two_processes(small: tuple[str, ...], metrics_of: Callable[[Path], dict[str, Any]], tmp_path: Path) -> None:
+def test_on_two_processes(small, metrics_of, tmp_path):
     """Both want the cache at once; one run of two processes comes out."""
     write_coco(tmp_path / "data", random_maps(171, train=8, val=3))
     command = [
@@ -82,13 +78,11 @@ def test_on_two_processes(small: tuple[str, ...], metrics_of: Callable[[Path], d
     assert len([path for path in (tmp_path / "data/.weakshot_seg").iterdir() if path.is_dir()]) == 2
 
 
-def test_mixed_precision_ends_before_the_losses(
-    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mixed_precision_ends_before_the_losses(train, tmp_path, monkeypatch):
     seen = set()
     forward = Criterion.forward
 
-    def watched(self: Criterion, output: SegOutput, targets: WeakTargets) -> Losses:
+    def watched(self, output, targets):
         losses = forward(self, output, targets)
         seen.add((output.class_logits.dtype, output.mask_logits.dtype))
         seen.update(value.dtype for value in (losses.total, *losses.parts.values()))

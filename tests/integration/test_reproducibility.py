@@ -1,16 +1,11 @@
 """A run is decided by its settings: not by the number of workers, and not by interruptions."""
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from weakshot_seg.training.module import WeakShotModule
-
-Train = Callable[..., Path]
-Metrics = Callable[[Path], dict[str, Any]]
 
 # Dropout, random points and random rows draw from torch's generator; three validations lie between the steps.
 SIX_STEPS = (
@@ -21,19 +16,19 @@ SIX_STEPS = (
 LONGER = (*SIX_STEPS, "trainer.max_steps=12", "trainer.val_check_interval=6")
 
 
-def state(folder: Path, name: str = "last") -> dict[str, Any]:
+def state(folder, name="last"):
     checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
     return checkpoint
 
 
-def tensors(node: object, path: str = "") -> dict[str, torch.Tensor]:
+def tensors(node, path=""):
     if isinstance(node, torch.Tensor):
         return {path: node}
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     return {name: t for key, child in items for name, t in tensors(child, f"{path}/{key}").items()}
 
 
-def assert_same_run(first: Path, second: Path, metrics_of: Metrics, steps: int = 6) -> None:
+def assert_same_run(first, second, metrics_of, steps=6):
     a, b = state(first), state(second)
     assert a["global_step"] == b["global_step"] == steps
     for part in ("state_dict", "optimizer_states"):
@@ -46,12 +41,12 @@ def assert_same_run(first: Path, second: Path, metrics_of: Metrics, steps: int =
     assert state(first, "best")["global_step"] == state(second, "best")["global_step"]
 
 
-def interrupt(train: Train, folder: Path, at_batch: int, *overrides: str) -> None:
+def interrupt(train, folder, at_batch, *overrides):
     """A run that breaks off at the given batch."""
 
     step = WeakShotModule.training_step
 
-    def fail(module: WeakShotModule, batch: Any, batch_idx: int) -> torch.Tensor:
+    def fail(module, batch, batch_idx):
         if batch_idx == at_batch:
             raise RuntimeError("power cut")
         return step(module, batch, batch_idx)
@@ -63,34 +58,32 @@ def interrupt(train: Train, folder: Path, at_batch: int, *overrides: str) -> Non
     assert caught.value.code == 1
 
 
-def test_another_seed_gives_another_run(trained: Path, train: Train, tmp_path: Path) -> None:
+def test_another_seed_gives_another_run(trained, train, tmp_path):
     ours, theirs = (state(folder)["state_dict"] for folder in (train(tmp_path, "seed=1"), trained))
     assert ours.keys() == theirs.keys()
     assert not torch.equal(ours["model.query_decoder.queries.weight"], theirs["model.query_decoder.queries.weight"])
 
 
 @pytest.fixture(scope="module")
-def in_this_process(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def in_this_process(train, tmp_path_factory):
     return train(tmp_path_factory.mktemp("in_this_process"), *LONGER)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_same_seed_gives_the_same_run_with_any_number_of_workers(
-    workers: int, in_this_process: Path, train: Train, metrics_of: Metrics, tmp_path: Path
-) -> None:
+    workers, in_this_process, train, metrics_of, tmp_path
+):
     assert_same_run(train(tmp_path, *LONGER, f"data.num_workers={workers}"), in_this_process, metrics_of, 12)
 
 
-def test_resumed_equals_uninterrupted(train: Train, metrics_of: Metrics, tmp_path: Path) -> None:
+def test_resumed_equals_uninterrupted(train, metrics_of, tmp_path):
     whole = train(tmp_path / "whole", *SIX_STEPS)
     interrupt(train, tmp_path / "resumed", 3, *SIX_STEPS)
     assert state(tmp_path / "resumed")["global_step"] == metrics_of(tmp_path / "resumed")["step"] == 2
     assert_same_run(train(tmp_path / "resumed", *SIX_STEPS, "resume=true"), whole, metrics_of)
 
 
-def test_resumed_equals_uninterrupted_with_workers_and_accumulated_gradients(
-    train: Train, metrics_of: Metrics, tmp_path: Path
-) -> None:
+def test_resumed_equals_uninterrupted_with_workers_and_accumulated_gradients(train, metrics_of, tmp_path):
     settings = (*SIX_STEPS, "trainer.accumulate_grad_batches=2", "data.batch_size=2", "data.num_workers=2")
     interrupt(train, tmp_path / "resumed", 7, *settings)  # in the middle of step 4
     assert state(tmp_path / "resumed")["global_step"] == 2

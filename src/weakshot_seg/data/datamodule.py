@@ -28,7 +28,7 @@ from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
 from weakshot_seg.data.tags import FILE as TAGS
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, WeakBatch, WeakSample
+from weakshot_seg.structures import IGNORE, ClassSplit, WeakBatch, WeakSample
 from weakshot_seg.utils.ranges import Count, LabelId, NonNegativeInt, PositiveShare, Workers
 from weakshot_seg.utils.signals import leave_signals_to_parent
 
@@ -171,14 +171,13 @@ class WeakShotDataModule(pl.LightningDataModule):
         source = self.make_train()
         self._check_names(source)
         self._class_split = self.split_classes(source)
-        tag_only = tag_only_classes(source)
-        if tag_only:
+        if tag_only := tag_only_classes(source):
             log.info("classes with tags and without a single mask: %s", ", ".join(tag_only))
         dataset = self.weak_dataset(source, self._class_split)
         kept = np.flatnonzero(dataset.known.any(1))
         if self._drop_unlabelled and len(kept) < len(source):
-            dropped = len(source) - len(kept)
-            log.warning("%d of %d training images have no label and are left out", dropped, len(source))
+            counts = len(source) - len(kept), len(source)
+            log.warning("%d of %d training images have no label and are left out", *counts)
             if not len(kept):
                 raise DataError("no training image has a label: check the masks and the split")
             dataset = self.weak_dataset(Selection(source, kept), self._class_split)
@@ -251,9 +250,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         sampler: DistributedSampler[EvalSample] = DistributedSampler(dataset, world_size, rank, shuffle=False)
         return self._loader(dataset, batch_size=self.val_batch_size, sampler=sampler, collate_fn=collate_eval)
 
-    def transfer_batch_to_device(
-        self, batch: WeakBatch | EvalBatch, device: torch.device, dataloader_idx: int
-    ) -> WeakBatch | EvalBatch:
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Moves the tensors of a batch; the true maps of an evaluation batch stay where they are."""
         return batch.to(device, non_blocking=True)
 

@@ -10,9 +10,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 
-def is_file_or_link(path: Path) -> bool:
-    """A file, or a link to nothing: that must be reported, not skipped."""
-    return path.is_file() or (path.is_symlink() and not path.exists())
+def _is_file(path: Path) -> bool:
+    return path.is_file() or (path.is_symlink() and not path.exists())  # a link to nothing is reported, not skipped
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -30,7 +29,7 @@ def files_below(folder: Path) -> list[Path]:
                 folders.clear()
                 continue
             seen.add(real)
-            found += [path for name in files if is_file_or_link(path := Path(here, name))]
+            found += [path for name in files if _is_file(path := Path(here, name))]
             waiting += [path for name in folders if (path := Path(here, name)).is_symlink()]
     return sorted(found)
 
@@ -42,7 +41,7 @@ def files_matching(pattern: Path) -> list[Path]:
     """
     parts = pattern.parts
     if "**" not in parts:
-        return sorted(path for name in glob.glob(str(pattern)) if is_file_or_link(path := Path(name)))
+        return sorted(path for name in glob.glob(str(pattern)) if _is_file(path := Path(name)))
     at = parts.index("**")
     return sorted(
         path

@@ -1,8 +1,7 @@
 """Anchors and their reference images (method, section 5): which images make up each training batch.
 
-The pixel-similarity losses compare an anchor with a reference that shares a class. References are found through an
-inverted index class -> images. Everything is a pure function of (seed, step, rank): the number of workers, a resumed
-run and the number of processes change nothing.
+The pixel-similarity losses compare an anchor with a reference that shares a class. Everything is a pure function of
+(seed, step, rank): the number of workers, a resumed run and the number of processes change nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Augmentation of training images and resizing of evaluation images (method, section 8), with albumentations.
 
-A transform is a pure function of (image, label map, seed): its generators are made from the seed of the
-:class:`~weakshot_seg.structures.SampleRequest`, so that no worker, epoch or resumed run can repeat or change it.
+A transform is a pure function of (image, label map, seed), so that no worker, epoch or resumed run can change it.
 """
 
 from __future__ import annotations
@@ -129,13 +128,12 @@ class LabelledCrop(A.RandomCrop):
             top = self.py_random.randint(0, max(height - self.height, 0))
             left = self.py_random.randint(0, max(width - self.width, 0))
             bottom, right = min(top + self.height, height), min(left + self.width, width)
-            if self.category_max_area == 1 or self._is_mixed(data["mask"][top:bottom, left:right]):
+            if self.category_max_area == 1:
+                break
+            counts = np.bincount(data["mask"][top:bottom, left:right].ravel(), minlength=IGNORE + 1)[:IGNORE]
+            if counts.max() <= self.category_max_area * counts.sum() and np.count_nonzero(counts) > 1:
                 break
         return {"crop_coords": (left, top, right, bottom)}
-
-    def _is_mixed(self, labels: Image) -> bool:
-        counts = np.bincount(labels.ravel(), minlength=IGNORE + 1)[:IGNORE]
-        return bool(counts.max() <= self.category_max_area * counts.sum() and np.count_nonzero(counts) > 1)
 
 
 class RandomSaturation(A.ImageOnlyTransform):

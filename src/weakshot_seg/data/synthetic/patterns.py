@@ -1,8 +1,7 @@
 """Outlines and surfaces of the synthetic scenes, as formulas.
 
-Those of things in the object's own frame: coordinates ``x``, ``y`` are float arrays of one shape, in units of the
-object's radius, and ``y`` points up. Those of stuff are functions ``(rng, size)`` of random tones in 0..1, float32
-``[size, size]``; the size changes the resolution only.
+Those of things in the object's own frame: ``x``, ``y`` (up) are float arrays of one shape, in units of its radius.
+Those of stuff are random tones in 0..1, float32 ``[size, size]``; the size changes the resolution only.
 """
 
 from __future__ import annotations

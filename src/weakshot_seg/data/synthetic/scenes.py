@@ -98,7 +98,7 @@ class SyntheticScenes:
         return len(self._scenes)
 
     def name(self, index: int) -> str:
-        """A name for messages and file names, such as "training_00042"."""
+        """Such as "training_00042"."""
         return f"{self.part}_{index:05d}"
 
     def load(self, index: int) -> tuple[Bytes, Bytes]:
@@ -121,10 +121,9 @@ def draw_scene(rng: np.random.Generator, size: int) -> tuple[Bytes, Bytes]:
 
 
 def _draw_stuff(rng: np.random.Generator, size: int) -> tuple[Field, Bytes]:
-    """Tiles the image with 2 or 3 stuff classes.
+    """Image float32 ``[3, size, size]`` and label map uint8 ``[size, size]`` of 2 or 3 stuff classes.
 
-    The regions are the Voronoi cells of as many sites around the centre, with borders bent by noise. Returns the image
-    float32 ``[3, size, size]`` and the label map uint8 ``[size, size]``.
+    The regions are the Voronoi cells of as many sites around the centre, with borders bent by noise.
     """
     kinds = rng.permutation(len(STUFF))[: rng.integers(2, 4)]
     start = rng.random()
