@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -84,29 +84,22 @@ def photos_of(cfg: DictConfig, module: WeakShotModule) -> tuple[str, list[Pixels
     Raises:
         DataError: there are no such images, or one cannot be read.
     """
-    transform = instantiate(module.recipe.data["val_transform"])
+    read: Callable[[int], Pixels]
     if cfg.check_images is not None:
-        files = find_images([cfg.check_images] if isinstance(cfg.check_images, str) else cfg.check_images)
-        chosen = spread(len(files), cfg.num_images)
-        return f"{len(chosen)} of {len(files)} given images", [transform(read_image(files[i])) for i in chosen]
-    origin, source = "validation images", validation_images(module, cfg.ckpt)
-    if source is None:
-        origin, source = "generated scenes", SyntheticScenes("validation", cfg.num_images)
-    chosen = spread(len(source), cfg.num_images)
-    return f"{len(chosen)} of {len(source)} {origin}", [transform(source.load(i)[0]) for i in chosen]
-
-
-def find_images(sources: Sequence[str]) -> list[Path]:
-    """Image files named by paths, folders (searched recursively) and glob patterns, sorted.
-
-    Raises:
-        DataError: one of them names none.
-    """
-    items = find_items(sources, "check_images")
-    files = sorted(item.path for item in items if not item.is_video)
-    if not files:
-        raise DataError(f"check_images={', '.join(sources)}: there are no images, only videos")
-    return files
+        sources = [cfg.check_images] if isinstance(cfg.check_images, str) else cfg.check_images
+        items = find_items(sources, "check_images")
+        files = sorted(item.path for item in items if not item.is_video)
+        if not files:
+            raise DataError(f"check_images={', '.join(sources)}: there are no images, only videos")
+        origin, total, read = "given images", len(files), lambda i: read_image(files[i])
+    else:
+        source, origin = validation_images(module, cfg.ckpt), "validation images"
+        if source is None:
+            source, origin = SyntheticScenes("validation", cfg.num_images), "generated scenes"
+        total, read = len(source), lambda i: source.load(i)[0]
+    transform = instantiate(module.recipe.data["val_transform"])
+    chosen = np.linspace(0, total - 1, min(total, cfg.num_images)).round().astype(int).tolist()  # evenly spread
+    return f"{len(chosen)} of {total} {origin}", [transform(read(i)) for i in chosen]
 
 
 def validation_images(module: WeakShotModule, ckpt: str) -> LabelledImages | None:
@@ -122,11 +115,6 @@ def validation_images(module: WeakShotModule, ckpt: str) -> LabelledImages | Non
         reason = str(error)
     log.warning("no validation images (%s): compared on generated scenes; better: check_images=DIR", reason)
     return None
-
-
-def spread(length: int, count: int) -> list[int]:
-    """At most ``count`` of the numbers below ``length``, evenly spread."""
-    return np.unique(np.linspace(0, length - 1, min(count, length)).round().astype(int)).tolist()
 
 
 if __name__ == "__main__":

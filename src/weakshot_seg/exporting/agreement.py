@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -53,10 +52,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Speed:
-    """Seconds of wall time for one batch on the CPU: medians, and the median of the quotients file / model.
-
-    The latter are of runs one after the other.
-    """
+    """Median seconds for one batch on the CPU, and the median ratio file / model of runs one after the other."""
 
     threads: int
     file: float
@@ -69,10 +65,7 @@ class Report:
     """How an exported file agrees with its model.
 
     Attributes:
-        file: Its name.
-        format: Of the file.
-        ckpt: The model.
-        step: Optimiser steps of its training.
+        step: Optimiser steps of the model.
         compared_on: Where the images are from.
         versions: Of the libraries, by name.
     """
@@ -158,24 +151,18 @@ def batches_of(photos: Sequence[Pixels], dtype: str) -> list[Images]:
     height, width = photos[0].shape[:2]
     even = (-(-height // MULTIPLE) * MULTIPLE, -(-width // MULTIPLE) * MULTIPLE)
     odd = (height * 5 // 4 | 1, width * 4 // 3 | 1)
-    groups = [([photo], photo.shape[:2]) for photo in photos]
-    for count, size in ((max(2, len(photos)), (height, width)), (2, even), (1, odd), (3, SMALL)):
-        groups.append(([photos[i % len(photos)] for i in range(count)], size))
-    return [np.stack([_resized(photo, size) for photo in group]).astype(dtype) for group, size in groups]
-
-
-def _resized(photo: Pixels, size: tuple[int, ...]) -> Pixels:
-    """``[3, *size]``."""
-    height, width = size
-    return np.asarray(Image.fromarray(photo).resize((width, height))).transpose(2, 0, 1)
+    batches = [photo[None] for photo in photos]
+    for count, (h, w) in ((max(2, len(photos)), (height, width)), (2, even), (1, odd), (3, SMALL)):
+        chosen = (photos[i % len(photos)] for i in range(count))
+        batches.append(np.stack([np.asarray(Image.fromarray(photo).resize((w, h))) for photo in chosen]))
+    return [np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype) for batch in batches]
 
 
 def measure(run: Run, model: Run, images: Images) -> Speed:
     """Times a file and the model, taking turns, after a round that does not count."""
-    rounds = [(_seconds(run, images), _seconds(model, images)) for _ in range(ROUNDS + 1)][1:]
-    file, ours = (statistics.median(times) for times in zip(*rounds, strict=True))
-    ratio = statistics.median(a / b for a, b in rounds)
-    return Speed(torch.get_num_threads(), file, ours, ratio)
+    rounds = np.array([(_seconds(run, images), _seconds(model, images)) for _ in range(ROUNDS + 1)][1:])
+    file, ours = np.median(rounds, 0).tolist()
+    return Speed(torch.get_num_threads(), file, ours, float(np.median(rounds[:, 0] / rounds[:, 1])))
 
 
 def _seconds(run: Run, images: Images) -> float:

@@ -22,7 +22,6 @@ from weakshot_seg.exporting.graph import AXES, INPUT, OUTPUTS
 from weakshot_seg.training.module import WeakShotModule
 
 Metadata = dict[str, Any]
-"""See :func:`make_metadata`."""
 METADATA_FILE = "metadata.json"
 """Name of the metadata in a ``.pt2`` file (``extra_files``)."""
 
@@ -33,12 +32,7 @@ Run = Callable[[Images], tuple[NDArray[np.uint8], NDArray[np.float32]]]
 
 
 def make_metadata(module: WeakShotModule, input_type: str) -> Metadata:
-    """What an exported file says of itself, in plain containers.
-
-    Args:
-        module: a trained module.
-        input_type: of ``images`` ``[B, 3, H, W]``: "uint8" or "float32".
-    """
+    """What an exported file says of itself, in plain containers; ``input_type`` is "uint8" or "float32"."""
     resizing = module.recipe.data["val_transform"]
     return {
         "class_names": list(module.class_split.names),
@@ -62,13 +56,9 @@ def make_metadata(module: WeakShotModule, input_type: str) -> Metadata:
 
 @dataclass(frozen=True)
 class Format:
-    """How to write and run one kind of file.
+    """How to write a program with its metadata, and to load it for the CPU with as many threads as PyTorch has.
 
-    Attributes:
-        suffix: Of the file.
-        packages: Needed beside PyTorch (extra ``export``).
-        write: Writes a program with its metadata.
-        load: Gives the function in a file, on the CPU with as many threads as PyTorch has.
+    ``packages`` are needed beside PyTorch (extra ``export``).
     """
 
     suffix: str
@@ -78,33 +68,21 @@ class Format:
 
 
 def find_format(name: str) -> Format:
-    """A format by its name.
-
-    Raises:
-        ConfigError: it needs packages that are not installed.
-    """
+    """A format by its name; a ConfigError if it needs packages that are not installed."""
     missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
     if missing:
         raise ConfigError(f"format={name} needs {', '.join(missing)}: pip install -e '.[export]'")
     return FORMATS[name]
 
 
-def write_onnx(program: torch.export.ExportedProgram, metadata: Metadata, path: Path) -> None:
+def _write_onnx(program: torch.export.ExportedProgram, metadata: Metadata, path: Path) -> None:
     """Writes one ONNX file; every field of the metadata is an entry of ``metadata_props``, as JSON."""
     import onnx
 
     for library in ("onnxscript", "onnx_ir"):  # their optimisers log everything they change or leave as it is
         logging.getLogger(library).setLevel(logging.ERROR)
-    converted = torch.onnx.export(
-        program,
-        (),
-        dynamo=True,
-        verbose=False,
-        external_data=False,
-        input_names=[INPUT],
-        output_names=OUTPUTS,
-        dynamic_shapes=(AXES,),
-    )
+    names: dict[str, Any] = {"input_names": [INPUT], "output_names": OUTPUTS, "dynamic_shapes": (AXES,)}
+    converted = torch.onnx.export(program, (), dynamo=True, verbose=False, external_data=False, **names)
     assert converted is not None
     model = converted.model_proto
     properties = {key: json.dumps(value, ensure_ascii=False) for key, value in metadata.items()}
@@ -113,22 +91,17 @@ def write_onnx(program: torch.export.ExportedProgram, metadata: Metadata, path: 
     path.write_bytes(model.SerializeToString())
 
 
-def load_onnx(path: Path) -> Run:
-    """See :class:`Format`."""
+def _load_onnx(path: Path) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
-    def run(images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        labels, scores = session.run(OUTPUTS, {INPUT: images})
-        return labels, scores
-
-    return run
+    return lambda images: session.run(OUTPUTS, {INPUT: images})
 
 
-def write_torch_export(program: torch.export.ExportedProgram, metadata: Metadata, path: Path) -> None:
+def _write_torch_export(program: torch.export.ExportedProgram, metadata: Metadata, path: Path) -> None:
     """Writes a ``.pt2`` file; the metadata are JSON in its extra file :data:`METADATA_FILE`."""
     # guards and limits keep out lengths of 1 (of the batch, of the deepest features) for their memory layout alone
     program._guards_code = []
@@ -141,8 +114,7 @@ def write_torch_export(program: torch.export.ExportedProgram, metadata: Metadata
     path.write_bytes(file.getvalue())
 
 
-def load_torch_export(path: Path) -> Run:
-    """See :class:`Format`."""
+def _load_torch_export(path: Path) -> Run:
     module = torch.export.load(BytesIO(path.read_bytes())).module()
 
     @torch.inference_mode()
@@ -154,6 +126,6 @@ def load_torch_export(path: Path) -> Run:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), write_onnx, load_onnx),
-    "torch_export": Format(".pt2", (), write_torch_export, load_torch_export),
+    "onnx": Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _load_onnx),
+    "torch_export": Format(".pt2", (), _write_torch_export, _load_torch_export),
 }

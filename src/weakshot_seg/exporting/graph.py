@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import _thread
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Timer
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -27,8 +26,7 @@ class SegmentationGraph(nn.Module):
 
     No branch and no slice depends on the size, so that a trace holds for all sizes.
 
-    Args:
-        network: images ``[B, 3, H, W]``, RGB 0..255 -> :class:`~weakshot_seg.structures.SegOutput`, in evaluation mode.
+    ``network``: images ``[B, 3, H, W]``, RGB 0..255 -> :class:`~weakshot_seg.structures.SegOutput`, in evaluation mode.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -39,10 +37,8 @@ class SegmentationGraph(nn.Module):
         """RGB images 0..255 ``[B, 3, H, W]`` -> labels uint8 ``[B, H, W]``, scores float32 ``[B, K, H, W]``."""
         size = images.shape[-2:]
         height, width = ((length + MULTIPLE - 1) // MULTIPLE * MULTIPLE for length in size)
-        margin = MULTIPLE - 1
-        bordered = F.pad(images.float(), (0, margin, 0, margin), value=float(PADDING_VALUE))
-        network = cast(Callable[..., SegOutput], self.network)
-        output = network(_crop(bordered, height, width), last_only=True)
+        bordered = F.pad(images.float(), (0, MULTIPLE - 1, 0, MULTIPLE - 1), value=float(PADDING_VALUE))
+        output: SegOutput = self.network(_crop(bordered, height, width), last_only=True)
         masks = F.interpolate(output.mask_logits[-1], (height, width), mode="bilinear", align_corners=False)
         probabilities = output.class_logits[-1].softmax(-1)[..., :-1]  # [B, Q, K]
         # semantic_scores() goes through the batch in a loop, which would fix its size
@@ -69,7 +65,7 @@ def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.Exported
     try:
         with torch.no_grad():
             return torch.export.export(graph, (example,), dynamic_shapes=shapes)
-    except Exception as error:  # raises whatever its parts and those of the network raise
+    except Exception as error:  # whatever it and the network raise
         reason = f"{type(error).__name__}: {(str(error) or '-').strip().splitlines()[0]}"
         raise ConfigError(f"torch.export cannot follow this network for any image size ({reason})") from error
 
