@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.strategies import ParallelStrategy
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from weakshot_seg.checkpoints.building import build_module, load_last, start_from
@@ -47,10 +46,8 @@ def main(cfg: DictConfig) -> float | None:
             labels = first / "pseudo_labels"
             second = retraining(cfg, labels)
             with recorded(Path(second.output_dir), **identity(second)):
-                last = first / "checkpoints" / "last.ckpt"
-                allowed = named_targets(plain(cfg))
-                trainer = partial(make_trainer, cfg.trainer)
-                inference = plain(cfg.inference)
+                last, inference = first / "checkpoints" / "last.ckpt", plain(cfg.inference)
+                allowed, trainer = named_targets(plain(cfg)), partial(make_trainer, cfg.trainer)
                 make_pseudo_labels(last, labels, inference, trainer, cfg.candidates, allow_targets=allowed)
                 novel_iou = train(second)
     return novel_iou
@@ -65,37 +62,27 @@ def train(cfg: DictConfig) -> float | None:
     """Trains and evaluates one stage in the folder ``cfg.output_dir``; returns novel IoU."""
     silence_libraries()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    run_dir = Path(cfg.output_dir)
-    checkpoints = run_dir / "checkpoints"
     data: WeakShotDataModule = instantiate(cfg.data)
     data.setup("fit")
     module = build_module(Recipe.from_dict(plain(cfg)), data.class_split)
     module.inference = instantiate(cfg.inference)
     module.guard = StepGuard(cfg.max_skipped_steps)
-    check_queries(module, data)
-    loggers = list(instantiate(cfg.logger).values())
+    queries, classes = module.model.num_queries, data.max_classes_per_image
+    if classes > queries:
+        raise ConfigError(
+            f"a training image has {classes} classes but the model only {queries} queries; set "
+            f"model.num_queries={classes} or more"
+        )
+    loggers, callbacks = (list(instantiate(group).values()) for group in (cfg.logger, cfg.callbacks))
     options = {} if data.make_val else {"limit_val_batches": 0}
-    trainer = make_trainer(
-        cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=loggers or False, **options
-    )
+    trainer = make_trainer(cfg.trainer, callbacks=callbacks, logger=loggers or False, **options)
     check_processes(trainer)
     base, novel = len(data.class_split.base), ", ".join(data.class_split.novel_names)
     scope, devices, batches = cfg.data.label_scope, trainer.world_size, trainer.accumulate_grad_batches
     log.info("split %s: %d base classes with masks; novel, by %s-level labels only: %s", cfg.split, base, scope, novel)
     batch, images = cfg.data.batch_size, cfg.data.batch_size * devices * batches
     log.info("%d images per step: %d per batch, %d device(s), %d batch(es)", images, batch, devices, batches)
-    checkpoint = load_last(module, checkpoints) if cfg.resume else None  # refuses in one line what does not fit
-    if checkpoint:
-        log.info("going on from %s", checkpoint)
-    elif cfg.resume:
-        if (run_dir / "metrics.json").exists():
-            raise ConfigError(
-                f"resume=true, but {run_dir} has results and no checkpoint to go on from: a training would overwrite "
-                "them; leave out resume=true to train in a new folder"
-            )
-        log.info("resume=true, but there is no checkpoint in %s: starting from the beginning", checkpoints)
-    if not checkpoint and cfg.weights:
-        start_from(module, cfg.weights)
+    checkpoint = initial_weights(module, cfg)
     try:
         with logging_redirect_tqdm():  # messages go above the progress line
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -107,26 +94,44 @@ def train(cfg: DictConfig) -> float | None:
                 logger.finish()  # else the next job of a multirun continues this run
     assert module.report is not None
     if trainer.is_global_zero:
-        print(f"\n{module.report.table()}\n\nmetrics:     {run_dir / 'metrics.json'}")
-        print(f"pictures:    {run_dir / 'pictures'}\ncheckpoints: {checkpoints}")
+        places = {"metrics:": "metrics.json", "pictures:": "pictures", "checkpoints:": "checkpoints"}
+        print(f"\n{module.report.table()}\n")
+        print("\n".join(f"{what:12} {Path(cfg.output_dir, name)}" for what, name in places.items()))
     return module.report.novel_iou
+
+
+def initial_weights(module: WeakShotModule, cfg: DictConfig) -> Path | None:
+    """Puts the weights to start from into the module, if there are any; returns the checkpoint to resume from.
+
+    Raises:
+        ConfigError: the weights do not fit, or the results of the run have no checkpoint any more.
+    """
+    folder = Path(cfg.output_dir)
+    checkpoint = load_last(module, folder / "checkpoints") if cfg.resume else None
+    if checkpoint:
+        log.info("going on from %s", checkpoint)
+        return checkpoint
+    if cfg.resume:
+        if (folder / "metrics.json").exists():
+            raise ConfigError(
+                f"resume=true, but {folder} has results and no checkpoint to go on from: a training would overwrite "
+                "them; leave out resume=true to train in a new folder"
+            )
+        log.info("resume=true, but there is no checkpoint in %s: starting from the beginning", folder / "checkpoints")
+    if cfg.weights:
+        start_from(module, cfg.weights)
+    return None
 
 
 def retraining(cfg: DictConfig, labels: Path) -> DictConfig:
     """The configuration of the second stage: that of the first, ``conf/stage/retrain.yaml``, a folder of its own."""
     own = {"pseudo_labels": str(labels), "output_dir": str(Path(cfg.output_dir) / "retrain"), "retrain": False}
     with open_dict(cfg):  # the stage adds keys
-        merged = OmegaConf.merge(cfg, OmegaConf.load(conf_dir() / "stage" / "retrain.yaml"), own)
-    assert isinstance(merged, DictConfig)
-    return merged
+        return cast(DictConfig, OmegaConf.merge(cfg, OmegaConf.load(conf_dir() / "stage" / "retrain.yaml"), own))
 
 
 def check_stage(cfg: DictConfig) -> None:
-    """Refuses settings of the two stages that contradict each other.
-
-    Raises:
-        ConfigError: naming the setting and the remedy.
-    """
+    """Refuses settings of the two stages that contradict each other, with a :class:`ConfigError`."""
     if (cfg.stage == "retrain") != bool(cfg.pseudo_labels):
         raise ConfigError(
             "stage=retrain and pseudo_labels=DIR (of weakshot pseudo-label) belong together; retrain=true does "
@@ -139,34 +144,13 @@ def check_stage(cfg: DictConfig) -> None:
 
 
 def check_processes(trainer: pl.Trainer) -> None:
-    """Refuses a multirun whose jobs start processes of their own: these would replay the whole sweep.
-
-    Raises:
-        ConfigError: naming what to use instead.
-    """
-    external = trainer.num_devices == 1 or (
-        isinstance(trainer.strategy, ParallelStrategy)
-        and trainer.strategy.cluster_environment is not None
-        and trainer.strategy.cluster_environment.creates_processes_externally
-    )
-    if HydraConfig.get().mode == RunMode.MULTIRUN and not external:
+    """Refuses a multirun whose jobs start processes, which would replay the sweep, with a :class:`ConfigError`."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    external = environment is not None and environment.creates_processes_externally
+    if HydraConfig.get().mode == RunMode.MULTIRUN and trainer.num_devices > 1 and not external:
         raise ConfigError(
             "a multirun (-m) with several devices per job would mix up its jobs; use scripts/sweep.sh or "
             "hydra/launcher=slurm"
-        )
-
-
-def check_queries(module: WeakShotModule, data: WeakShotDataModule) -> None:
-    """Refuses a model with fewer queries than an image has classes, before any step is run.
-
-    Raises:
-        ConfigError: naming both numbers.
-    """
-    queries = module.model.num_queries
-    if data.max_classes_per_image > queries:
-        raise ConfigError(
-            f"a training image has {data.max_classes_per_image} classes but the model only {queries} queries; "
-            f"set model.num_queries={data.max_classes_per_image} or more"
         )
 
 

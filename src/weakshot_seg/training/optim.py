@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -20,12 +19,7 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
 class PolyAdamW:
     """AdamW with a slower backbone, no weight decay on norms and embeddings, and lr * (1 - step/max)^power.
 
-    Attributes:
-        lr: learning rate.
-        weight_decay: decay of everything but norms and embeddings.
-        backbone_factor: the backbone's learning rate relative to ``lr``.
-        power: exponent of the poly schedule.
-        warmup_steps: steps of linear warm-up from 0.
+    After ``warmup_steps`` of linear warm-up from 0; the backbone's learning rate is ``backbone_factor * lr``.
     """
 
     lr: NonNegative = 1e-4
@@ -37,11 +31,13 @@ class PolyAdamW:
     def build(self, module: nn.Module, max_steps: int, fused: bool = True) -> tuple[AdamW, LambdaLR]:
         """Optimiser and per-step schedule of all trainable parameters; those of a ``backbone`` are slower."""
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter, owner in _parameters(module):
-            parts = name.split(".")
-            backbone = "backbone" in parts and "pyramid" not in parts  # a plain ViT's pyramid is new, not pretrained
-            decay = not isinstance(owner, (*NORMS, nn.Embedding)) and parts[-1] not in EMBEDDINGS
-            groups.setdefault((backbone, decay), []).append(parameter)
+        owners = dict(module.named_modules())
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
+                *path, last = name.split(".")
+                backbone = "backbone" in path and "pyramid" not in path  # a plain ViT's pyramid is new, not pretrained
+                decay = not isinstance(owners[".".join(path)], (*NORMS, nn.Embedding)) and last not in EMBEDDINGS
+                groups.setdefault((backbone, decay), []).append(parameter)
         optimizer = AdamW(
             [
                 {
@@ -61,13 +57,3 @@ class PolyAdamW:
         """Learning rate at ``step`` relative to the start."""
         warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         return warmup * max(0.0, 1 - step / max_steps) ** self.power
-
-
-def _parameters(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, nn.Module]]:
-    """Trainable parameters, once each, with name and the module that owns them."""
-    seen: set[int] = set()
-    for prefix, owner in module.named_modules():
-        for name, parameter in owner.named_parameters(prefix=prefix, recurse=False):
-            if parameter.requires_grad and id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield name, parameter, owner

@@ -39,11 +39,7 @@ def silence_libraries() -> None:
 
 
 def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
-    """Builds the trainer. ``val_check_interval`` counts optimiser steps (or is their share, or a time).
-
-    Args:
-        settings: the group ``trainer``.
-        **options: more arguments.
+    """Builds the trainer of the group ``trainer``; its ``val_check_interval`` counts steps (or is their share).
 
     Raises:
         ConfigError: this machine has not the devices, the precision is none of :data:`PRECISIONS`, or Lightning refuses
@@ -70,11 +66,7 @@ def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
 
 
 def check_devices(accelerator: str, devices: Any) -> None:
-    """Refuses more processes than there are CPUs: Lightning would start any number.
-
-    Raises:
-        ConfigError: naming the number and the remedy.
-    """
+    """Refuses with a :class:`ConfigError` more processes than there are CPUs: Lightning would start any number."""
     has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
     most = max(num_cpus(), 2)  # two is how one tries whether several work
     on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)

@@ -23,12 +23,11 @@ class LastCheckpoint(Checkpoint):
     Saves at a step interval, around every validation, at the end, and when the process is asked to end (Ctrl-C,
     SIGTERM, SIGUSR1): then training stops after the current step with :class:`StoppedBySignal`. Always between two
     optimiser steps, for a checkpoint amid accumulated gradients would not resume to the same run. A validation that was
-    interrupted is made up for. (``ModelCheckpoint`` leaves out the end where it has a step interval, and where it has a
-    monitored metric writes ``last.ckpt`` only along with a new best one.)
+    interrupted is made up for. (``ModelCheckpoint`` does neither of the last two.)
 
     Args:
-        directory: Folder of the two files.
-        every_n_steps: Optimiser steps between two saves.
+        directory: folder of the two files.
+        every_n_steps: optimiser steps between two saves.
     """
 
     def __init__(self, directory: str, every_n_steps: Count = 250) -> None:
@@ -71,10 +70,8 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Saves at every multiple of the interval and on request."""
         self._between_steps = trainer.global_step > self._step_before
-        if self._between_steps:
-            self._stopping = self._asked(trainer)
-            if self._stopping or trainer.global_step % self.every_n_steps == 0:
-                self._save(trainer)
+        if self._between_steps and (self._asked(trainer) or trainer.global_step % self.every_n_steps == 0):
+            self._save(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves what a long validation might lose."""
@@ -84,8 +81,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Stops on request."""
-        if self._amid_training(trainer):
-            self._stopping = self._asked(trainer)
+        if self._amid_training(trainer) and self._asked(trainer):
             self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -97,7 +93,7 @@ class LastCheckpoint(Checkpoint):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the state after the last step."""
         self._save(trainer)
-        self._stopping = self._asked(trainer)
+        self._asked(trainer)
         self._stop_if_asked(trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -139,20 +135,19 @@ class LastCheckpoint(Checkpoint):
 
     def _asked(self, trainer: pl.Trainer) -> int:
         """The signal by which to stop, 0 if none; all processes of a run stop after the same step."""
-        number = self._stop.received
-        if trainer.world_size == 1:
-            return number
-        return int(trainer.strategy.reduce(torch.tensor(number, device=trainer.strategy.root_device), reduce_op="max"))
+        self._stopping = self._stop.received
+        if trainer.world_size > 1:
+            number = torch.tensor(self._stopping, device=trainer.strategy.root_device)
+            self._stopping = int(trainer.strategy.reduce(number, reduce_op="max"))
+        return self._stopping
 
     def _stop_if_asked(self, trainer: pl.Trainer) -> None:
         if not self._stopping:
             return
         if not trainer.is_global_zero:
             raise SystemExit(0)  # the first process prints the message
-        how = "the same command with resume=true goes on from there"
-        if self._stopping == getattr(signal, "SIGUSR1", None) and requeue_slurm_job():
+        name, how = signal.Signals(self._stopping).name, "the same command with resume=true goes on from there"
+        if name == "SIGUSR1" and requeue_slurm_job():
             how = "the SLURM job is in the queue again and will go on from there"
-        name = signal.Signals(self._stopping).name
-        raise StoppedBySignal(
-            self._stopping, f"stopped by {name}: step {trainer.global_step} is saved in {self.path}; {how}"
-        )
+        message = f"stopped by {name}: step {trainer.global_step} is saved in {self.path}; {how}"
+        raise StoppedBySignal(self._stopping, message)
