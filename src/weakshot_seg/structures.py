@@ -43,9 +43,8 @@ class ClassSplit:
             raise ValueError(f"class names must be unique, these are given twice: {', '.join(doubled)}")
         outside = [i for i in self.novel if not 0 <= i < self.num_classes]
         if outside or len(set(self.novel)) < len(self.novel):
-            raise ValueError(
-                f"novel class ids must be distinct and in 0..{self.num_classes - 1}, got {list(self.novel)}"
-            )
+            highest, given = self.num_classes - 1, list(self.novel)
+            raise ValueError(f"novel class ids must be distinct and in 0..{highest}, got {given}")
         if len(self.novel) == self.num_classes:
             raise ValueError("every class is novel: at least one base class with masks is needed")
 
@@ -155,7 +154,7 @@ class WeakTargets(_Movable):
     @classmethod
     def collate(
         cls,
-        label_maps: Tensor,
+        label_map: Tensor,
         padding: Tensor,
         tags: Tensor,
         novel: Tensor,
@@ -167,16 +166,14 @@ class WeakTargets(_Movable):
         The arguments are the attributes of that name but ``tags``, bool ``[B, K]``; a class that has a mask in the
         image is not doubled by its tag. Without ``has_masks`` all images have.
         """
-        images, num_classes = tags.shape
-        seen = torch.zeros(images, IGNORE + 1, dtype=torch.bool)
-        seen.scatter_(1, label_maps.flatten(1).long(), True)
-        with_mask = seen[:, :num_classes]
+        seen = torch.zeros(len(tags), IGNORE + 1, dtype=torch.bool).scatter(1, label_map.flatten(1).long(), True)
+        with_mask = seen[:, : tags.shape[1]]
         tagged = tags & ~with_mask
         masks, weak = ([row.nonzero()[:, 0] for row in table] for table in (with_mask, tagged))
         classes = _pad([torch.cat(pair) for pair in zip(masks, weak, strict=True)])
         slot = torch.arange(classes.shape[1])
         return cls(
-            label_map=label_maps,
+            label_map=label_map,
             padding=padding,
             classes=classes,
             mask_index=(slot < with_mask.sum(1, keepdim=True)).nonzero().T.contiguous(),
@@ -184,7 +181,7 @@ class WeakTargets(_Movable):
             with_mask=with_mask,
             tagged=tagged,
             novel=novel,
-            has_masks=torch.ones(images, dtype=torch.bool) if has_masks is None else has_masks,
+            has_masks=torch.ones(len(tags), dtype=torch.bool) if has_masks is None else has_masks,
             counts=tuple((with_mask | tagged).sum(1).tolist()),
             paired=paired,
         )
@@ -205,7 +202,7 @@ class WeakBatch(_Movable):
 
     Attributes:
         images: uint8 ``[B, 3, H, W]``.
-        targets: see :class:`WeakTargets`.
+        targets: what is known of them.
         names: ``B`` image names, for messages.
     """
 

@@ -50,22 +50,16 @@ class Inference(Protocol):
     def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:
         """Scores of each image.
 
-        Args:
-            network: see :data:`Network`.
-            images: uint8 or float ``[B, 3, H, W]``, padded at the bottom and right.
-            contents: (height, width) of each image without its padding.
+        Images are uint8 or float ``[B, 3, H, W]``, padded at the bottom and right; ``contents`` are the (height, width)
+        of each without its padding.
         """
         ...
 
 
 class ProposalScores(Scores):
-    """Scores from one output of the network.
+    """Scores from one output of the network: class logits ``[Q, K+1]``, mask logits ``[Q, h, w]``.
 
-    Args:
-        class_logits: float ``[Q, K+1]``.
-        mask_logits: float ``[Q, h, w]``.
-        padded: size of the network's input, to which the masks are upsampled.
-        content: size of the image within it, to which they are cropped then.
+    Masks are upsampled to the size of the network's (padded) input and cropped to that of the image (content).
     """
 
     def __init__(self, class_logits: Tensor, mask_logits: Tensor, padded: Size, content: Size) -> None:
@@ -96,13 +90,7 @@ class ProposalScores(Scores):
 def semantic_scores(class_logits: Tensor, mask_logits: Tensor, classes: Classes = slice(None)) -> Tensor:
     """score_c(x) = sum_n softmax(class logits)_n[c] * sigmoid(mask logits)_n(x), over the K classes (not normalised).
 
-    Args:
-        class_logits: float ``[B, Q, K+1]``.
-        mask_logits: float ``[B, Q, H, W]``.
-        classes: only these of the K classes.
-
-    Returns:
-        float ``[B, K, H, W]``.
+    ``[B, Q, K+1]``, ``[B, Q, H, W]`` -> ``[B, k, H, W]`` of the chosen ``classes``.
     """
     probabilities = class_logits.softmax(-1)[..., :-1][..., classes]
     return torch.einsum("bqk,bqhw->bkhw", probabilities, mask_logits.sigmoid())
@@ -130,13 +118,8 @@ def label_map(scores: Scores, size: Size, candidates: Sequence[int] | None = Non
 def best_class(scores: Scores, size: Size, candidates: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
     """The class of the highest score at every pixel (the first of equal ones), and that score.
 
-    Args:
-        scores: of the image.
-        size: of the maps; scores are resized to it.
-        candidates: ids of the classes to choose from, at least one; None: all.
-
-    Returns:
-        uint8 ``[*size]`` and float32 ``[*size]``.
+    uint8 and float32 ``[*size]``; scores are resized to ``size``. ``candidates`` are the ids of the classes to choose
+    from, at least one; None: all.
     """
     ids = contenders(scores, size) if candidates is None else list(candidates)
     chunk = max(1, SCORES_AT_ONCE // max(scores.pixels, size[0] * size[1]))

@@ -50,13 +50,9 @@ class SlidingWindow:
 
 
 class StitchedScores(Scores):
-    """Scores of an image from those of its windows.
+    """Scores of an image, of size ``content``, from those of its windows.
 
-    Args:
-        parts: scores of each window.
-        corners: its top and left in the image; together the windows cover the image.
-        window: height and width of the windows.
-        content: height and width of the image.
+    Corners are the top and left of each window; together the windows cover the image.
     """
 
     def __init__(self, parts: Sequence[Scores], corners: Sequence[Size], window: Size, content: Size) -> None:

@@ -9,13 +9,12 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Gt, Le, MinLen
+from annotated_types import MinLen
 from torch import Tensor
 
 from weakshot_seg.inference.semantic import Classes, Inference, Network, Scores, Size
 from weakshot_seg.utils.padding import pad_batch
-
-Scales = Annotated[Sequence[Annotated[float, Gt(0), Le(100)]], MinLen(1)]
+from weakshot_seg.utils.ranges import Scale
 
 
 class TestTimeAugmentation:
@@ -27,7 +26,7 @@ class TestTimeAugmentation:
         flip: also each scale mirrored.
     """
 
-    def __init__(self, inner: Inference, scales: Scales, flip: bool = True) -> None:
+    def __init__(self, inner: Inference, scales: Annotated[Sequence[Scale], MinLen(1)], flip: bool = True) -> None:
         self.inner = inner
         self.scales = tuple(scales)
         self.flips = (False, True) if flip else (False,)

@@ -28,21 +28,14 @@ class HungarianMatcher(nn.Module):
     """cost = -p(class) + [class has a mask] * (20 focal + 1 dice), per image and decoder layer.
 
     Base and novel classes are matched together; novel ones by the class term only. A base class whose mask vanishes at
-    the logits' resolution counts as having no mask there.
-
-    Args:
-        class_weight: weight of -p(class).
-        focal_weight: weight of the focal part.
-        dice_weight: weight of the dice part.
+    the logits' resolution counts as having no mask there. The arguments are the three weights.
     """
 
     def __init__(
         self, class_weight: NonNegative = 1.0, focal_weight: NonNegative = 20.0, dice_weight: NonNegative = 1.0
     ) -> None:
         super().__init__()
-        self.class_weight = class_weight
-        self.focal_weight = focal_weight
-        self.dice_weight = dice_weight
+        self.class_weight, self.focal_weight, self.dice_weight = class_weight, focal_weight, dice_weight
         self.pairwise_mask_cost = Compilable(pairwise_mask_cost)
 
     @torch.no_grad()
@@ -52,11 +45,10 @@ class HungarianMatcher(nn.Module):
         Raises:
             ConfigError: an image has more targets than there are queries.
         """
-        queries = output.class_logits.shape[2]
-        if max(targets.counts, default=0) > queries:
+        queries, most = output.class_logits.shape[2], max(targets.counts, default=0)
+        if most > queries:
             raise ConfigError(
-                f"an image has {max(targets.counts)} classes but the model only {queries} queries; "
-                f"set model.num_queries={max(targets.counts)} or more"
+                f"an image has {most} classes, the model only {queries} queries; set model.num_queries={most} or more"
             )
         cost = self.cost(output, targets).nan_to_num(WORST, WORST, -WORST)
         return Assignment(self.solve(cost, targets.counts))
@@ -79,7 +71,9 @@ class HungarianMatcher(nn.Module):
         probability = output.class_logits.softmax(-1)
         index = classes[None, :, None].expand(layers, -1, queries, -1)
         cost = -self.class_weight * probability.gather(-1, index)  # [L, B, Q, N]
-        masks = self._masks(targets, height, width)  # [B, hw, N]
+        # nearest-downsampled masks [B, hw, N], empty for tags and padding slots
+        small = F.interpolate(targets.label_map[:, None].float(), (height, width), mode="nearest")
+        masks = (small.flatten(2).transpose(1, 2) == targets.classes[:, None]).float()
         mask_cost = self._mask_cost(proposals, masks).unflatten(1, (layers, queries)).transpose(0, 1)
         has_mask = masks.any(dim=1)[:, None]  # [B, 1, N]
         return cost + mask_cost * has_mask
@@ -91,19 +85,9 @@ class HungarianMatcher(nn.Module):
         weights = self.focal_weight, self.dice_weight
         return torch.cat([self.pairwise_mask_cost(part, masks, *weights) for part in parts], 1)
 
-    def _masks(self, targets: WeakTargets, height: int, width: int) -> Tensor:
-        """Float 0/1 ``[B, hw, N]``: nearest-downsampled masks; empty for tags and padding slots."""
-        small = F.interpolate(targets.label_map[:, None].float(), (height, width), mode="nearest")
-        return (small.flatten(2).transpose(1, 2) == targets.classes[:, None]).float()
-
 
 class GpuHungarianMatcher(HungarianMatcher):
     """All layers and images in one launch, without a copy to the host; on a CPU the library solves them by scipy.
-
-    Args:
-        class_weight: weight of -p(class).
-        focal_weight: weight of the focal part.
-        dice_weight: weight of the dice part.
 
     Raises:
         ConfigError: the extra ``gpu`` is not installed.

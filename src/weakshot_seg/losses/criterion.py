@@ -63,7 +63,6 @@ class Criterion(nn.Module):
         with torch.autocast(output.mask_logits.device.type, enabled=False):
             output = output.float()
             assignment = self.assignment(output, targets)
-            total = output.mask_logits.new_zeros(())
             parts, weighted = {}, {}
             for name, module in self.terms.items():
                 term = cast(LossTerm, module)
@@ -72,11 +71,9 @@ class Criterion(nn.Module):
                 for part, value in values.items():
                     parts[f"{name}/{part}"] = value
                     weighted[f"{name}/{part}"] = term.weight * term.part_weights[part] * value
-                    total = total + weighted[f"{name}/{part}"]
+            total = sum(weighted.values(), output.mask_logits.new_zeros(()))
         return Losses(total, parts, weighted)
 
     def diagnostics(self) -> dict[str, Tensor]:
         """What the terms report of the latest call beside their losses, see :meth:`LossTerm.diagnostics`."""
-        return {
-            name: value for term in self.terms.values() for name, value in cast(LossTerm, term).diagnostics().items()
-        }
+        return dict(pair for term in self.terms.values() for pair in cast(LossTerm, term).diagnostics().items())

@@ -75,12 +75,9 @@ def _log_sigmoid(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
-    """``value`` with a given derivative: for autograd, d value / d logits is ``gradient`` (once).
+    """``value`` ``[...]`` with a given derivative: for autograd, d value / d logits is ``gradient`` (once).
 
-    Args:
-        value: float ``[...]``.
-        logits: float ``[..., *dims]`` that ``value`` was computed from.
-        gradient: float, shape of ``logits``.
+    ``logits`` and ``gradient``, of one shape ``[..., *dims]``, are what ``value`` was computed from and its derivative.
     """
     return value + (gradient * (logits - logits.detach())).flatten(value.ndim).sum(-1)
 
@@ -89,14 +86,7 @@ def with_gradient(value: Tensor, logits: Tensor, gradient: Tensor) -> Tensor:
 def pairwise_mask_cost(logits: Tensor, masks: Tensor, focal_weight: float, dice_weight: float) -> Tensor:
     """focal_weight * focal + dice_weight * dice of every proposal with every mask, as matrix products.
 
-    Args:
-        logits: float ``[..., Q, P]`` over P pixels.
-        masks: float 0/1 ``[..., P, N]``, broadcastable in the leading dimensions.
-        focal_weight: weight of the focal part.
-        dice_weight: weight of the dice part.
-
-    Returns:
-        float ``[..., Q, N]``.
+    Logits ``[..., Q, P]`` over P pixels and masks, float 0/1 ``[..., P, N]`` -> ``[..., Q, N]``.
     """
     wrong, log_wrong = _log_sigmoid(-logits)  # of 1 - p
     probability = 1 - wrong

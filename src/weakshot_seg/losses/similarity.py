@@ -19,7 +19,7 @@ class PixelSimilarityLoss(LossTerm):
 
     Args:
         simnet: pair network, see :class:`weakshot_seg.models.simnet.SimNet`.
-        weight: weight of the term.
+        weight: of the term.
         base_weight: weight of SimLoss.
         novel_weight: weight of DistLoss (0.1 COCO-Stuff-10K, 0.5 ADE20K).
         num_points: pixels ``J`` sampled per image.
@@ -27,7 +27,6 @@ class PixelSimilarityLoss(LossTerm):
         distillation: ``ce``, ``cce`` (centred) or ``b0.5``.
         student_pairs: ``cross`` = the teacher's cross-image pairs; ``within`` = pairs of one image, as the authors.
         history: steps over which positives and negatives are counted for the class balance.
-        layers: decoder layers.
     """
 
     def __init__(
@@ -41,15 +40,12 @@ class PixelSimilarityLoss(LossTerm):
         distillation: Literal["ce", "cce", "b0.5"] = "cce",
         student_pairs: Literal["cross", "within"] = "cross",
         history: Annotated[int, Ge(1), Le(10**6)] = 25,
-        layers: Literal["last"] = "last",
     ) -> None:
-        super().__init__(weight, layers, {"base": base_weight, "novel": novel_weight})
+        super().__init__(weight, "last", {"base": base_weight, "novel": novel_weight})
         self.simnet = simnet
         self.balance = BalanceWeights(history)
-        self.num_points = num_points
-        self.inside_share = inside_share
-        self.distillation = distillation
-        self.student_pairs = student_pairs
+        self.num_points, self.inside_share = num_points, inside_share
+        self.distillation, self.student_pairs = distillation, student_pairs
         self._judged: tuple[Tensor, Tensor, Tensor] | None = None
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
@@ -62,16 +58,16 @@ class PixelSimilarityLoss(LossTerm):
         if images == 0:
             zero = sum(p.sum() * 0 for p in self.simnet.parameters()) + output.mask_logits.sum() * 0
             return {"base": zero, "novel": zero}
-        partner = torch.arange(images, device=output.mask_logits.device).view(-1, 2).flip(1).flatten()
         size = list(output.mask_logits.shape[-2:])
         labels = _shrink(targets.label_map[:images], size)  # [B, hw]
         padding = _shrink(targets.padding[:images], size).bool()
         embeddings = output.pixel_embeddings[:images].flatten(2).detach()  # [B, C, hw]
-        has_masks = targets.has_masks[:images] & targets.has_masks[partner]
+        has_masks = targets.has_masks[:images] & swap(targets.has_masks[:images])
         tagged = targets.tagged[:images] & targets.novel & has_masks[:, None]
+        shared = (tagged & swap(tagged)).any(1).float()  # the pair has a novel class in common
         return {
-            "base": self._base(embeddings, labels, padding, targets.with_mask[:images], has_masks, partner),
-            "novel": self._novel(output, embeddings, labels == IGNORE, padding, tagged, targets.novel, partner),
+            "base": self._base(embeddings, labels, padding, targets.with_mask[:images], has_masks),
+            "novel": self._novel(output, embeddings, (labels == IGNORE) & ~padding, padding, shared, targets.novel),
         }
 
     def diagnostics(self) -> dict[str, Tensor]:
@@ -80,11 +76,9 @@ class PixelSimilarityLoss(LossTerm):
             return {}
         return {f"pairs/{name}": value for name, value in pair_quality(*self._judged).items()}
 
-    def _base(
-        self, embeddings: Tensor, labels: Tensor, padding: Tensor, with_mask: Tensor, has_masks: Tensor, partner: Tensor
-    ) -> Tensor:
+    def _base(self, embeddings: Tensor, labels: Tensor, padding: Tensor, with_mask: Tensor, known: Tensor) -> Tensor:
         """SimLoss. A pair counts if at least one pixel is base: then equality is known without novel masks."""
-        common = choose_class((with_mask & with_mask[partner])[::2]).repeat_interleave(2)[:, None]  # [B, 1]
+        common = choose_class((with_mask & swap(with_mask))[::2]).repeat_interleave(2)[:, None]  # [B, 1]
         inside = torch.where(common >= 0, labels == common, labels != IGNORE)
         count_inside = round(self.num_points * self.inside_share)
         some = sample_points(inside, count_inside, padding)
@@ -92,46 +86,32 @@ class PixelSimilarityLoss(LossTerm):
         points = torch.cat([some, rest], dim=1)
         features = take_points(embeddings, points)  # [B, J, C]
         point_labels = labels.gather(1, points)
-        same = point_labels[:, :, None] == point_labels[partner][:, None]  # [B, J, J]
         is_base = point_labels != IGNORE
-        known = has_masks[:, None, None].expand_as(same)
-        counted = (is_base[:, :, None] | is_base[partner][:, None]) & known
-        logits = self.simnet(features, features[partner])
+        same = point_labels[:, :, None] == swap(point_labels)[:, None]  # [B, J, J]
+        known = known[:, None, None].expand_as(same)
+        counted = (is_base[:, :, None] | swap(is_base)[:, None]) & known
+        logits = self.simnet(features, swap(features))
         self._judged = logits.detach(), same, counted
         return pair_loss(logits, same, counted, self.balance(same, known))
 
     def _novel(
-        self,
-        output: SegOutput,
-        embeddings: Tensor,
-        not_base: Tensor,
-        padding: Tensor,
-        tagged: Tensor,
-        novel: Tensor,
-        partner: Tensor,
+        self, output: SegOutput, embeddings: Tensor, region: Tensor, padding: Tensor, shared: Tensor, novel: Tensor
     ) -> Tensor:
         """DistLoss, over the image pairs that share a novel class."""
-        shared = (tagged & tagged[partner]).any(1).float()  # [B]
-        points = sample_points(not_base & ~padding, self.num_points, padding)
+        points = sample_points(region, self.num_points, padding)
         features = take_points(embeddings, points)
         with torch.no_grad():
-            teacher = self.simnet(features, features[partner]).softmax(-1)[..., 1]  # [B, J, J]
-        images = len(points)
+            teacher = self.simnet(features, swap(features)).softmax(-1)[..., 1]  # [B, J, J]
         masks = output.masks_at(points).sigmoid()  # [B, J, Q]
-        classes = output.class_logits[-1, :images].softmax(-1)[..., :-1] * novel  # [B, Q, K], zero for base
+        classes = output.class_logits[-1, : len(points)].softmax(-1)[..., :-1] * novel  # [B, Q, K], zero for base
         scores = masks @ classes  # [B, J, K]
-        other = scores if self.student_pairs == "within" else scores[partner]
-        student = cosine(scores, other).relu()
+        student = cosine(scores, scores if self.student_pairs == "within" else swap(scores)).relu()
         per_image = DISTILLATION[self.distillation](teacher, student).mean((1, 2))
         return (per_image * shared).sum() / mean_over_ranks(shared.sum()).clamp(min=1)
 
 
 class BalanceWeights(nn.Module):
-    """Class-balancing weights from a running count of similar and dissimilar pairs over the last steps.
-
-    Args:
-        history: number of steps remembered.
-    """
+    """Class-balancing weights from a running count of similar and dissimilar pairs over the last steps."""
 
     counts: Tensor
 
@@ -143,11 +123,9 @@ class BalanceWeights(nn.Module):
 
     @torch.no_grad()
     def forward(self, same: Tensor, known: Tensor | None = None) -> Tensor:
-        """Bool pairs of one shape -> float ``[2]``: weights of (dissimilar, similar) = share of the other kind.
+        """Float ``[2]``: weights of (dissimilar, similar) = share of the other kind among the known pairs (None: all).
 
-        Args:
-            same: Which pairs are similar.
-            known: Which pairs are counted; None: all.
+        ``same`` and ``known`` are bool, of one shape.
         """
         kinds = torch.stack([~same, same])
         counted = kinds if known is None else kinds & known
@@ -158,17 +136,19 @@ class BalanceWeights(nn.Module):
 
 
 def pair_loss(logits: Tensor, same: Tensor, counted: Tensor, weights: Tensor) -> Tensor:
-    """Balanced binary cross-entropy, mean over counted pairs.
+    """Balanced binary cross-entropy, mean over the counted pairs.
 
-    Args:
-        logits: float ``[..., 2]`` for (different, same).
-        same: bool ``[...]`` target.
-        counted: bool ``[...]``.
-        weights: float ``[2]`` of (dissimilar, similar) pairs.
+    Logits ``[..., 2]`` are for (different, same), ``same`` and ``counted`` bool ``[...]``, ``weights`` ``[2]`` those of
+    (dissimilar, similar) pairs.
     """
     negative_log = -logits.log_softmax(-1)
     loss = torch.where(same, weights[1] * negative_log[..., 1], weights[0] * negative_log[..., 0])
     return (loss * counted).sum() / mean_over_ranks(counted.sum().float()).clamp(min=1e-5)
+
+
+def swap(values: Tensor) -> Tensor:
+    """``[B, ...]`` of each image's partner: images 2i and 2i+1 change places."""
+    return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
 
 
 def cosine(first: Tensor, second: Tensor) -> Tensor:
@@ -211,14 +191,7 @@ def sample_points(region: Tensor, count: int, padding: Tensor) -> Tensor:
 
 
 def choose_class(candidates: Tensor) -> Tensor:
-    """One of the candidate classes of each row, uniformly.
-
-    Args:
-        candidates: bool ``[B, K]``.
-
-    Returns:
-        int64 ``[B]``, -1 in rows without a candidate.
-    """
+    """One of the candidates of each row, uniformly: bool ``[B, K]`` -> int64 ``[B]``, -1 where there is none."""
     noise = torch.rand(candidates.shape, device=candidates.device)
     choice = (candidates + 0.5 * noise).argmax(1)
     return torch.where(candidates.any(1), choice, -1)
@@ -226,15 +199,10 @@ def choose_class(candidates: Tensor) -> Tensor:
 
 @torch.no_grad()
 def pair_quality(logits: Tensor, same: Tensor, counted: Tensor) -> dict[str, Tensor]:
-    """Accuracy, and precision, recall and F1 of either kind of pairs, without waiting for the device.
+    """Accuracy, and precision, recall and F1 of either kind of pairs; arguments as of :func:`pair_loss`.
 
-    Args:
-        logits: float ``[..., 2]`` for (different, same).
-        same: bool ``[...]``, the truth.
-        counted: bool ``[...]``, the pairs that count.
-
-    Returns:
-        Scalars 0..1: ``accuracy``, ``precision_similar``, ..., ``f1_dissimilar``; NaN where it is 0 / 0.
+    Scalars 0..1 ``accuracy``, ``precision_similar``, ..., ``f1_dissimilar``, NaN where it is 0 / 0. Does not wait for
+    the device.
     """
     decided = logits[..., 1] > logits[..., 0]
     hits, positives = decided & same, torch.stack([decided, same])

@@ -69,9 +69,8 @@ class ClassificationLoss(LossTerm):
     In an image without masks they are that or any base class without a tag (of which nothing is known there).
 
     Args:
-        weight: weight of the term.
+        weight, layers: see :class:`LossTerm`.
         no_object: class weight of "no object"; the other classes weigh 1.
-        layers: decoder layers.
     """
 
     def __init__(self, weight: NonNegative = 1.0, no_object: NonNegative = 0.1, layers: Layers = "all") -> None:
@@ -103,9 +102,7 @@ class MaskTerm(LossTerm):
     """A term with two parts, the focal and the dice loss of masks on the pixels of a grid.
 
     Args:
-        weight: weight of the term.
-        focal_weight: weight of the focal part.
-        dice_weight: weight of the dice part.
+        weight, focal_weight, dice_weight: of the term and its parts.
         layers: decoder layers.
         stride: take every n-th row and column of the target, from a random start; 1 = all pixels, as the paper.
     """
@@ -167,10 +164,6 @@ class AbsenceLoss(LossTerm):
 
     Image-level labels say which classes are *not* there, for every pixel. With one query per class this is pixel
     supervision for base and novel classes alike, which the mask loss (present base classes only) never gives.
-
-    Args:
-        weight: weight of the term.
-        layers: decoder layers.
     """
 
     def __init__(self, weight: NonNegative = 20.0, layers: Layers = "all") -> None:

@@ -99,10 +99,10 @@ class TimmBackbone(nn.Module):
         if self.channels_last_output:
             levels = [level.permute(0, 3, 1, 2) for level in levels]
         levels = levels if self.pyramid is None else self.pyramid(levels[0], images.shape[-2:])
-        if self.norms is not None:
-            pairs = zip(self.norms, levels, strict=True)
-            levels = [norm(level.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for norm, level in pairs]
-        return levels
+        if self.norms is None:
+            return levels
+        pairs = zip(self.norms, levels, strict=True)
+        return [norm(level.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for norm, level in pairs]
 
     def train(self, mode: bool = True) -> TimmBackbone:
         """Frozen BatchNorm stays in evaluation mode."""
@@ -144,33 +144,23 @@ class SameConv2d(Conv2dSame):
 
 
 class SimpleFeaturePyramid(nn.Module):
-    """Strides 4, 8, 16 and 32 from the single level of a plain ViT (after ViTDet, arXiv 2203.16527).
-
-    Args:
-        dim: channels of the level.
-    """
+    """Strides 4, 8, 16 and 32 from the single level of a plain ViT (after ViTDet, arXiv 2203.16527)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         up = partial(nn.ConvTranspose2d, kernel_size=2, stride=2)
         self.channels = (dim // 4, dim // 2, dim, dim)
-        self.branches = nn.ModuleList(
-            [
-                nn.Sequential(up(dim, dim // 2), GroupNorm(1, dim // 2), nn.GELU(), up(dim // 2, dim // 4)),
-                up(dim, dim // 2),
-                nn.Identity(),
-                nn.MaxPool2d(2, ceil_mode=True),
-            ]
-        )
+        finest = nn.Sequential(up(dim, dim // 2), GroupNorm(1, dim // 2), nn.GELU(), up(dim // 2, dim // 4))
+        coarsest = nn.MaxPool2d(2, ceil_mode=True)
+        self.branches = nn.ModuleList([finest, up(dim, dim // 2), nn.Identity(), coarsest])
 
     def forward(self, feature: Tensor, image_size: Sequence[int]) -> list[Tensor]:
         """``[B, dim, h, w]`` of any stride -> four levels of exactly ceil(size / stride)."""
-        height, width = image_size
         levels = []
         for branch, stride in zip(self.branches, STRIDES, strict=True):
-            size = (-(-height // stride), -(-width // stride))
+            size = [-(-length // stride) for length in image_size]
             level = branch(feature)
-            levels.append(level if level.shape[-2:] == size else F.interpolate(level, size, mode="bilinear"))
+            levels.append(level if list(level.shape[-2:]) == size else F.interpolate(level, size, mode="bilinear"))
         return levels
 
 

@@ -11,14 +11,7 @@ from weakshot_seg.models.norms import GroupNorm
 
 
 class FPNPixelDecoder(nn.Module):
-    """Feature pyramid -> per-pixel embeddings at stride 4.
-
-    Args:
-        in_channels: channels of the levels at strides 4, 8, 16, 32.
-        dim: inner channels.
-        embedding_dim: ``C``.
-        groups: groups of GroupNorm.
-    """
+    """Feature pyramid (``in_channels`` at strides 4, 8, 16, 32) -> per-pixel embeddings at stride 4."""
 
     def __init__(self, in_channels: Sequence[int], dim: int, embedding_dim: int, groups: int = 32) -> None:
         super().__init__()

@@ -15,12 +15,9 @@ class QueryDecoder(nn.Module):
 
     Args:
         in_channels: channels of the memory feature.
-        num_queries: ``Q``.
-        dim: width.
-        num_layers: ``L``.
-        num_heads: attention heads.
-        ffn_dim: width of the feed-forward part.
-        dropout: dropout probability.
+        num_queries, num_layers: ``Q`` and ``L``.
+        dim, ffn_dim: width, and that of the feed-forward part.
+        num_heads, dropout: of the attention.
         masked: queries start as learned features, predict at once, and attend within the masks they have predicted: the
             decoder of Mask2Former (arXiv 2112.01527, section 3.2), not the paper's; it converges in fewer steps. With
             one query per class the learned features are class prototypes from the first step on.

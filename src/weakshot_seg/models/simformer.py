@@ -25,13 +25,9 @@ class SimFormer(nn.Module):
         num_classes: ``K``.
         backbone: gives strides 4, 8, 16, 32.
         num_queries: ``Q``; None = one per class.
-        dim: width of the transformer decoder.
-        pixel_dim: width of the pixel decoder.
+        dim, pixel_dim: widths of the transformer decoder and the pixel decoder.
         embedding_dim: channels ``C`` of pixel and mask embeddings.
-        num_layers: decoder layers ``L``.
-        num_heads: attention heads.
-        ffn_dim: width of the decoder's feed-forward part.
-        dropout: dropout in the decoder.
+        num_layers, num_heads, ffn_dim, dropout: of the transformer decoder; it has ``L`` layers.
         memory_stride: stride of the feature the queries attend to: 32 as in the paper, 16 or 8 for small images.
         memory: whose feature that is: the backbone's, as in the paper, or the pixel decoder's (deep at every stride).
         masked_attention: the decoder of Mask2Former: learned query features that predict before the first layer

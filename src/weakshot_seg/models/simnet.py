@@ -19,8 +19,7 @@ class SimNet(nn.Module):
     on the points and summed per pair: the same numbers as on concatenated pairs at a fraction of the cost.
 
     Args:
-        embedding_dim: channels ``C`` of one pixel's embedding.
-        hidden_dim: width.
+        embedding_dim, hidden_dim: channels ``C`` of one pixel's embedding, and width.
         num_blocks: residual blocks.
         batch_norm: BatchNorm over all pairs.
     """
@@ -34,15 +33,7 @@ class SimNet(nn.Module):
         self.head = nn.Linear(hidden_dim, 2)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Logits of (different, same) for every pair of points.
-
-        Args:
-            first: ``[B, P, C]`` points of the anchors.
-            second: ``[B, R, C]`` points of their references.
-
-        Returns:
-            ``[B, P, R, 2]``.
-        """
+        """Logits of (different, same) for every pair of points: ``[B, P, C]``, ``[B, R, C]`` -> ``[B, P, R, 2]``."""
         pairs, *blocks = self.blocks
         hidden = cast(SimBlock, pairs).forward_pairs(first, second)
         for block in blocks:

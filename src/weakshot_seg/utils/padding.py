@@ -13,11 +13,7 @@ MULTIPLE = 32
 
 
 def pad_batch(images: Sequence[Tensor]) -> Tensor:
-    """Pads images ``[3, h_i, w_i]`` at the bottom and right to one size, a multiple of :data:`MULTIPLE`.
-
-    Returns:
-        ``[B, 3, H, W]`` of the same dtype and on the same device.
-    """
+    """Images ``[3, h_i, w_i]`` -> ``[B, 3, H, W]``, padded below and to the right to multiples of :data:`MULTIPLE`."""
     height, width = padded_size([(image.shape[-2], image.shape[-1]) for image in images])
     batch = images[0].new_full((len(images), 3, height, width), PADDING_VALUE)
     for canvas, image in zip(batch, images, strict=True):
