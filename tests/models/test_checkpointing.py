@@ -8,20 +8,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from weakshot_seg.models.backbone import TimmBackbone
+from models.small import small_simformer
 from weakshot_seg.models.checkpointing import checkpoint_blocks
 from weakshot_seg.models.simformer import SimFormer
 
-SMALL = {"dim": 16, "pixel_dim": 32, "embedding_dim": 8, "num_layers": 3, "num_heads": 4, "ffn_dim": 64}
 SWIN = {"embed_dim": 16, "depths": (2, 1, 1, 1), "num_heads": (1, 2, 2, 4), "drop_path_rate": 0.5}
 BACKBONES = {"resnet10t": {}, "swin_tiny_patch4_window7_224": SWIN}
 
 
 def make(name: str, checkpointing: bool, **options: object) -> SimFormer:
-    torch.manual_seed(1)
-    backbone = TimmBackbone(name, **BACKBONES[name])
-    return SimFormer(
-        5, backbone, num_queries=7, dropout=0.3, activation_checkpointing=checkpointing, **SMALL, **options
+    return small_simformer(
+        name, BACKBONES[name], dropout=0.3, num_layers=3, activation_checkpointing=checkpointing, **options
     )
 
 
@@ -77,7 +74,7 @@ def test_a_copy_recomputes_with_its_own_weights() -> None:
 
 
 def test_nothing_is_recomputed_without_gradients() -> None:
-    model = make("resnet10t", True)
+    model = make("resnet10t", True).train()
     calls = []
     model.query_decoder.layers[0].linear1.register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weakshot_seg.models.query_decoder import DecoderLayer, QueryDecoder, sine_position_embedding
+from weakshot_seg.models.query_decoder import QueryDecoder, sine_position_embedding
 
 
 @pytest.mark.parametrize(("height", "width", "dim"), [(1, 1, 4), (3, 5, 8), (7, 2, 32)])
@@ -26,11 +26,6 @@ def test_position_embedding_equals_a_plain_loop(height: int, width: int, dim: in
                 assert embedding[c, y, x].item() == pytest.approx(expected, abs=2e-6)
 
 
-def test_every_position_differs() -> None:
-    places = sine_position_embedding(9, 11, 16).flatten(1).T
-    assert torch.cdist(places, places).fill_diagonal_(1).min() > 1e-3
-
-
 def attention(layer: nn.MultiheadAttention, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """One image, head by head."""
     dim = query.shape[-1]
@@ -44,25 +39,39 @@ def attention(layer: nn.MultiheadAttention, query: Tensor, key: Tensor, value: T
     return torch.cat(heads, -1) @ layer.out_proj.weight.T + layer.out_proj.bias
 
 
-def test_query_decoder_is_detrs() -> None:
-    decoder = QueryDecoder(5, num_queries=4, dim=8, num_layers=2, num_heads=2, ffn_dim=12, dropout=0.5).eval()
+@pytest.mark.parametrize("masked", [False, True])
+def test_decoders_equal_plain_loops(masked: bool) -> None:
+    """DETR's, and Mask2Former's that attends within its own masks."""
+    decoder = QueryDecoder(5, 3, 8, num_layers=2, num_heads=2, ffn_dim=12, dropout=0.5, masked=masked).eval()
     for parameter in decoder.parameters():
         nn.init.normal_(parameter, std=0.3)
-    feature = torch.randn(2, 5, 3, 4)
-    outputs = decoder(feature, torch.empty(0), nn.Identity())
-    assert outputs.shape == (2, 2, 4, 8)
+    head = nn.Linear(8, 6)
+    feature, pixels = torch.randn(2, 5, 3, 4), torch.randn(2, 6, 3, 4)
+    channel = torch.arange(6)[:, None, None]
+    pixels[1] = torch.where(channel == 0, -10.0, 0.0)  # with the bias: masks all empty or all full
+    outputs = decoder(feature, pixels, head)
+    assert outputs.shape == (2 + masked, 2, 3, 8)
+    if masked:
+        torch.testing.assert_close(outputs[0], decoder.norm(decoder.features.weight).expand(2, -1, -1))
     for image in range(2):
         memory = (decoder.project.weight.flatten(1) @ feature[image].flatten(1)).T + decoder.project.bias
         keys = memory + sine_position_embedding(3, 4, 8).flatten(1).T
         place = decoder.queries.weight
-        target = torch.zeros(4, 8)
+        target = decoder.features.weight if masked else torch.zeros(3, 8)
         for number, layer in enumerate(decoder.layers):
-            assert isinstance(layer, DecoderLayer)
+            inside = torch.ones(3, 12, dtype=torch.bool)
+            if masked:
+                inside = head(decoder.norm(target)) @ pixels[image].flatten(1) >= 0
+                inside |= ~inside.any(1, keepdim=True)
             query = target + place
             target = layer.norm1(target + attention(layer.self_attention, query, query, target))
-            target = layer.norm2(target + attention(layer.cross_attention, target + place, keys, memory))
+            rows = [
+                attention(layer.cross_attention, row[None], keys[seen], memory[seen])
+                for row, seen in zip(target + place, inside, strict=True)
+            ]
+            target = layer.norm2(target + torch.cat(rows))
             target = layer.norm3(target + layer.linear2(F.relu(layer.linear1(target))))
-            torch.testing.assert_close(outputs[number, image], decoder.norm(target), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(outputs[number + masked, image], decoder.norm(target), rtol=1e-4, atol=1e-5)
 
 
 def test_dropout_acts_in_training_only() -> None:
@@ -70,33 +79,3 @@ def test_dropout_acts_in_training_only() -> None:
     inputs = torch.randn(1, 3, 2, 2), torch.empty(0), nn.Identity()
     assert not torch.equal(decoder.train()(*inputs), decoder(*inputs))
     assert torch.equal(decoder.eval()(*inputs), decoder(*inputs))
-
-
-def test_masked_decoder_attends_within_its_own_masks() -> None:
-    decoder = QueryDecoder(5, 3, 8, num_layers=2, num_heads=2, ffn_dim=12, masked=True).eval()
-    for parameter in decoder.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    head = nn.Linear(8, 6)
-    feature, pixels = torch.randn(2, 5, 3, 4), torch.randn(2, 6, 3, 4)
-    pixels[1] = torch.where(
-        torch.arange(6)[:, None, None] == 0, -10.0, 0.0
-    )  # with the bias: masks all empty or all full
-    outputs = decoder(feature, pixels, head)
-    assert outputs.shape == (3, 2, 3, 8)
-    torch.testing.assert_close(outputs[0], decoder.norm(decoder.features.weight).expand(2, -1, -1))
-    for image in range(2):
-        memory = (decoder.project.weight.flatten(1) @ feature[image].flatten(1)).T + decoder.project.bias
-        keys = memory + sine_position_embedding(3, 4, 8).flatten(1).T
-        place, target = decoder.queries.weight, decoder.features.weight
-        for number, layer in enumerate(decoder.layers):
-            assert isinstance(layer, DecoderLayer)
-            inside = head(decoder.norm(target)) @ pixels[image].flatten(1) >= 0
-            query = target + place
-            target = layer.norm1(target + attention(layer.self_attention, query, query, target))
-            rows = []
-            for row, mask in zip(target + place, inside, strict=True):
-                seen = mask if mask.any() else torch.ones_like(mask)
-                rows.append(attention(layer.cross_attention, row[None], keys[seen], memory[seen]))
-            target = layer.norm2(target + torch.cat(rows))
-            target = layer.norm3(target + layer.linear2(F.relu(layer.linear1(target))))
-            torch.testing.assert_close(outputs[number + 1, image], decoder.norm(target), rtol=1e-4, atol=1e-5)

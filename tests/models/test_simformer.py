@@ -1,51 +1,47 @@
-"""The assembled network and its decoders against formulas."""
+"""The assembled network and its decoders against formulas, as written and compiled."""
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from weakshot_seg.models.backbone import TimmBackbone
+from models.small import SWIN, small_simformer
+from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
-from weakshot_seg.models.simformer import ProposalHead, SimFormer
-
-
-@pytest.fixture(scope="module")
-def build() -> Callable[..., SimFormer]:
-    def make(name: str = "mobilenetv3_small_100", **options: object) -> SimFormer:
-        torch.manual_seed(1)
-        small = {"dim": 16, "pixel_dim": 32, "embedding_dim": 8, "num_layers": 2, "num_heads": 4, "ffn_dim": 24}
-        swin = {"embed_dim": 32, "depths": (1, 1, 1, 1), "num_heads": (1, 2, 4, 8)} if "swin" in name else {}
-        return SimFormer(5, TimmBackbone(name, **swin), **{"num_queries": 7, **small, **options}).eval()
-
-    return make
+from weakshot_seg.models.simformer import ProposalHead
 
 
 def pixels(*size: int) -> Tensor:
     return torch.randint(0, 256, (2, 3, *size), dtype=torch.uint8)
 
 
-@pytest.mark.parametrize(("size", "memory_stride"), [((64, 96), 4), ((65, 71), 8), ((33, 40), 16), ((65, 71), 32)])
-def test_output_shapes(size: tuple[int, int], memory_stride: int, build: Callable[..., SimFormer]) -> None:
-    output = build(memory_stride=memory_stride)(pixels(*size))
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        ((64, 96), {"memory_stride": 4}),
+        ((65, 71), {"memory_stride": 8}),
+        ((33, 40), {"memory_stride": 16, "memory": "pixel_decoder"}),
+        ((65, 71), {"name": "mobilenetv3_small_100"}),
+        ((64, 96), {"name": "swin_tiny_patch4_window7_224", "backbone": SWIN}),
+        ((65, 71), {"name": "swin_tiny_patch4_window7_224", "backbone": SWIN}),
+        ((65, 71), {"name": "vit_tiny_patch16_224", "backbone": {"depth": 3}}),
+        ((65, 71), {"name": "convnext_atto"}),
+    ],
+)
+def test_output_shapes(size: tuple[int, int], options: dict[str, Any]) -> None:
+    output = small_simformer(**options)(pixels(*size))
     height, width = math.ceil(size[0] / 4), math.ceil(size[1] / 4)
     assert output.class_logits.shape == (2, 2, 7, 6)
     assert output.mask_logits.shape == (2, 2, 7, height, width)
     assert output.pixel_embeddings.shape == (2, 8, height, width)
 
 
-@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "vit_tiny_patch16_224", "convnext_atto"])
-@pytest.mark.parametrize("size", [(64, 96), (65, 71)])
-def test_other_families(size: tuple[int, int], name: str, build: Callable[..., SimFormer]) -> None:
-    output = build(name)(pixels(*size))
-    assert output.mask_logits.shape == (2, 2, 7, math.ceil(size[0] / 4), math.ceil(size[1] / 4))
-
-
-def test_mask_logits_are_proposal_pixel_similarity(build: Callable[..., SimFormer]) -> None:
-    model = build()
+def test_mask_logits_are_proposal_pixel_similarity() -> None:
+    model = small_simformer()
     heads: list[tuple[Tensor, Tensor]] = []
     model.head.register_forward_hook(lambda module, args, result: heads.append(result))
     output = model(pixels(64, 64))
@@ -55,16 +51,16 @@ def test_mask_logits_are_proposal_pixel_similarity(build: Callable[..., SimForme
     torch.testing.assert_close(output.mask_logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_channels_last_gives_the_same_numbers(build: Callable[..., SimFormer]) -> None:
-    model, images = build(), pixels(64, 96)
+def test_channels_last_gives_the_same_numbers() -> None:
+    model, images = small_simformer(), pixels(64, 96)
     plain = model(images)
-    turned = build().to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
+    turned = small_simformer().to(memory_format=torch.channels_last)(images.to(memory_format=torch.channels_last))
     for name in ("class_logits", "mask_logits", "pixel_embeddings"):
         torch.testing.assert_close(getattr(turned, name), getattr(plain, name), rtol=1e-3, atol=1e-4)
 
 
-def test_the_last_layer_alone(build: Callable[..., SimFormer]) -> None:
-    model, images = build(num_layers=3), pixels(32, 48)
+def test_the_last_layer_alone() -> None:
+    model, images = small_simformer(num_layers=3), pixels(32, 48)
     whole, last = model(images), model(images, last_only=True)
     assert len(whole.class_logits) == 3
     assert last.mask_logits.shape == (1, 2, 7, 8, 12)
@@ -72,15 +68,12 @@ def test_the_last_layer_alone(build: Callable[..., SimFormer]) -> None:
     torch.testing.assert_close(last.mask_logits[0], whole.mask_logits[2])
 
 
-def test_every_parameter_that_should_learn_gets_a_gradient(build: Callable[..., SimFormer]) -> None:
-    model = build(memory_stride=32).train()
+def test_every_parameter_that_should_learn_gets_a_gradient() -> None:
+    model = small_simformer().train()
+    assert not {"mean", "std"} & set(model.state_dict())
     output = model(pixels(64, 64))
     (output.class_logits.square().mean() + output.mask_logits.square().mean()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
-
-
-def test_normalisation_is_not_part_of_the_weights(build: Callable[..., SimFormer]) -> None:
-    assert not {"mean", "std"} & set(build().state_dict())
 
 
 def test_pixel_decoder_is_an_fpn() -> None:
@@ -116,9 +109,42 @@ def test_head_is_a_linear_classifier_and_a_three_layer_mlp() -> None:
     torch.testing.assert_close(embeddings, third(F.relu(second(F.relu(first(proposals))))))
 
 
-def test_masked_attention_is_used_and_trained(build: Callable[..., SimFormer]) -> None:
-    model = build(masked_attention=True).train()
+def test_masked_attention_is_used_and_trained() -> None:
+    model = small_simformer(masked_attention=True).train()
     output = model(pixels(64, 96))
     assert output.mask_logits.shape == (3, 2, 7, 16, 24)
     output.class_logits.sum().backward()
     assert model.query_decoder.features.weight.grad is not None
+
+
+def test_parts_are_whole_graphs_and_give_the_same_step() -> None:
+    torch.compiler.reset()
+    graphs: list[fx.GraphModule] = []
+
+    def backend(graph: fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return graph.forward
+
+    images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
+    plain, compiled = (small_simformer(dropout=0.0, compile=which).train() for which in (None, backend))
+    assert plain.state_dict().keys() == compiled.state_dict().keys()
+    outputs = [model(images) for model in (plain, compiled)]
+    assert len(graphs) == 4  # backbone, pixel decoder, query decoder, heads: none is cut in pieces
+    for output in outputs:
+        (output.class_logits.square().mean() + output.mask_logits.square().mean()).backward()
+    torch.testing.assert_close(outputs[1].mask_logits, outputs[0].mask_logits)
+    torch.testing.assert_close(outputs[1].class_logits, outputs[0].class_logits)
+    for (key, ours), theirs in zip(compiled.named_parameters(), plain.named_parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs[1].grad, rtol=1e-4, atol=1e-6, msg=key)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"compile": "inductr"}, r"model.compile='inductr': choose one of .*inductor"),
+        ({"compile": "eager", "activation_checkpointing": True}, "exclude each other"),
+    ],
+)
+def test_settings_of_the_compiler_that_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        small_simformer(**options)

@@ -61,25 +61,3 @@ def test_points_equal_concatenated_pairs(training: bool, batch_norm: bool, hidde
     ours = torch.autograd.grad((logits * weight).sum(), leaves)
     for got, expected in zip(ours, torch.autograd.grad((plain * weight).sum(), leaves), strict=True):
         torch.testing.assert_close(got, expected)
-
-
-def test_running_statistics_are_those_of_all_pairs() -> None:
-    net = SimNet(3, 5, 1).train()
-    first, second = torch.randn(2, 4, 3), torch.randn(2, 6, 3)
-    net(first, second)
-    norm = net.blocks[0].norm1
-    hidden = net.blocks[0].linear1(all_pairs(first, second))
-    torch.testing.assert_close(norm.running_mean, 0.1 * hidden.mean(0))
-    torch.testing.assert_close(norm.running_var, 0.9 + 0.1 * hidden.var(0))
-    assert norm.num_batches_tracked == 1
-
-
-def test_the_order_of_a_pair_matters_to_the_network() -> None:
-    net = SimNet(3, 5, 2).eval()
-    first, second = torch.randn(1, 2, 3), torch.randn(1, 2, 3)
-    assert not torch.allclose(net(first, second), net(second, first).transpose(1, 2))
-
-
-def test_paper_size() -> None:
-    net = SimNet(256, 256, 3)
-    assert sum(p.numel() for p in net.parameters()) == 595_202
