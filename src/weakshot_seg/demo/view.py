@@ -61,18 +61,13 @@ class View:
     def table(self) -> str:
         """HTML: colour, name, area and confidence of every class in the image."""
         template = Environment(loader=PackageLoader("weakshot_seg.demo"), autoescape=True).get_template("classes.html")
-        return template.render(areas=self.areas, colours=palette(IGNORE).tolist(), percent=percent)
+        return template.render(areas=self.areas, colours=palette().tolist(), percent=percent)
 
     def draw(self, shown: Collection[int], opacity: float) -> Bytes:
-        """The image under the colours of the classes ``shown``: uint8 ``[h, w, 3]``; other regions stay bare.
-
-        Args:
-            shown: class ids.
-            opacity: of the colours, 0 (the image) to 1.
-        """
+        """The image under the colours, of ``opacity`` 0..1, of the classes ``shown`` (ids): uint8 ``[h, w, 3]``."""
         labels = np.where(np.isin(self.labels, list(shown)), self.labels, IGNORE).astype(np.uint8)
         novel = [area.class_id for area in self.areas if area.novel]
-        painted = overlay(self.image, labels, palette(IGNORE), alpha=0.75, novel=novel)
+        painted = overlay(self.image, labels, alpha=0.75, novel=novel)
         return (self.image + opacity * (painted.astype(np.float32) - self.image)).round().astype(np.uint8)
 
 
@@ -87,16 +82,16 @@ def open_image(path: Path, max_megapixels: float) -> tuple[Bytes, str]:
     """
     try:
         with Image.open(path) as file:  # the header alone: a small file may hold a very large image
-            fits = file.width * file.height <= max_megapixels * 1e6
-        image = read_image(path) if fits else None
-    except Image.DecompressionBombError:
-        image = None
+            if file.width * file.height > max_megapixels * 1e6:
+                raise Image.DecompressionBombError
+        image = read_image(path)
+    except Image.DecompressionBombError as error:
+        limit = f"at most {max_megapixels:g} megapixels are taken here"
+        raise DataError(f"{path.name} is too large, {limit}: shrink it") from error
     except (DataError, *UNREADABLE) as error:
         raise DataError(
             f"{path.name} cannot be read: it is damaged, or no JPEG, PNG, WebP, TIFF or BMP file; take another"
         ) from error
-    if image is None:
-        raise DataError(f"{path.name} is too large, at most {max_megapixels:g} megapixels are taken here: shrink it")
     note = f"{image.shape[1]} x {image.shape[0]} pixels"
     if max(image.shape) > LARGEST:
         image = resized(image, 1, LARGEST)

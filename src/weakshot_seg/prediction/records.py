@@ -50,14 +50,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Origin:
-    """What predicted the results of a folder; equal if it predicts the same.
-
-    Attributes:
-        checkpoint: As it was named.
-        weights: SHA-256 of its network.
-        inference: Settings.
-        resize: Settings of the resizing before the network.
-    """
+    """What predicted the results of a folder, by the SHA-256 of its ``weights``; equal if it predicts the same."""
 
     checkpoint: str = field(compare=False)
     weights: str

@@ -31,14 +31,7 @@ class Wanted:
 
 
 class Results:
-    """Where the results of a call go.
-
-    Args:
-        out: folder, made if absent.
-        origin: what predicts them.
-        split: its classes.
-        items: what the call predicts.
-        wanted: what to write of each.
+    """What a call writes of its ``items`` to the folder ``out``, made if absent; ``origin`` predicts them.
 
     Raises:
         ConfigError: the folder holds results of something else (with ``overwrite``: some that are not of ``items``).
@@ -48,7 +41,7 @@ class Results:
     def __init__(self, out: Path, origin: Origin, split: ClassSplit, items: Sequence[Item], wanted: Wanted) -> None:
         if out.exists() and not out.is_dir():
             raise ConfigError(f"out={out} is a file: name a folder")
-        self.out, self.wanted, self._colours = out, wanted, palette(split.num_classes)
+        self.out, self.wanted = out, wanted
         before = self._origin()
         if before == origin:
             return
@@ -59,7 +52,7 @@ class Results:
                     f"{before.inference}): name another folder, or set overwrite=true"
                 )
             self._remove_all({item.name for item in items})
-        colours = [f"#{bytes(colour).hex()}" for colour in self._colours]
+        colours = [f"#{bytes(colour).hex()}" for colour in palette()]
         classes = [
             {"class_id": i, "name": name, "novel": i in split.novel, "color": colours[i]}
             for i, name in enumerate(split.names)
@@ -101,7 +94,7 @@ class Results:
         """Writes what is wanted of an image or a frame (which has no overlay of its own)."""
         self.remove(item)
         with replacing(self.path("labels", item)) as temporary:
-            label_png(result.labels, self._colours).save(temporary, "PNG")
+            label_png(result.labels).save(temporary, "PNG")
         if self.wanted.overlay_size > 0 and item.frame is None:
             with replacing(self.path("overlays", item)) as temporary:
                 picture = result.overlay(largest=self.wanted.overlay_size)

@@ -98,12 +98,8 @@ class Segmentation:
         return _array(self.raw_scores(slice(index, index + 1), self.labels.shape)[0])
 
     @torch.inference_mode()
-    def proposals(self, most: int = 10, least: float = 0.0) -> list[Proposal]:
+    def proposals(self, most: int = 10) -> list[Proposal]:
         """The best proposals, by the probability of their class.
-
-        Args:
-            most: How many at most.
-            least: Probability that each must have, 0..1.
 
         Raises:
             ConfigError: the image was seen more than once, in windows or augmented, so that there is no one set.
@@ -111,22 +107,15 @@ class Segmentation:
         if not isinstance(self.raw_scores, ProposalScores):
             raise ConfigError("proposals are those of one pass over the image: predict it with inference=whole")
         probabilities, ids = self.raw_scores.class_probabilities()[:, :-1].max(1)
-        best = [q for q in probabilities.argsort(descending=True).tolist() if probabilities[q] >= least][:most]
         found = []
-        for query in best:
+        for query in probabilities.argsort(descending=True)[:most].tolist():
             class_id, mask = int(ids[query]), _array(self.raw_scores.mask_probabilities(query, self.labels.shape))
             found.append(Proposal(query, class_id, *self._meaning(class_id), float(probabilities[query]), mask))
         return found
 
-    def overlay(self, alpha: float = 0.6, largest: int = 1024, listed: Collection[int] | None = None) -> Image.Image:
-        """The image under its label colours with a legend; novel classes are hatched and starred.
-
-        Args:
-            alpha: opacity of the colours, 0..1.
-            largest: longer edge in pixels to which large images are shrunk.
-            listed: ids in the legend; None: those in the label map.
-        """
-        return labelled_overlay(self.image, self.labels, self.split, alpha, largest, listed)
+    def overlay(self, largest: int = 1024, listed: Collection[int] | None = None) -> Image.Image:
+        """The image under its label colours, see :func:`~weakshot_seg.utils.visualize.labelled_overlay`."""
+        return labelled_overlay(self.image, self.labels, self.split, largest, listed)
 
     def _meaning(self, class_id: int) -> tuple[str, bool]:
         return self.split.names[class_id], class_id in self.split.novel

@@ -35,8 +35,7 @@ def load(
 
     Args:
         ckpt: a checkpoint, a model folder, or a model of the Hugging Face hub.
-        device: see :class:`Segmenter`.
-        inference: see :class:`Segmenter`.
+        device: as ``inference`` see :class:`Segmenter`.
         allow_targets: packages of your own that the model was made of; never for files of strangers.
 
     Raises:
@@ -99,12 +98,8 @@ class Segmenter:
     ) -> Iterator[tuple[Key, Segmentation]]:
         """Segments images as they come, in batches of equal size; few are in memory at any time.
 
-        Args:
-            images: pairs of any key and an image.
-            batch_size: as in :meth:`predict`.
-
         Yields:
-            Pairs of the key and its segmentation, images of equal size in their order.
+            Pairs of the key that came with an image and its segmentation, images of equal size in their order.
 
         Raises:
             DataError: an image cannot be read, or an array is no image.

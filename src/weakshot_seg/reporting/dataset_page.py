@@ -23,7 +23,7 @@ def dataset_page(report: DatasetReport, thumbnails: int) -> str:
     parts = []
     for part in report.parts:
         split = report.split or ClassSplit(part.source.class_names, ())
-        colours = palette(split.num_classes)
+        colours = palette()
         key = [(_title(split, i), f"rgb{tuple(colours[i].tolist())}") for i in range(split.num_classes)]
         parts.append((part.title, key, _thumbnails(part, split, thumbnails)))
     return render("dataset.html", report=report, parts=parts)
@@ -43,7 +43,7 @@ def _thumbnails(part: Part, split: ClassSplit, most: int) -> Iterator[Picture]:
         size = (max(1, round(scale * width)), max(1, round(scale * height)))
         small = np.asarray(Image.fromarray(image).resize(size))
         labels = np.asarray(Image.fromarray(label_map).resize(size, Image.Resampling.NEAREST))
-        picture = overlay(small, labels, palette(split.num_classes), novel=split.novel, line=1)
+        picture = overlay(small, labels, novel=split.novel, line=1)
         tags = ", ".join(_title(split, i) for i in np.flatnonzero(part.by_tag[index]).tolist())
         caption = f"{part.source.name(index)}, {width}x{height}" + (f", tags: {tags}" if tags else "")
         yield jpeg(Image.fromarray(picture), caption)

@@ -24,50 +24,41 @@ NOVEL = (255, 0, 128)  # outline and star of novel classes
 UNKNOWN = (205, 205, 205)
 
 
-def palette(num_classes: int) -> Bytes:
-    """Distinct colours uint8 ``[256, 3]``: row = class id, row 255 and unused rows are grey.
-
-    The colour of a class does not depend on the number of classes.
-    """
-    colours = np.full((256, 3), UNKNOWN, dtype=np.uint8)
-    colours[:num_classes] = _distinct_colours()[:num_classes]
-    return colours
-
-
 @cache
-def _distinct_colours() -> Bytes:
-    """Uint8 ``[256, 3]``: Glasbey's light colours; those close to :data:`NOVEL` or :data:`UNKNOWN` come last."""
+def palette() -> Bytes:
+    """Distinct colours uint8 ``[256, 3]``, not to be changed: row = class id, row 255 is grey.
+
+    Glasbey's light colours; those close to :data:`NOVEL` or :data:`UNKNOWN` come last.
+    """
     from colorcet import glasbey_light  # takes as long as matplotlib, which it imports
 
     colours = np.array([ImageColor.getrgb(colour) for colour in glasbey_light], np.uint8)
-    marks = np.array([NOVEL, UNKNOWN])
-    close = (np.linalg.norm(colours[:, None] - marks, axis=-1) < 60).any(1)
-    return np.concatenate([colours[~close], colours[close]])
+    close = (np.linalg.norm(colours[:, None] - np.array([NOVEL, UNKNOWN]), axis=-1) < 60).any(1)
+    colours = np.concatenate([colours[~close], colours[close]])
+    colours[IGNORE] = UNKNOWN
+    return colours
 
 
-def label_png(label_map: Bytes, colours: Bytes) -> Image.Image:
+def label_png(label_map: Bytes) -> Image.Image:
     """Indexed image (mode ``P``): the pixel values are the class ids, shown in the colours of the palette."""
     image = Image.fromarray(np.ascontiguousarray(label_map, dtype=np.uint8), mode="L")
-    image.putpalette(colours.tobytes())
+    image.putpalette(palette().tobytes())
     return image
 
 
-def overlay(
-    image: Bytes, label_map: Bytes, colours: Bytes, alpha: float = 0.6, novel: Collection[int] = (), line: int = 2
-) -> Bytes:
+def overlay(image: Bytes, label_map: Bytes, alpha: float = 0.6, novel: Collection[int] = (), line: int = 2) -> Bytes:
     """Label colours over the image's brightness, :data:`IGNORE` left bare; novel regions hatched and outlined.
 
     Args:
         image: uint8 ``[h, w, 3]``.
         label_map: uint8 ``[h, w]``.
-        colours: See :func:`palette`.
         alpha: Opacity of the colours, 0..1.
         novel: Class ids to mark.
         line: Width of outlines in pixels.
     """
     # only the image's brightness, and not its deepest shadows: else it would tint the colours of the classes
     light = 50 + 0.8 * (image @ np.array([0.299, 0.587, 0.114]))
-    painted = (1 - alpha) * light[..., None] + alpha * colours[label_map]
+    painted = (1 - alpha) * light[..., None] + alpha * palette()[label_map]
     mixed = np.where((label_map == IGNORE)[..., None], image, painted)
     marked = np.isin(label_map, list(novel))
     rows, columns = np.ogrid[: label_map.shape[0], : label_map.shape[1]]
@@ -103,7 +94,7 @@ def legend(classes: Sequence[int], split: ClassSplit, width: int, size: int = 15
     for (x, y), index in zip(places, entries, strict=True):
         labels[y : y + row - gap, x + 2 : x + swatch] = index  # the rim of a novel one takes two pixels
     paper = np.full((*labels.shape, 3), PAPER, np.uint8)
-    picture = Image.fromarray(overlay(paper, labels, palette(split.num_classes), alpha=1.0, novel=split.novel))
+    picture = Image.fromarray(overlay(paper, labels, alpha=1.0, novel=split.novel))
     draw = ImageDraw.Draw(picture)
     for (x, y), index, text in zip(places, entries, texts, strict=True):
         left, middle = x + swatch + gap, y + (row - gap) / 2
@@ -127,32 +118,25 @@ def resized(array: Bytes, smallest: int = 320, largest: int = 640) -> Bytes:
 def panel(image: Bytes, truth: Bytes, prediction: Bytes, split: ClassSplit) -> Image.Image:
     """Image | truth | prediction side by side, see :func:`resized`, with a legend of the classes that occur."""
     image, maps = resized(image), {"truth": resized(truth), "prediction": resized(prediction)}
-    colours = palette(split.num_classes)
-    views = {name: overlay(image, labels, colours, 0.62, split.novel) for name, labels in maps.items()}
+    views = {name: overlay(image, labels, 0.62, split.novel) for name, labels in maps.items()}
     return _compose({"image": image} | views, np.union1d(truth, prediction).tolist(), split)
 
 
 def labelled_overlay(
-    image: Bytes,
-    label_map: Bytes,
-    split: ClassSplit,
-    alpha: float = 0.6,
-    largest: int = 1024,
-    listed: Collection[int] | None = None,
+    image: Bytes, label_map: Bytes, split: ClassSplit, largest: int = 1024, listed: Collection[int] | None = None
 ) -> Image.Image:
-    """One image under its label colours with a legend below.
+    """One image under its label colours with a legend below; novel classes are hatched and starred.
 
     Args:
         image: uint8 ``[h, w, 3]``.
         label_map: uint8 ``[h, w]``.
         split: Of the classes.
-        alpha: Opacity of the label colours, 0..1.
         largest: Longer edge in pixels to which large images are shrunk. Lines and letters grow with it.
         listed: Ids in the legend; None: those in the label map.
     """
     image, label_map = resized(image, 480, largest), resized(label_map, 480, largest)
     scale = max(1.0, max(label_map.shape) / 800)
-    view = overlay(image, label_map, palette(split.num_classes), alpha, split.novel, line=round(2 * scale))
+    view = overlay(image, label_map, novel=split.novel, line=round(2 * scale))
     return _compose({"": view}, np.unique(label_map).tolist() if listed is None else sorted(listed), split, scale)
 
 
