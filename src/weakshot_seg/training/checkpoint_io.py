@@ -12,11 +12,7 @@ from weakshot_seg.utils.files import replacing
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target and renames; a plugin of the trainer.
-
-    Lightning's own writer goes through the folder for temporary files, and the move from there is a copy, which can be
-    cut off, when that folder lies on another disk.
-    """
+    """Writes beside the target and renames; Lightning's own writer may copy from another disk, and be cut off."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None

@@ -25,18 +25,16 @@ def library_versions() -> dict[str, str]:
 
 @cache
 def git_commit(folder: Path = Path(__file__).parent) -> str | None:
-    """The commit that a folder of source code is at, with ``-dirty`` if files in it were changed; None without git."""
+    """The commit of the repository of some code, with ``-dirty`` if files of it were changed; None without git."""
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(
-                ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-            )
+            return subprocess.check_output(
+                ["git", *arguments], cwd=folder, stderr=subprocess.DEVNULL, text=True, timeout=10
+            ).strip()
         except (OSError, subprocess.SubprocessError):
             return None
-        return done.stdout.strip()
 
     if not git("ls-files", "--", "."):  # another repository around an installed package says nothing of it
         return None
-    commit = git("rev-parse", "HEAD")
-    return f"{commit}-dirty" if commit and git("status", "--porcelain", "--untracked-files=no", "--", ".") else commit
+    return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
