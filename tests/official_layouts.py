@@ -26,34 +26,35 @@ def random_maps(num_classes, train, val, size=(40, 54)):
     return {"train": maps[:train], "val": maps[train:]}
 
 
+def made(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def write_photo(path, label_map):
     """A JPEG that shows each class in its own colour."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(label_map.size).integers(-20, 20, (*label_map.shape, 3))
-    Image.fromarray((COLOURS[label_map] + noise).astype(np.uint8)).save(path)
+    Image.fromarray((COLOURS[label_map] + noise).astype(np.uint8)).save(made(path))
 
 
 def write_png(path, stored, palette=False):
-    path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(stored.astype(np.uint8))
     if palette:
         image.putpalette(VOC_PALETTE)
-    image.save(path)
+    image.save(made(path))
 
 
 def write_mat5(path, label_map):
     """As in COCO-Stuff-10K v1.1: compressed, with other variables beside S."""
     stored = np.append(COCO_IDS, [0] * 85)[np.minimum(label_map, 171)]
-    path.parent.mkdir(parents=True, exist_ok=True)
     others = {"names": np.array(["unlabeled", "person"], dtype=object), "regionMapStuff": np.ones((3, 2))}
-    scipy.io.savemat(path, {"S": stored.astype(np.uint16), **others}, do_compression=True)
+    scipy.io.savemat(made(path), {"S": stored.astype(np.uint16), **others}, do_compression=True)
 
 
 def write_mat73(path, label_map, user_block=True):
     """As in COCO-Stuff-10K v1.0: HDF5 with columns first, after the 512 bytes that MATLAB puts before it."""
     stored = np.where(label_map == 255, 1, label_map.astype(int) + 2)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(path, "w", userblock_size=512 if user_block else 0) as file:
+    with h5py.File(made(path), "w", userblock_size=512 if user_block else 0) as file:
         file.create_dataset("S", data=stored.T.astype(np.uint16), chunks=True, compression="gzip")
         file["S"].attrs["MATLAB_class"] = np.bytes_("uint16")
         file.create_dataset("captions", data=np.zeros((1, 5)))

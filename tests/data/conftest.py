@@ -36,10 +36,9 @@ def make_folder(tmp_path):
                 (tmp_path / kind / part).mkdir(parents=True, exist_ok=True)
             for i, shape in enumerate(shapes):
                 ids = rng.integers(len(classes), size=shape).astype(np.uint8) + offset
-                Image.fromarray(rng.integers(256, size=(*shape, 3), dtype=np.uint8)).save(
-                    tmp_path / "images" / part / f"photo{i}.jpg"
-                )
-                Image.fromarray(ids).save(tmp_path / "annotations" / part / f"photo{i}.png")
+                photo = rng.integers(256, size=(*shape, 3), dtype=np.uint8)
+                Image.fromarray(photo).save(tmp_path / f"images/{part}/photo{i}.jpg")
+                Image.fromarray(ids).save(tmp_path / f"annotations/{part}/photo{i}.png")
         (tmp_path / "classes.txt").write_text("\n".join(classes) + "\n")
         return tmp_path
 

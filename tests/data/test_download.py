@@ -37,7 +37,7 @@ class Site:
     breaks: int = 0  # so many answers end after LIMIT bytes
     ranges: bool = True
     address: str = ""
-    asked: list[str | None] = field(default_factory=list)  # the Range of each request
+    asked: list = field(default_factory=list)  # the Range of each request
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -10,8 +10,16 @@ from PIL.PngImagePlugin import PngInfo
 from sklearn.metrics import jaccard_score
 
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.pseudo_labels import Manifest, PseudoLabels, candidate_classes, label_files, pseudo_map
-from weakshot_seg.data.pseudo_quality import KEY, agreement_counts, measure
+from weakshot_seg.data.pseudo_labels import (
+    KEY,
+    Manifest,
+    PseudoLabels,
+    agreement_counts,
+    candidate_classes,
+    label_files,
+    measure,
+    pseudo_map,
+)
 from weakshot_seg.data.source import Selection
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset

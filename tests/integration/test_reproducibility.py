@@ -1,7 +1,5 @@
 """A run is decided by its settings: not by the number of workers, and not by interruptions."""
 
-from typing import Any
-
 import pytest
 import torch
 
@@ -17,8 +15,7 @@ LONGER = (*SIX_STEPS, "trainer.max_steps=12", "trainer.val_check_interval=6")
 
 
 def state(folder, name="last"):
-    checkpoint: dict[str, Any] = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
-    return checkpoint
+    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
 
 
 def tensors(node, path=""):
@@ -76,16 +73,12 @@ def test_the_same_seed_gives_the_same_run_with_any_number_of_workers(
     assert_same_run(train(tmp_path, *LONGER, f"data.num_workers={workers}"), in_this_process, metrics_of, 12)
 
 
-def test_resumed_equals_uninterrupted(train, metrics_of, tmp_path):
-    whole = train(tmp_path / "whole", *SIX_STEPS)
-    interrupt(train, tmp_path / "resumed", 3, *SIX_STEPS)
-    assert state(tmp_path / "resumed")["global_step"] == metrics_of(tmp_path / "resumed")["step"] == 2
-    assert_same_run(train(tmp_path / "resumed", *SIX_STEPS, "resume=true"), whole, metrics_of)
+ACCUMULATED = ("trainer.accumulate_grad_batches=2", "data.batch_size=2", "data.num_workers=2")
 
 
-def test_resumed_equals_uninterrupted_with_workers_and_accumulated_gradients(train, metrics_of, tmp_path):
-    settings = (*SIX_STEPS, "trainer.accumulate_grad_batches=2", "data.batch_size=2", "data.num_workers=2")
-    interrupt(train, tmp_path / "resumed", 7, *settings)  # in the middle of step 4
-    assert state(tmp_path / "resumed")["global_step"] == 2
-    resumed = train(tmp_path / "resumed", *settings, "resume=true")
-    assert_same_run(resumed, train(tmp_path / "whole", *settings), metrics_of)
+@pytest.mark.parametrize(("more", "at_batch"), [((), 3), (ACCUMULATED, 7)])  # 7: in the middle of step 4
+def test_resumed_equals_uninterrupted(more, at_batch, train, metrics_of, tmp_path):
+    settings, resumed = (*SIX_STEPS, *more), tmp_path / "resumed"
+    interrupt(train, resumed, at_batch, *settings)
+    assert state(resumed)["global_step"] == metrics_of(resumed)["step"] == 2
+    assert_same_run(train(resumed, *settings, "resume=true"), train(tmp_path / "whole", *settings), metrics_of)

@@ -118,7 +118,7 @@ def test_interrupted_labels_go_on(label, labels, tmp_path, monkeypatch):
     step, out = WeakShotModule.predict_step, tmp_path / "out"
     small_batches = ("data=synthetic", "data.val_batch_size=4", "data.train.num_images=16", "data.train.size=32")
     settings = (*small_batches, "data.num_workers=0")
-    seen: list[int] = []
+    seen = []
 
     def fail(module, batch, batch_idx):
         seen.append(batch_idx)
@@ -151,11 +151,8 @@ def test_a_folder_of_something_else_is_refused(trained, eager, labels, refusal, 
     (tmp_path / "labels").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "labels" / "a.png")
     assert "without a manifest" in refusal(pseudo_label.main, f"ckpt={eager}", f"out={tmp_path}", CPU)
-
-
-def test_only_of_a_first_stage(eager, refusal, tmp_path):
     checkpoint = torch.load(eager, weights_only=True)
-    checkpoint["weakshot_seg"]["recipe"]["data"]["supervision"] = "full"
+    checkpoint["weakshot_seg"]["recipe"]["data"]["supervision"] = "full"  # no first stage
     torch.save(checkpoint, tmp_path / "full.ckpt")
     line = refusal(pseudo_label.main, f"ckpt={tmp_path}/full.ckpt", f"out={tmp_path}/out", CPU)
     assert "supervision=full" in line

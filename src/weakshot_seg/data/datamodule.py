@@ -47,16 +47,11 @@ class WeakShotDataModule(pl.LightningDataModule):
     Args:
         train: Makes the training images when they are needed.
         val: Makes the validation images when they are needed; None: there are none.
-        split: Number of the split; the next five: see :func:`~weakshot_seg.data.splits.make_split`.
+        split: Its number; the next five: see :func:`~weakshot_seg.data.splits.make_split`. All others are explained in
+            ``conf/data``.
         label_scope: See :data:`~weakshot_seg.data.weak_labels.LabelScope`.
         supervision: See :data:`~weakshot_seg.data.weak_labels.Supervision`.
-        pairing: Follow every anchor image by a reference image (needed by the pixel-similarity losses).
-        batch_size: Images of a training batch on each device, references included.
-        num_workers: Processes that load data; None: one fewer than there are CPUs, at most 4.
-        max_steps: Optimiser steps of the whole training.
-        accumulate: Batches per optimiser step.
-        seed: Of the order of images, the pairing and the augmentation.
-        drop_unlabelled: Leave out training images without any label that training may know.
+        max_steps: Optimiser steps of the whole training, of ``accumulate`` batches each.
         pseudo_labels: Folder of pseudo-labels, on which the training is fully supervised instead; see
             :mod:`~weakshot_seg.data.pseudo_labels`.
     """

@@ -1,4 +1,4 @@
-"""Pseudo-labels on disk, and training on them instead of novel masks (method section 7).
+"""Pseudo-labels on disk: the rule, training on them instead of novel masks (method section 7), and how good they are.
 
 A folder holds ``manifest.json`` and an indexed PNG ``labels/<image>.png`` for every training image: base pixels with
 their true class, novel pixels as predicted, 255 elsewhere.
@@ -7,18 +7,19 @@ their true class, novel pixels as predicted, 255 elsewhere.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from weakshot_seg.data.images import read_mask
 from weakshot_seg.data.parallel import in_parallel
-from weakshot_seg.data.pseudo_quality import Agreement, Quality
 from weakshot_seg.data.source import Image, by_tag, present_classes
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
@@ -29,12 +30,42 @@ from weakshot_seg.utils.tables import first_few
 FILE = "manifest.json"
 DATA = ("class_names", "novel_classes", "num_images")
 """Fields of a manifest that the training images must agree with."""
+KEY = "weakshot_seg"
+"""Of the text in a PNG file of pseudo-labels that holds its :func:`agreement_counts`."""
 SAMPLES = 16
 """Images whose base pixels are compared with the pseudo-labels before a training."""
 
 Candidates = Literal["all", "image", "novel"]
 """Which classes a prediction on a training image chooses from: ``all`` (method section 7), the ``image``'s own, or its
 ``novel`` ones. The first leaves pixels without a label, the last gives one to all outside the base masks."""
+
+Percent = float | None
+"""None where there is nothing to count."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How predictions and labels agree with what training may know, in percent.
+
+    Attributes:
+        base_accuracy: of the predictions on pixels with a base mask; None unless all classes were candidates.
+        tag_precision: of the other pixels predicted as novel those whose class is among the image's labels; likewise.
+        tags_found: of the image-level labels of novel classes those that got a pixel.
+        labelled: of the pixels outside the base masks those that got a class.
+    """
+
+    base_accuracy: Percent
+    tag_precision: Percent
+    tags_found: Percent
+    labelled: Percent
+
+
+@dataclass(frozen=True)
+class Quality:
+    """IoU of the labels of novel classes in percent, each and mean; a pixel without label counts as missed."""
+
+    novel_iou: Percent
+    iou: dict[str, Percent] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,10 +107,10 @@ class Manifest:
 
     def check_same(self, other: Manifest, folder: Path) -> None:
         """Refuses (``ConfigError``) to add labels made in ``other`` ways to ``folder``, which has this manifest."""
-        for field in (*DATA, "weights", "inference", "val_transform", "candidates"):
-            if getattr(self, field) != getattr(other, field):
+        for name in (*DATA, "weights", "inference", "val_transform", "candidates"):
+            if getattr(self, name) != getattr(other, name):
                 raise ConfigError(
-                    f"out={folder} holds pseudo-labels of another {field} (ckpt={self.checkpoint}, step {self.step}): "
+                    f"out={folder} holds pseudo-labels of another {name} (ckpt={self.checkpoint}, step {self.step}): "
                     "give another folder or remove it"
                 )
 
@@ -91,11 +122,11 @@ class Manifest:
                 f"ckpt and out={folder}"
             )
         ours: tuple[Any, ...] = (dataset.split.names, dataset.split.novel_names, len(dataset))
-        for field, mine in zip(DATA, ours, strict=True):
-            if (theirs := getattr(self, field)) != mine:
+        for name, mine in zip(DATA, ours, strict=True):
+            if (theirs := getattr(self, name)) != mine:
                 texts = [str(value) if isinstance(value, int) else first_few(value) for value in (theirs, mine)]
                 raise DataError(
-                    f"the pseudo-labels in {folder} are for other data ({field}: {texts[0]}) than this training "
+                    f"the pseudo-labels in {folder} are for other data ({name}: {texts[0]}) than this training "
                     f"({texts[1]}): choose the data and split={self.split} that they were made for, or make them anew"
                 )
 
@@ -184,3 +215,62 @@ def pseudo_map(predicted: Image, known: Image, labels: NDArray[np.bool_], is_nov
     is_base = known != IGNORE
     taken = labels & is_novel if is_base.any() else labels
     return np.where(is_base, known, np.where(taken[predicted], predicted, np.uint8(IGNORE)))
+
+
+def agreement_counts(
+    predicted: Image, labels: Image, known: Image, tags: NDArray[np.bool_], is_novel: NDArray[np.bool_]
+) -> list[tuple[int, int]]:
+    """Part and whole of each share in :class:`Agreement`, of one image.
+
+    ``labels`` are the pseudo-labels made of the other arguments, see
+    :func:`pseudo_map`.
+    """
+    base, novel, wanted = known != IGNORE, np.flatnonzero(is_novel), np.flatnonzero(tags & is_novel)
+    counts = (
+        (base & (predicted == known), base),
+        (~base & np.isin(labels, novel), ~base & np.isin(predicted, novel)),
+        (np.isin(wanted, labels), np.ones_like(wanted)),
+        (~base & (labels != IGNORE), ~base),
+    )
+    return [(int(part.sum()), int(whole.sum())) for part, whole in counts]
+
+
+def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) -> tuple[Agreement, Quality]:
+    """Reads the pseudo-labels of all training images; ``free``: the predictions could be of any class.
+
+    Raises:
+        DataError: a file is missing, broken or not of ours.
+    """
+    areas, counts = np.zeros((3, len(dataset.split.novel)), np.int64), np.zeros((4, 2), np.int64)
+    for of_image in in_parallel(partial(_count, files, dataset), range(len(files)), "measuring pseudo-labels"):
+        areas += of_image[0]
+        counts += of_image[1]
+    shares = [_percent(part, whole) for part, whole in counts]
+    iou = [_percent(hits, true + labelled - hits) if true else None for hits, true, labelled in areas.T]
+    known = [value for value in iou if value is not None]
+    quality = Quality(
+        sum(known) / len(known) if known else None, dict(zip(dataset.split.novel_names, iou, strict=True))
+    )
+    return Agreement(*(shares if free else [None, None, *shares[2:]])), quality
+
+
+def _count(files: Sequence[Path], dataset: WeakShotDataset, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of one image: right, true and labelled pixels of the novel classes ``[3, N]``, and its agreement ``[4, 2]``."""
+    labels, novel = read_mask(files[index]), list(dataset.split.novel)
+    with PIL.Image.open(files[index]) as file:
+        try:
+            counts = np.array(json.loads(file.info[KEY]), dtype=np.int64).reshape(4, 2)
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{files[index]} was not written by weakshot pseudo-label: remove it, and call that again"
+            ) from error
+    truth = dataset.source.load(index)[1]
+    if truth is None:
+        return np.zeros((3, len(novel)), np.int64), counts
+    counted = truth != IGNORE
+    areas = (truth[counted & (truth == labels)], truth[counted], labels[counted])
+    return np.stack([np.bincount(ids, minlength=IGNORE + 1)[novel] for ids in areas]), counts
+
+
+def _percent(part: int, whole: int) -> Percent:
+    return float(100 * part / whole) if whole else None

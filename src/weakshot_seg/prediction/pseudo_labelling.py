@@ -17,14 +17,24 @@ from pytorch_lightning.callbacks import BasePredictionWriter
 from weakshot_seg.checkpoints.building import load_module, own_data, weights_digest
 from weakshot_seg.checkpoints.compatibility import check_classes
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.pseudo_labels import FILE, Candidates, Manifest, candidate_classes, label_files, pseudo_map
-from weakshot_seg.data.pseudo_quality import KEY, Agreement, agreement_counts, measure
+from weakshot_seg.data.pseudo_labels import (
+    FILE,
+    KEY,
+    Agreement,
+    Candidates,
+    Manifest,
+    agreement_counts,
+    candidate_classes,
+    label_files,
+    measure,
+    pseudo_map,
+)
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.training.callbacks.progress import TrainingProgress
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.tables import number_text
-from weakshot_seg.utils.visualize import label_png, palette
+from weakshot_seg.utils.visualize import label_png
 
 log = logging.getLogger(__name__)
 
@@ -41,15 +51,7 @@ def make_pseudo_labels(
 ) -> float | None:
     """Labels the training images of a checkpoint, those that have no file yet, and measures all labels.
 
-    Args:
-        ckpt: Of the first stage.
-        out: Folder, see :mod:`~weakshot_seg.data.pseudo_labels`.
-        inference: Settings of an :class:`~weakshot_seg.inference.semantic.Inference`.
-        make_trainer: Makes a ``Trainer`` from ``logger`` and ``callbacks``.
-        candidates: None: as the recipe of the checkpoint says.
-        data: Settings of a :class:`WeakShotDataModule`; None: the checkpoint's own.
-        allow_targets: See :func:`~weakshot_seg.checkpoints.building.load_module`.
-        force: See :func:`~weakshot_seg.checkpoints.compatibility.check_classes`.
+    The arguments are settings of ``conf/pseudo_label.yaml``; ``make_trainer`` gets a ``logger`` and ``callbacks``.
 
     Returns:
         Novel IoU of the pseudo-labels in percent; None without true novel masks, and on all processes but the first.
@@ -117,7 +119,7 @@ class PseudoLabelWriter(BasePredictionWriter):
     def __init__(self, files: Sequence[Path], dataset: WeakShotDataset) -> None:
         super().__init__(write_interval="batch")
         self._files = {dataset.source.name(index): (file, dataset.known[index]) for index, file in enumerate(files)}
-        self._is_novel, self._colours = dataset.split.is_novel().numpy(), palette(dataset.split.num_classes)
+        self._is_novel = dataset.split.is_novel().numpy()
 
     def write_on_batch_end(
         self,
@@ -136,7 +138,7 @@ class PseudoLabelWriter(BasePredictionWriter):
             text = PngInfo()
             text.add_text(KEY, json.dumps(agreement_counts(predicted, labels, known, tags, self._is_novel)))
             with replacing(file) as temporary:
-                label_png(labels, self._colours).save(temporary, "PNG", pnginfo=text)
+                label_png(labels).save(temporary, "PNG", pnginfo=text)
 
 
 def _share(files: Sequence[Path], batch_size: int, rank: int, world_size: int) -> list[int]:

@@ -67,14 +67,11 @@ class FolderImages(FileImages):
     before training starts.
 
     Args:
-        root: Folder of the data set, from which all others start.
-        images: Folder of the images; sub-folders are searched too.
-        annotations: Folder of the masks (PNG with one channel of class ids), with the same layout as ``images``; None:
-            there are only images.
+        root: Folder of the data set, from which all others start; images and masks may lie in sub-folders.
+        annotations: Folder of the masks (PNG with one channel of class ids); None: there are only images.
         class_names: See :func:`~weakshot_seg.data.class_names.read_classes`.
         label_offset: Subtracted from the ids in the masks; ids below the first class are unlabelled. 1 for ADE20K,
             where 0 is unlabelled.
-        ignore_label: Id in the masks of unlabelled pixels.
         verify: Also decode every image once, to find broken files.
         tags: CSV file, see :class:`~weakshot_seg.data.tags.Tags`. An image that it lists needs no mask.
 
