@@ -106,20 +106,15 @@ def start_from(module: WeakShotModule, source: str | Path) -> None:
     network = {name for name in {*state, *mine} if name.startswith(NETWORK)}
     same = {name for name in state.keys() & mine.keys() if state[name].shape == mine[name].shape}
     if wrong := network - same:
-        raise ConfigError(
-            f"weights={source} does not fit this model: {len(wrong)} of {len(network)} tensors differ in name or shape "
-            f"({min(wrong)}, ...); use the model settings and the classes it was made with"
-        )
+        differ = f"{len(wrong)} of {len(network)} tensors differ in name or shape ({min(wrong)}, ...)"
+        remedy = "use the model settings and the classes it was made with"
+        raise ConfigError(f"weights={source} does not fit this model: {differ}; {remedy}")
     chosen = {name: state[name] for name in same if name in network or "simnet" in name}
     module.load_state_dict(chosen, strict=False)
 
 
 def own_data(module: WeakShotModule, source: str | Path) -> Group:
-    """Settings of the data a model was trained on.
-
-    Raises:
-        ConfigError: they are not kept in a model folder, because they say where the files of a machine lie.
-    """
+    """Settings of the data a model was trained on; a ConfigError for a model folder, which does not keep them."""
     if "_target_" not in module.recipe.data:
         raise ConfigError(f"ckpt={source} does not know where its data are: name them with data=... data.root=DIR")
     return module.recipe.data

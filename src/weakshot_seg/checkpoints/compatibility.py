@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from weakshot_seg.config.compose import leaves
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.recipe import VERSION, Recipe
@@ -33,20 +34,14 @@ DROPPED: dict[str, tuple[str, ...]] = {}
 
 SAME_RUN = ("supervision", "stage", "seed", "data.label_scope")
 """Settings that say what the results of a run are results of."""
-PARTS = ("model", "loss", "optim", "data")
-"""Groups of settings whose change makes it another run, and is reported."""
 FREE = ("root", "cache_dir", "num_workers", "max_steps", "verify", "val", "val_batch_size")
-"""But for these of the data, and what is below them."""
+"""Settings of the data whose change is not reported, and what is below them."""
 
 log = logging.getLogger(__name__)
 
 
 def upgrade(settings: Any, version: object) -> Any:
-    """The settings in a file as this version writes them.
-
-    Args:
-        settings: plain containers of any depth.
-        version: that the file was written with; 1 had no number.
+    """Plain settings in a file of a version (1 had no number) as this version writes them.
 
     Raises:
         ConfigError: the version is newer than this one.
@@ -80,7 +75,7 @@ def check_same_run(trained: Recipe, split: ClassSplit, now: Recipe, data: ClassS
     Raises:
         ConfigError: naming what differs.
     """
-    before, after = _flat(trained.to_dict()), _flat(now.to_dict())
+    before, after = dict(leaves(trained.to_dict())), dict(leaves(now.to_dict()))
     fixed: list[tuple[str, Any, Any]] = [(key, before.get(key), after.get(key)) for key in SAME_RUN]
     fixed += [("class names", split.names, data.names), ("novel classes", split.novel_names, data.novel_names)]
     for what, old, new in fixed:
@@ -93,28 +88,18 @@ def check_same_run(trained: Recipe, split: ClassSplit, now: Recipe, data: ClassS
     other = [
         f"{key}={after.get(key)} (was {before.get(key)})"
         for key in sorted(before.keys() | after.keys())
-        if key.startswith(tuple(f"{part}." for part in PARTS))
+        if key.startswith(("model.", "loss.", "optim.", "data."))
         and not any(f"{key}.".startswith(f"data.{free}.") for free in FREE)
         and before.get(key) != after.get(key)
     ]
     if other:
-        log.warning(
-            "resume=true with other settings than the run began with: %s; the optimiser keeps those it had",
-            first_few(other, 5),
-        )
+        text = "resume=true with other settings than the run began with: %s; the optimiser keeps those it had"
+        log.warning(text, first_few(other, 5))
 
 
 def _apart(value: Any, other: Any) -> Any:
     """A value for a message; of names those that the other has not."""
     return first_few([name for name in value if name not in other], 5) if isinstance(value, tuple) else value
-
-
-def _flat(node: Mapping[str, Any], key: str = "") -> dict[str, Any]:
-    """Settings by their full names."""
-    found: dict[str, Any] = {}
-    for name, child in node.items():
-        found |= _flat(child, f"{key}{name}.") if isinstance(child, Mapping) else {f"{key}{name}": child}
-    return found
 
 
 def check_classes(trained: ClassSplit, data: ClassSplit, ckpt: str | Path, force: bool = False) -> None:
@@ -136,10 +121,8 @@ def check_classes(trained: ClassSplit, data: ClassSplit, ckpt: str | Path, force
     if names:
         problem = f"ckpt={ckpt} was trained on other class names: {len(names)} differ, such as {names[0]}"
     elif trained.novel and trained.novel != data.novel:
-        problem = (
-            f"ckpt={ckpt} was trained with the novel classes {first_few(trained.novel_names)}, but those of the data "
-            f"are {first_few(data.novel_names)}"
-        )
+        ours, theirs = first_few(trained.novel_names), first_few(data.novel_names)
+        problem = f"ckpt={ckpt} was trained with the novel classes {ours}, but those of the data are {theirs}"
     else:
         return
     if not force:

@@ -23,8 +23,7 @@ def check_recipe(recipe: Recipe, origin: str | Path, allow_targets: Sequence[str
     """Refuses a recipe that would call anything but what the files of ``conf/`` name for the same group.
 
     Args:
-        recipe: as the file has it.
-        origin: the checkpoint, for the message.
+        recipe: as the file ``origin`` has it.
         allow_targets: full names, or packages and modules, that the user trusts besides.
 
     Raises:
@@ -36,8 +35,7 @@ def check_recipe(recipe: Recipe, origin: str | Path, allow_targets: Sequence[str
                 raise ConfigError(f"ckpt={origin} is refused: {key} of its recipe is an interpolation, {value!r}")
         for key, node in _targets(getattr(recipe, part), part):
             name = _called(node)
-            trusted = any(name == target or name.startswith(f"{target}.") for target in allow_targets)
-            if name not in shipped_targets(part) and not trusted:
+            if name not in shipped_targets(part) and not f"{name}.".startswith(tuple(f"{t}." for t in allow_targets)):
                 raise ConfigError(
                     f"ckpt={origin} is refused: {key} of its recipe would call {name!r}, which does not come with "
                     f"weakshot_seg and could do anything; only if you know the file, add allow_targets=[{name}]"
@@ -47,9 +45,8 @@ def check_recipe(recipe: Recipe, origin: str | Path, allow_targets: Sequence[str
 @cache
 def shipped_targets(part: str) -> frozenset[str]:
     """Full names of all that the files of one group in ``conf/`` may build."""
-    files = (conf_dir() / part).rglob("*.yaml")
-    contents = (OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files)
-    return frozenset(_called(node) for content in contents for _, node in _targets(content, part))
+    contents = [OmegaConf.to_container(OmegaConf.load(file)) for file in (conf_dir() / part).rglob("*.yaml")]
+    return frozenset(named_targets(contents))
 
 
 def named_targets(settings: Any) -> tuple[str, ...]:
@@ -65,7 +62,7 @@ def _called(node: Mapping[Any, Any]) -> str:
 
 
 def _targets(node: Any, key: str) -> Iterator[tuple[str, Mapping[Any, Any]]]:
-    """All nodes with a ``_target_``, at any depth, with their keys."""
+    """All nodes with a ``_target_``, with their keys."""
     if isinstance(node, Mapping) and "_target_" in node:
         yield key, node
     children = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list | tuple) else ()

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from weakshot_seg.checkpoints.building import build_module, load_module
+from weakshot_seg.checkpoints.trusted_targets import PARTS
 from weakshot_seg.cli.entry_point import command
 from weakshot_seg.config.compose import plain
 from weakshot_seg.config.schema import check_node
@@ -31,9 +32,7 @@ from weakshot_seg.utils.tables import first_few
 
 EXPERIMENTS = {171: "coco", 150: "ade20k"}
 """The paper's experiments by number of classes."""
-PARTS = ("model", "loss", "optim", "data")
-"""Groups of settings that a checkpoint keeps."""
-SIMNET = "criterion.terms.similarity.simnet."
+SIMNET = "criterion.terms.similarity."
 OPTIONAL = ("num_batches_tracked", "similarity.balance.counts")
 """Ends of our names that other implementations do not store: counters that no evaluation reads."""
 
@@ -64,10 +63,8 @@ def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
     recipe.data["class_names"] = list(split.names)
     module = build_module(recipe, split)
     ours = module.state_dict()
-    tensors = {
-        SIMNET + name.removeprefix("simnet.") if name.startswith("simnet.") else f"model.{name}": tensor
-        for name, tensor in source.tensors.items()
-    }
+    places = ((SIMNET if name.startswith("simnet.") else "model.") + name for name in source.tensors)
+    tensors = dict(zip(places, source.tensors.values(), strict=True))
     state, report = match(ours, tensors, source, [name for name in ours if name.endswith(OPTIONAL)])
     accept(report, cfg)
     checkpoint: dict[str, Any] = {"state_dict": state, "global_step": 0}
@@ -83,11 +80,7 @@ def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
 
 
 def compose_recipe(overrides: Sequence[str], count: int | None) -> Recipe:
-    """Settings of training, for the classes of the source unless the overrides say for which.
-
-    Raises:
-        ConfigError: one is wrong, or nothing says which classes.
-    """
+    """Settings of training, for the classes of the source (``count``) unless the overrides say for which."""
     chosen = ["data.root=DIR", "name=converted", *overrides]
     if not any(setting.startswith(("experiment=", "data=")) for setting in chosen):
         if count is None:
@@ -105,12 +98,7 @@ def compose_recipe(overrides: Sequence[str], count: int | None) -> Recipe:
 
 
 def class_names(file: str | None, count: int | None, source: Source, recipe: Recipe) -> tuple[str, ...]:
-    """Names by id: from a file, else of the experiment, else of the source, else numbers.
-
-    Raises:
-        ConfigError: they are not as many as the classes, or unknown.
-        DataError: see :func:`~weakshot_seg.data.class_names.read_class_names`.
-    """
+    """Names by id: from a file, else of the experiment, else of the source, else numbers."""
     if file:
         names = read_class_names(file, Path())
         if count not in (None, len(names)):
@@ -126,11 +114,7 @@ def class_names(file: str | None, count: int | None, source: Source, recipe: Rec
 
 
 def class_split(names: tuple[str, ...], recipe: Recipe, split: int | None) -> ClassSplit:
-    """The published split; None: all classes are base.
-
-    Raises:
-        ConfigError: there is none, or the names are not distinct.
-    """
+    """The published split; None: all classes are base."""
     published = recipe.data.get("published")
     if split is not None:
         if published is None:
@@ -168,19 +152,10 @@ def to_folder(content: Any, cfg: DictConfig, target: Path) -> None:
 
 
 def accept(report: MatchReport, cfg: DictConfig) -> None:
-    """Prints the report.
-
-    Raises:
-        ConfigError: something did not match, and ``cfg.partial`` is not set.
-    """
+    """Prints the report; a ConfigError if something did not match, and ``cfg.partial`` is not set."""
     print(report.text(cfg.verbose))
     if not report.complete and not cfg.partial:
-        raise ConfigError(
-            f"{cfg.source} matches in part only: {len(report.missing)} tensors are missing, {len(report.unexpected)} "
-            f"unexpected, {len(report.reshaped)} of another shape (listed above); nothing was written; use "
-            "partial=true to convert what matches"
-        )
-
-
-if __name__ == "__main__":
-    main()
+        counts = f"{len(report.missing)} tensors are missing, {len(report.unexpected)} unexpected"
+        counts += f", {len(report.reshaped)} of another shape (listed above)"
+        remedy = "nothing was written; use partial=true to convert what matches"
+        raise ConfigError(f"{cfg.source} matches in part only: {counts}; {remedy}")

@@ -11,8 +11,6 @@ from weakshot_seg.conversion.matching import Source
 from weakshot_seg.conversion.sizes import Tensors, model_settings, resnet_sizes
 from weakshot_seg.errors import ConfigError
 
-STAGES = ["stage1", "stage2", "stage3", "stage4"]
-
 REQUIRED = {
     "backbone_config": {
         "resnet": {
@@ -57,7 +55,7 @@ def read_config(folder: Path) -> Source:
 
 
 def make_config(tensors: Tensors, num_heads: int, class_names: tuple[str, ...]) -> dict[str, Any]:
-    """``config.json`` of a complete network with so many attention heads in its decoder."""
+    """``config.json`` of a complete network."""
     sizes = model_settings(tensors)
     if "embed_dim" in sizes["backbone"]:
         shown = ("embed_dim", "depths", "num_heads", "window_size", "mlp_ratio")
@@ -66,19 +64,13 @@ def make_config(tensors: Tensors, num_heads: int, class_names: tuple[str, ...]) 
         depths, channels = resnet_sizes(tensors)
         backbone = {"model_type": "resnet", "layer_type": "bottleneck", "embedding_size": 64, "depths": list(depths)}
         backbone["hidden_sizes"] = [4 * inner for inner in channels]
+    decoder = {"d_model": sizes["dim"], "decoder_layers": sizes["num_layers"], "decoder_ffn_dim": sizes["ffn_dim"]}
+    heads = {"decoder_attention_heads": num_heads, "encoder_attention_heads": num_heads}
     return {
         "architectures": ["MaskFormerForInstanceSegmentation"],
         "model_type": "maskformer",
-        "backbone_config": {**backbone, "out_features": STAGES},
-        "decoder_config": {
-            "model_type": "detr",
-            "d_model": sizes["dim"],
-            "decoder_layers": sizes["num_layers"],
-            "decoder_ffn_dim": sizes["ffn_dim"],
-            "decoder_attention_heads": num_heads,
-            "encoder_attention_heads": num_heads,
-            "num_queries": sizes["num_queries"],
-        },
+        "backbone_config": {**backbone, "out_features": [f"stage{i}" for i in range(1, 5)]},
+        "decoder_config": {"model_type": "detr", "num_queries": sizes["num_queries"], **decoder, **heads},
         "fpn_feature_size": sizes["pixel_dim"],
         "mask_feature_size": sizes["embedding_dim"],
         "id2label": {str(i): name for i, name in enumerate(class_names)},
@@ -93,19 +85,9 @@ def make_preprocessor(
 ) -> dict[str, Any]:
     """``preprocessor_config.json``: transformers then prepares images as our evaluation does (None = no such limit)."""
     size = {"size": {"shortest_edge": short_edge, "longest_edge": max_size or 10 * short_edge}} if short_edge else {}
-    return {
-        "image_processor_type": "MaskFormerImageProcessor",
-        "do_resize": bool(size),
-        **size,
-        "size_divisor": 32,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": mean,
-        "image_std": std,
-        "ignore_index": 255,
-        "do_reduce_labels": False,
-    }
+    kind = {"image_processor_type": "MaskFormerImageProcessor", "ignore_index": 255, "do_reduce_labels": False}
+    scale = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": mean, "image_std": std}
+    return {**kind, "do_resize": bool(size), **size, "size_divisor": 32, **scale}
 
 
 def _json(path: Path) -> Mapping[str, Any]:

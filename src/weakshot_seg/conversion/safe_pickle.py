@@ -34,9 +34,8 @@ def load_pickle(path: Path) -> Any:
         raise ConfigError(f"{path}: {error.strerror}; give a readable .pkl file") from error
     except Exception as error:  # a broken or hostile pickle can fail in any way
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(
-            f"{path} is refused: {reason}; a .pkl may hold nothing but plain containers and numpy arrays"
-        ) from error
+        remedy = "a .pkl may hold nothing but plain containers and numpy arrays"
+        raise ConfigError(f"{path} is refused: {reason}; {remedy}") from error
 
 
 class _Unpickler(pickle.Unpickler):

@@ -14,7 +14,6 @@ from weakshot_seg.utils.recipe import Group, Recipe
 
 RESNETS: dict[tuple[int, ...], str] = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101", (3, 8, 36, 3): "resnet152"}
 """timm's names of ResNets with bottlenecks, by blocks per stage."""
-RESNET_CHANNELS = (64, 128, 256, 512)
 SWIN = "swin_tiny_patch4_window7_224"
 """timm's Swin of which all sizes are then given as options."""
 
@@ -53,16 +52,16 @@ def backbone_settings(tensors: Tensors) -> Group:
     if "layer1.0.conv3.weight" in net:
         depths, channels = resnet_sizes(tensors)
         options: Group = {} if depths in RESNETS else {"layers": list(depths)}
-        if channels != RESNET_CHANNELS:
+        if channels != (64, 128, 256, 512):
             options["channels"] = list(channels)
         return {"name": RESNETS.get(depths, "resnet50"), "norm_outputs": norm_outputs, **options}
     if "layers_0.blocks.0.attn.relative_position_bias_table" in net:
         return {"name": SWIN, "norm_outputs": norm_outputs, **_swin(net)}
     if not net:
         return {}
+    remedy = "only ResNet-50, -101, -152 and Swin are known"
     raise ConfigError(
-        f"the backbone (with the tensor {next(iter(net))}) is neither a ResNet with bottlenecks nor a Swin; only "
-        "ResNet-50, -101, -152 and Swin can be converted"
+        f"the backbone ({next(iter(net))}) is neither a ResNet with bottlenecks nor a Swin: {remedy}"
     )
 
 

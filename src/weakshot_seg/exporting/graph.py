@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import _thread
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Timer
+from threading import Timer
 
 import torch
 import torch.nn.functional as F
@@ -77,19 +78,13 @@ def time_limit(seconds: float) -> Iterator[None]:
     Raises:
         ConfigError: the time is up.
     """
-    expired = Event()
-
-    def stop() -> None:
-        expired.set()
-        _thread.interrupt_main()
-
-    timer = Timer(seconds, stop)
+    start, timer = time.monotonic(), Timer(seconds, _thread.interrupt_main)
     timer.daemon = True
     timer.start()
     try:
         yield
     except KeyboardInterrupt:
-        if not expired.is_set():
+        if time.monotonic() < start + seconds:  # Ctrl-C
             raise
         raise ConfigError(
             f"the export of this network for any image size has taken {seconds:g} seconds and was ended: choose "
