@@ -332,10 +332,10 @@ def test_settings_that_cannot_be(ckpt: str, predict: Predict, refusal: Callable[
     (source / "file").touch()
     for setting, message in (
         ("scores=[water,unicorn]", "scores=unicorn: no such class; the model knows"),
-        (f"out={source}/file", "is a file: name a folder"),
         (f"source={source}/nowhere.jpg", r"nowhere.jpg: no such file, or no images and videos \("),
     ):
         with pytest.raises((ConfigError, DataError), match=message):
             predict(source, setting)
-    for setting, message in (("video_every=0", "video_every=0"), (f"out={source}/file/out", "Not a directory")):
+    places = {f"out={source}/file": "File exists", f"out={source}/file/out": "Not a directory"}
+    for setting, message in {"video_every=0": "video_every=0", **places}.items():
         assert message in refusal(main, ckpt, f"source={source}", setting)

@@ -38,11 +38,10 @@ def main(cfg: DictConfig) -> None:
 
 def title(ckpt: str) -> str:
     """A name of the model: of its run and file, or of its folder."""
-    path = Path(ckpt).expanduser()
+    path = Path(ckpt).expanduser().resolve()
     if path.suffix != ".ckpt":
-        return path.resolve().name if path.exists() else ckpt
-    parts = [part for part in path.resolve().with_suffix("").parts if part not in ("checkpoints", "last")]
-    return " / ".join(parts[-2:])
+        return path.name if path.exists() else ckpt
+    return " / ".join([part for part in path.with_suffix("").parts if part not in ("checkpoints", "last")][-2:])
 
 
 def write_examples(data: dict[str, Any], most: int, folder: Path) -> list[Path]:
@@ -55,8 +54,8 @@ def write_examples(data: dict[str, Any], most: int, folder: Path) -> list[Path]:
         if made.make_val is None:
             return []
         source = made.make_val()
-        novel = list(made.split_classes(source).novel)
-        ranked = np.argsort(-source.presence()[:, novel].sum(1), kind="stable")[:most]
+        novel = source.presence()[:, list(made.split_classes(source).novel)]
+        ranked = np.argsort(-novel.sum(1), kind="stable")[:most]
         files = {folder / f"{source.name(i).replace('/', '_')}.png": i for i in ranked.tolist()}
         for file, index in files.items():
             Image.fromarray(source.load(index)[0]).save(file)

@@ -20,12 +20,9 @@ from weakshot_seg.utils.visualize import overlay, palette, resized
 
 Bytes = NDArray[np.uint8]
 
-LARGEST = 2048
-"""Longer edge in pixels to which an image is shrunk before it is predicted; see :func:`open_image`."""
-SHOWN = (480, 1024)
-"""Longer edge on the page: small images are enlarged by a whole number, large ones shrunk."""
-TILE = 320
-"""Longer edge of a proposal's picture."""
+# Longer edges in pixels: to which an image is shrunk before it is predicted, on the page (small images are enlarged by
+# a whole number, large ones shrunk), and of a proposal's picture
+LARGEST, SHOWN, TILE = 2048, (480, 1024), 320
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image
 from tqdm import tqdm
@@ -20,13 +20,8 @@ from weakshot_seg.prediction.segmenter import Pixels, Segmenter, as_pixels
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.visualize import labelled_overlay
 
-if TYPE_CHECKING:
-    from weakshot_seg.prediction.video_files import Frame
-
 T = TypeVar("T")
 R = TypeVar("R")
-LISTED_SHARE = 0.01
-"""Share of any one frame that a class must have to be in the legend, which is the same in all frames."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class FilePredictor:
         every = self.results.wanted.video_every
         count, rate = length_and_rate(item.path)
         self.results.remove(item)
-        parts = ((item.at(frame.number, frame.seconds), frame.pixels) for frame in read_frames(item.path, every))
+        parts = ((item.at(number, seconds), pixels) for number, seconds, pixels in read_frames(item.path, every))
         frames = ((part, self.results.finished(part) or pixels) for part, pixels in parts)
         bar = tqdm(desc=item.path.name, total=count and -(-count // every), unit="frame", disable=None)
         done = [record for record in self._predicted(frames, bar) if isinstance(record, Record)]
@@ -103,11 +98,13 @@ class FilePredictor:
         from weakshot_seg.prediction.video_files import read_frames, write_video
 
         largest, split = self.results.wanted.overlay_size, self.segmenter.split
-        listed = {area.class_id for record in records for area in record.classes if area.share >= LISTED_SHARE}
+        # the legend is the same in all frames, with the classes that have a hundredth of any one
+        listed = {area.class_id for record in records for area in record.classes if area.share >= 0.01}
 
-        def draw(frame: Frame) -> tuple[float, Image.Image]:
-            labels = read_mask(self.results.path("labels", item.at(frame.number)))
-            return frame.seconds, labelled_overlay(frame.pixels, labels, split, largest=largest, listed=listed)
+        def draw(frame: tuple[int, float, Pixels]) -> tuple[float, Image.Image]:
+            number, seconds, pixels = frame
+            labels = read_mask(self.results.path("labels", item.at(number)))
+            return seconds, labelled_overlay(pixels, labels, split, largest=largest, listed=listed)
 
         pictures = in_threads(draw, read_frames(item.path, self.results.wanted.video_every), self.threads)
         drawn = tqdm(pictures, "drawing", len(records), unit="frame", leave=False, disable=None)

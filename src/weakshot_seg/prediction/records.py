@@ -64,10 +64,8 @@ class Record:
 
     Attributes:
         scores: Names of the classes whose scores were written.
-        classes: Those in the label map, the largest first; of a video they are in its frames.
-        frame: See :class:`Item`.
+        classes: Those in the label map, the largest first; of a video they are in its ``frames``.
         every: Every how many frames of a video one was predicted; None: no video.
-        frames: Those frames.
     """
 
     image: str

@@ -39,8 +39,6 @@ class Results:
     """
 
     def __init__(self, out: Path, origin: Origin, split: ClassSplit, items: Sequence[Item], wanted: Wanted) -> None:
-        if out.exists() and not out.is_dir():
-            raise ConfigError(f"out={out} is a file: name a folder")
         self.out, self.wanted = out, wanted
         before = self._origin()
         if before == origin:

@@ -63,7 +63,6 @@ class Segmentation:
         confidence: float32 ``[h, w]``, score of that class: the sum over proposals of class times mask probability
             (method section 6), at least 0 and seldom above 1.
         split: Names of the ``K`` classes, and which are novel.
-        raw_scores: Computes scores when asked; on the device of the network.
     """
 
     image: NDArray[np.uint8]
@@ -95,7 +94,7 @@ class Segmentation:
         if class_name not in self.split.names:
             raise ConfigError(f"no class {class_name!r}; the model knows {', '.join(self.split.names)}")
         index = self.split.names.index(class_name)
-        return _array(self.raw_scores(slice(index, index + 1), self.labels.shape)[0])
+        return self.raw_scores(slice(index, index + 1), self.labels.shape)[0].float().cpu().numpy()
 
     @torch.inference_mode()
     def proposals(self, most: int = 10) -> list[Proposal]:
@@ -109,8 +108,9 @@ class Segmentation:
         probabilities, ids = self.raw_scores.class_probabilities()[:, :-1].max(1)
         found = []
         for query in probabilities.argsort(descending=True)[:most].tolist():
-            class_id, mask = int(ids[query]), _array(self.raw_scores.mask_probabilities(query, self.labels.shape))
-            found.append(Proposal(query, class_id, *self._meaning(class_id), float(probabilities[query]), mask))
+            class_id, probability = int(ids[query]), float(probabilities[query])
+            mask = self.raw_scores.mask_probabilities(query, self.labels.shape).float().cpu().numpy()
+            found.append(Proposal(query, class_id, *self._meaning(class_id), probability, mask))
         return found
 
     def overlay(self, largest: int = 1024, listed: Collection[int] | None = None) -> Image.Image:
@@ -119,7 +119,3 @@ class Segmentation:
 
     def _meaning(self, class_id: int) -> tuple[str, bool]:
         return self.split.names[class_id], class_id in self.split.novel
-
-
-def _array(tensor: torch.Tensor) -> Floats:
-    return tensor.float().cpu().numpy()

@@ -45,18 +45,14 @@ def load(
 
 
 class Segmenter:
-    """A trained model ready for images.
+    """A trained model ready for images; ``split`` has the names of its ``K`` classes, and which are novel.
 
     Args:
-        module: see :func:`~weakshot_seg.checkpoints.building.load_module`.
+        module: from :func:`~weakshot_seg.checkpoints.building.load_module`.
         device: "cpu", "cuda", "cuda:1", "mps", ...; "auto": a GPU (CUDA, MPS, ...) if there is one.
         inference: how each image is seen: :class:`~weakshot_seg.inference.semantic.WholeImage` (None),
             :class:`~weakshot_seg.inference.sliding.SlidingWindow` or
             :class:`~weakshot_seg.inference.tta.TestTimeAugmentation`.
-
-    Attributes:
-        split: names of the ``K`` classes, and which are novel.
-        device: where the network is.
 
     Raises:
         ConfigError: there is no such device.

@@ -14,7 +14,6 @@ from weakshot_seg.data.images import IMAGE_SUFFIXES
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.records import VIDEO_SUFFIXES, Item, is_result
 
-STDIN = "-"
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
@@ -36,10 +35,10 @@ def find_items(sources: Sequence[str], setting: str = "source") -> list[Item]:
     """
     found: dict[Path, Path] = {}  # file -> the folder that it was found in
     for source in sources:
-        files = _listed() if source == STDIN else _named(source, setting)
+        files = _listed() if source == "-" else _named(source, setting)
         if not files:
             reason = f"no such file, or no images and videos ({', '.join(sorted(SUFFIXES))}) there"
-            raise DataError(f"{setting}={source}: {'no paths on standard input' if source == STDIN else reason}")
+            raise DataError(f"{setting}={source}: {'no paths on standard input' if source == '-' else reason}")
         found |= {file: folder for file, folder in files.items() if file not in found}
     return _with_names(found)
 

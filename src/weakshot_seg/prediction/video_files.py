@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -17,24 +16,16 @@ from PIL import Image
 
 from weakshot_seg.errors import DataError
 
-TICK = Fraction(1, 90_000)
-"""Seconds: of the times of written videos, so that frames keep theirs, also in videos without a constant rate."""
-USUAL_RATE = Fraction(25)
-"""Frames per second where a file does not say."""
-LOCAL = {"protocol_whitelist": "file"}
-"""A playlist under the name of a video must not fetch anything from the network."""
+TICK = Fraction(1, 90_000)  # seconds: frames of written videos keep their times, also without a constant rate
+USUAL_RATE = Fraction(25)  # where a file has none
+LOCAL = {"protocol_whitelist": "file"}  # a playlist under the name of a video must not fetch anything from the network
 
 
-class Frame(NamedTuple):
-    """A picture of a video: ``number`` from 0, all counted; RGB ``pixels`` uint8 ``[h, w, 3]``, turned upright."""
-
-    number: int
-    seconds: float
-    pixels: NDArray[np.uint8]
-
-
-def read_frames(path: Path, every: int = 1) -> Iterator[Frame]:
+def read_frames(path: Path, every: int = 1) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
     """Frames ``0, every, 2 * every, ...`` of a video, one in memory at a time.
+
+    Yields:
+        Number, time in seconds, and RGB pixels uint8 ``[h, w, 3]``, turned upright.
 
     Raises:
         DataError: the file is missing, broken or has no picture.
@@ -46,7 +37,7 @@ def read_frames(path: Path, every: int = 1) -> Iterator[Frame]:
             if number % every == 0:
                 pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
                 seconds = frame.time if frame.time is not None else float(number / rate)
-                yield Frame(number, seconds, np.ascontiguousarray(pixels))
+                yield number, seconds, np.ascontiguousarray(pixels)
 
 
 def length_and_rate(path: Path) -> tuple[int | None, Fraction]:
