@@ -25,25 +25,11 @@ def write_run(tmp_path: Path) -> Write:
     ) -> Path:
         folder = tmp_path / place
         folder.mkdir(parents=True, exist_ok=True)
-
-        def mean(*kinds: bool) -> float | None:
-            known = [v for name, v in iou.items() if v is not None and (name in novel) in kinds]
-            return sum(known) / len(known) if known else None
-
         content = {
-            "name": "toy",
-            "split": 1,
-            "stage": "first",
-            "seed": 0,
-            "supervision": "weakshot",
-            "step": 100,
-            "seconds": 3.5,
-            "base_iou": mean(False),
-            "novel_iou": mean(True),
-            "miou": mean(False, True),
-            "classes": [
-                {"id": i, "name": name, "novel": name in novel, "iou": v} for i, (name, v) in enumerate(iou.items())
-            ],
+            **{"name": "toy", "split": 1, "stage": "first", "seed": 0, "supervision": "weakshot"},
+            **{"step": 100, "seconds": 3.5, "base_iou": 1.0, "novel_iou": 2.0},  # from the classes is what counts
+            "miou": sum(known) / len(known) if (known := [v for v in iou.values() if v is not None]) else None,
+            "classes": [{"name": name, "novel": name in novel, "iou": v} for name, v in iou.items()],
         }
         (folder / "metrics.json").write_text(json.dumps({**content, **facts}))
         if overrides is not None:

@@ -42,15 +42,17 @@ def put(path: Path, content: bytes) -> None:
 
 
 def test_markup_in_names_is_text_and_nothing_comes_from_elsewhere(write_run: Write, show: Show, tmp_path: Path) -> None:
-    folder = write_run("run", {EVIL: 50.0, "b": 20.0}, ("b",), (f"'{EVIL}=1'".replace("'x'", "x"),), name=EVIL)
+    folder = write_run("run", {EVIL: 50.0, "b": 20.0}, (EVIL,), (f"'{EVIL}=1'".replace("'x'", "x"),), name=EVIL)
     write_run("run2", {EVIL: 50.0, "b": 20.0}, ("b",), name=EVIL, split=2)
     (tmp_path / "<b>failed<!--" / "checkpoints").mkdir(parents=True)
     (tmp_path / "<b>failed<!--" / "console.txt").write_text("<img src=x onerror=alert(1)>")
     put(folder / "csv" / "version_0" / "metrics.csv", b"step,train/<i>x</i>\n1,2\n2,3\n")
     put(folder / "image_scores.csv", SCORES)
+    put(folder / "confusion.csv", b"1,2\n3,4\n")
     (folder / "ranked").mkdir()
     Image.new("RGB", (60, 20), (200, 0, 0)).save(folder / "ranked" / "best_1.png")
     page = show()
+    assert "Confusion matrix" in page.text
     assert set(page.tags).isdisjoint({"script", "b", "i", "link", "iframe"})
     for text in (EVIL, "<b>failed<!--", "<img src=x onerror=alert(1)>", "<i>x</i>", "<svg onload=x>"):
         assert text in page.text
@@ -65,26 +67,24 @@ def test_markup_in_names_is_text_and_nothing_comes_from_elsewhere(write_run: Wri
 def test_the_files(write_run: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run("x/split1", {"a": 50.123456, "b": 20.0}, ("b",))
     write_run("x/split2", {"a": 40.0, "b": 30.0}, ("a",), split=2)
-    (tmp_path / "x" / "split3" / ".hydra").mkdir(parents=True)
+    write_run("x/split3", IOU, (), name="=cmd|' /C calc'!A0")
+    put(tmp_path / "x/split4/status.json", json.dumps({**TOY, "state": "failed", "error": "@SUM(1)"}).encode())
     report([tmp_path / "x"], tmp_path / "new" / "v1.2")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["v1.2.csv", "v1.2.html", "v1.2.md"]
     printed, markdown = capsys.readouterr().out, (tmp_path / "new" / "v1.2.md").read_text()
-    for row in (("toy", "40.1 ± 14.2", "30.0 ± 14.1", "35.0 ± 0.0"), ("x/split3", "unfinished", "no metrics.json")):
-        assert re.search(r"\s+".join(row), printed)
+    for row in (("toy", "40.1 ± 14.2", "30.0 ± 14.1", "35.0 ± 0.0"), ("x/split4", "failed", "@SUM(1)")):
+        assert re.search(r"\s+".join(map(re.escape, row)), printed)
         assert f"| {' | '.join(row)} |" in markdown
     with (tmp_path / "new" / "v1.2.csv").open(newline="") as file:
-        rows = [(row["state"], row["split"], row["base_iou"]) for row in csv.DictReader(file)]
-    assert rows == [("finished", "1", "50.123456"), ("finished", "2", "30.0"), ("unfinished", "", "")]
-
-
-def test_a_name_is_no_formula_of_a_spreadsheet(write_run: Write, show: Show, tmp_path: Path) -> None:
-    write_run("run", IOU, (), name="=cmd|' /C calc'!A0")
-    put(tmp_path / "failed" / "status.json", json.dumps({**TOY, "state": "failed", "error": "@SUM(1)"}).encode())
-    show()
-    with (tmp_path / "out.csv").open(newline="") as file:
-        cells = {cell for row in csv.reader(file) for cell in row}
-    assert {"'=cmd|' /C calc'!A0", "'@SUM(1)", "35.0"} <= cells
-    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+        rows = [
+            (row["group"], row["state"], row["reason"], row["split"], row["base_iou"]) for row in csv.DictReader(file)
+        ]
+    assert rows == [  # a name is no formula of a spreadsheet
+        ("'=cmd|' /C calc'!A0", "finished", "", "1", "35.0"),
+        ("toy", "finished", "", "1", "50.123456"),
+        ("toy", "finished", "", "2", "30.0"),
+        ("", "failed", "'@SUM(1)", "", ""),
+    ]
 
 
 def test_bars_of_a_class_that_is_base_in_one_split_and_novel_in_another(write_run: Write, tmp_path: Path) -> None:
@@ -101,27 +101,21 @@ def test_bars_of_a_class_that_is_base_in_one_split_and_novel_in_another(write_ru
     ]
 
 
-def test_curves_are_shown_where_there_are_any(write_run: Write, show: Show) -> None:
-    log = write_run("run", IOU, ("b",)) / "csv" / "version_0" / "metrics.csv"
+def test_what_a_run_has_is_shown(write_run: Write, show: Show) -> None:
+    folder = write_run("run", IOU, ("b",))
+    log = folder / "csv" / "version_0" / "metrics.csv"
     put(log, b"step,train/loss,train/weighted/mask/dice,lr\n1,2,3,4\n")
     page = show().text
     assert "loss" in page
-    assert "SimNet" not in page
-    assert "weighted" not in page
+    assert not any(word in page for word in ("SimNet", "weighted", "Confusion", "images"))
     put(log, b"step,train/loss,train/pairs/f1_similar\n1,2,.5\n")
-    page = show().text
-    assert "SimNet" in page
-    assert "f1 similar" in page
-
-
-def test_panels_of_runs_without_ranks_and_broken_pictures(write_run: Write, show: Show) -> None:
-    folder = write_run("run", IOU, ("b",)) / "pictures"
-    folder.mkdir()
-    Image.new("RGB", (90, 30)).save(folder / "00_x.png")
-    put(folder / "01_y.png", b"\x89PNG broken")
+    put(folder / "pictures" / "01_y.png", b"\x89PNG broken")
+    Image.new("RGB", (90, 30)).save(folder / "pictures" / "00_x.png")  # not ranked
     page = show(pictures=2)
-    assert page.source.count("data:image/jpeg") == 1
+    assert "SimNet" in page.text
+    assert "f1 similar" in page.text
     assert "01_y.png cannot be read" in page.text
+    assert page.source.count("data:image/jpeg") == 1
 
 
 @pytest.mark.parametrize(
@@ -132,6 +126,8 @@ def test_panels_of_runs_without_ranks_and_broken_pictures(write_run: Write, show
         ("ranked/best_1.png", b"\x89PNG broken", "best_1.png cannot be read"),
         ("csv/version_0/metrics.csv", b"step,train/loss\n1,2\n\xff\xfe\x00", "run: csv cannot be read"),
         ("csv/version_0/metrics.csv", b"step\n1," + b"9" * 200_000, "run: csv cannot be read"),
+        ("confusion.csv", b"1,2\n3,nan\n", "run: confusion.csv cannot be read"),
+        ("confusion.csv", b"1,2,3\n" * 3, "run: confusion.csv cannot be read"),
         ("pseudo_labels/manifest.json", b'{"quality": {"novel_iou": "x"}}', "manifest.json cannot be read"),
         ("pseudo_labels/manifest.json", b"[" * 100_000, "manifest.json cannot be read"),
     ],
@@ -140,9 +136,8 @@ def test_a_damaged_extra_is_left_out_with_a_remark(
     file: str, content: bytes, remark: str, write_run: Write, show: Show
 ) -> None:
     folder = write_run("run", IOU, ("b",))
-    log = b"step,train/loss\n1,2\n"
-    for name, whole in {"image_scores.csv": SCORES, "csv/version_0/metrics.csv": log, file: content}.items():
-        put(folder / name, whole)
+    put(folder / "image_scores.csv", SCORES)
+    put(folder / file, content)
     page = show().text
     assert remark in page
     assert "1 of 1 runs are finished" in page

@@ -29,7 +29,7 @@ def test_a_finished_run(write_run: Write, tmp_path: Path) -> None:
     assert (run.state, run.reason, run.title) == ("finished", None, f"{tmp_path.name}/run")
     assert (run.name, run.split, run.seed, run.evaluated) == ("toy", 2, 0, False)
     assert run.settings == {"split": "2", "x.y": "3", "~loss.terms.complement": ""}
-    assert (run.measured.base_iou, run.measured.novel_iou, run.measured.novel) == (50, 20, {"b"})
+    assert (run.measured.base_iou, run.measured.novel_iou, run.measured.novel) == (1, 2, {"b"})
 
 
 @pytest.mark.parametrize(
@@ -71,28 +71,32 @@ def test_running_and_killed_runs_differ(tmp_path: Path) -> None:
     assert "since 20" in (running.reason or "")
 
 
-def test_runs_without_a_status_are_judged_by_their_steps(write_run: Write, tmp_path: Path) -> None:
-    folder = write_run("run", IOU, ("b",), (), max_steps=250)
-    (folder / "console.txt").write_text("training:  40%\rtraining: 41%\nRuntimeError: out of memory\n\n")
-    run = only(tmp_path)
-    assert (run.state, run.result) == ("unfinished", None)
-    assert run.reason == "stopped after step 100 of 250; its log ends: RuntimeError: out of memory"
-    (folder / ".hydra" / "config.yaml").write_text("trainer: {max_steps: 100}")
-    assert only(tmp_path).state == "finished"
-
-
-def test_a_training_that_lightning_cut_short_is_not_finished(write_run: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("config", "with_status", "state", "reason"),
+    [
+        (
+            "trainer: {max_steps: 250}",
+            False,
+            "unfinished",
+            "stopped after step 100 of 250; its log ends: Error: memory",
+        ),
+        ("trainer: {max_steps: 250}", True, "unfinished", "stopped after step 100 of 250"),  # Lightning stopped it
+        ("trainer: {max_steps: 100}", False, "finished", None),
+        ("trainer: {max_steps: 1700}\nckpt: x", False, "finished", None),  # an evaluation
+    ],
+)
+def test_runs_are_judged_by_their_steps(
+    config: str, with_status: bool, state: str, reason: str | None, write_run: Write, tmp_path: Path
+) -> None:
     with recorded(tmp_path / "run", **TOY):
-        write_run("run", IOU, ("b",), ("+trainer.max_time=00:00:01:00",), max_steps=250)
+        folder = write_run("run", IOU, ("b",), ())
+    if not with_status:
+        (folder / "status.json").unlink()
+    (folder / "console.txt").write_text("training:  40%\rtraining: 41%\nError: memory\n\n")
+    (folder / ".hydra" / "config.yaml").write_text(config)
     run = only(tmp_path)
-    assert (run.state, run.result, run.reason) == ("unfinished", None, "stopped after step 100 of 250")
-
-
-def test_an_evaluation_is_no_training(write_run: Write, tmp_path: Path) -> None:
-    folder = write_run("run", IOU, ("b",), ("ckpt=x",))
-    (folder / ".hydra" / "config.yaml").write_text("ckpt: x\ntrainer: {max_steps: 1700}")
-    run = only(tmp_path)
-    assert (run.evaluated, run.state) == (True, "finished")
+    assert (run.state, run.reason, run.result is None) == (state, reason, state == "unfinished")
+    assert run.evaluated == ("ckpt" in config)
 
 
 @pytest.mark.parametrize("mark", [".hydra/x", "checkpoints/x", "console.txt"])

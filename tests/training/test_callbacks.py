@@ -16,12 +16,11 @@ from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset
 
 from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch
-from weakshot_seg.training.callbacks.checkpoints import LastCheckpoint
+from weakshot_seg.training.callbacks.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from weakshot_seg.training.callbacks.pictures import KEPT, PredictionPanels, RankedImages, ValidatedImage
 from weakshot_seg.training.callbacks.progress import TrainingProgress
 from weakshot_seg.training.callbacks.results import MetricsFile
 from weakshot_seg.training.callbacks.weights_and_biases import ResilientWandbLogger
-from weakshot_seg.training.checkpoint_io import AtomicCheckpointIO
 from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport
 from weakshot_seg.training.step_guard import StepGuard
 from weakshot_seg.training.trainer import make_trainer
@@ -157,6 +156,7 @@ def test_metrics_file_holds_what_was_measured(tmp_path: Path) -> None:
     assert content.items() >= {**facts, "step": 4, "skipped_steps": 2, "novel_classes": ["cat"]}.items()
     assert toy.report is not None
     assert content.items() >= toy.report.to_dict().items()
+    assert np.loadtxt(metrics.path.with_name("confusion.csv"), delimiter=",").tolist() == toy.report.confusion.tolist()
     assert content["base_iou"] == 0
     assert 0 < content["novel_iou"] < 100
     assert content["seconds"] >= 0

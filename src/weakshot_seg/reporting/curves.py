@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,7 @@ LARGEST = float(np.finfo(np.float32).max)
 """What a training can log at most, so that sums and axes are finite too."""
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """The mean of some curves and the range they span, each float ``[n]``, over ascending steps."""
 
     steps: FloatArray
@@ -33,7 +32,7 @@ class Line:
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """All columns of the logs of a run by name; a resumed session replaces what was logged from its first step on.
+    """All columns of the logs in a folder ``csv``; a resumed session replaces what was logged from its first step on.
 
     Cells that are no finite numbers are left out.
 
@@ -41,7 +40,7 @@ def read_curves(folder: Path) -> dict[str, Curve]:
         Exception: a log is damaged, see :func:`~weakshot_seg.utils.files.noting_damage`.
     """
     values: Values = defaultdict(dict)
-    sessions = {path.parent.name.removeprefix("version_"): path for path in folder.glob("csv/version_*/metrics.csv")}
+    sessions = {path.parent.name.removeprefix("version_"): path for path in folder.glob("version_*/metrics.csv")}
     for number in sorted(filter(str.isdecimal, sessions), key=int):  # others are copies of the user's
         session = _read(sessions[number])
         start = min((step for cells in session.values() for step in cells), default=0)
@@ -56,36 +55,33 @@ def _read(path: Path) -> Values:
     values: Values = defaultdict(dict)
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            try:
-                step = int(float(row["step"] or ""))
-            except (KeyError, ValueError, OverflowError):
-                continue  # the last line of a killed run
+            step = _number(row.get("step"))
             for name, cell in row.items():
-                try:
-                    number = float(cell)
-                except (TypeError, ValueError):
-                    continue
-                if name not in ("step", "epoch") and abs(number) < LARGEST:
-                    values[name][step] = number
+                value = _number(cell)
+                if step is not None and value is not None and name not in ("step", "epoch"):
+                    values[name][int(step)] = value
     return values
+
+
+def _number(cell: object) -> float | None:
+    """The number in a cell; None if it is none, such as one that a killed run wrote half, or not finite."""
+    try:
+        number = float(str(cell))
+    except ValueError:
+        return None
+    return number if abs(number) < LARGEST else None
 
 
 def mean_line(curves: Sequence[Curve]) -> Line:
     """Mean, lowest and highest of several curves, each averaged within at most :data:`BINS` ranges of steps."""
-    steps = np.unique(np.concatenate([x for x, _ in curves]))
-    edges = steps if len(steps) <= BINS else np.linspace(steps[0], steps[-1], BINS + 1)[:-1]
+    edges = np.unique(np.concatenate([steps for steps, _ in curves]))
+    if len(edges) > BINS:
+        edges = np.linspace(edges[0], edges[-1], BINS + 1)[:-1]
     table = np.full((len(curves), len(edges)), np.nan)
-    for row, (x, y) in zip(table, curves, strict=True):
-        bins = np.searchsorted(edges, x, side="right") - 1
-        count = np.bincount(bins, minlength=len(edges))
-        total = np.bincount(bins, y, minlength=len(edges))
+    for row, (steps, values) in zip(table, curves, strict=True):
+        bins = np.searchsorted(edges, steps, side="right") - 1
+        count, total = np.bincount(bins, minlength=len(edges)), np.bincount(bins, values, minlength=len(edges))
         row[count > 0] = total[count > 0] / count[count > 0]
     some = np.isfinite(table).any(0)
-    table, edges = table[:, some], edges[some]
-    return Line(edges, np.nanmean(table, 0), np.nanmin(table, 0), np.nanmax(table, 0))
-
-
-def names_of(curves: Sequence[Mapping[str, Curve]], prefix: str, without: Sequence[str] = ()) -> list[str]:
-    """Sorted names with the prefix, and none of the others, in any of the runs."""
-    names = {name for run in curves for name in run if name.startswith(prefix)}
-    return sorted(name for name in names if not name.startswith(tuple(without)))
+    table = table[:, some]
+    return Line(edges[some], np.nanmean(table, 0), np.nanmin(table, 0), np.nanmax(table, 0))

@@ -1,4 +1,4 @@
-"""Charts of a report with matplotlib: lines over steps and horizontal bars, as SVG within the page."""
+"""Charts of a report with matplotlib: lines over steps, horizontal bars and confusion matrices, as SVG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib
 import numpy as np
@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
+from numpy.typing import NDArray
 from PIL import Image
 
 from weakshot_seg.reporting.curves import Line
@@ -38,8 +39,7 @@ STYLE: dict[Any, Any] = {
 P = ParamSpec("P")
 
 
-@dataclass(frozen=True)
-class Picture:
+class Picture(NamedTuple):
     """A picture within a page: its data URI and what it shows."""
 
     source: str
@@ -74,20 +74,20 @@ def chart(draw: Callable[P, Figure]) -> Callable[P, Picture]:
 
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Picture:
-        file = io.StringIO()
+        file = io.BytesIO()
         with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # of letters that matplotlib's font lacks
             warnings.simplefilter("ignore", UserWarning)
             figure = draw(*args, **kwargs)
             figure.savefig(file, format="svg", metadata={"Date": None})
-        return Picture(_data_uri("image/svg+xml", file.getvalue().encode()), str(figure.get_label()))
+        return Picture(_data_uri("image/svg+xml", file.getvalue()), str(figure.get_label()))
 
     return drawn
 
 
 @chart
-def line_chart(title: str, lines: Sequence[tuple[Line, str]], size: tuple[float, float] = (5, 3)) -> Figure:
+def line_chart(title: str, lines: Sequence[tuple[Line, str]]) -> Figure:
     """Lines over steps, each with its colour; logarithmic if all are positive and span more than a factor of 50."""
-    figure, axes = _figure(title, size)
+    figure, axes = _figure(title, 5, 3)
     axes.set_title(clean(title))
     for line, colour in lines:
         marker = "o" if len(line.steps) <= 12 else ""
@@ -108,7 +108,7 @@ def line_chart(title: str, lines: Sequence[tuple[Line, str]], size: tuple[float,
 def bar_chart(title: str, bars: Sequence[Bar], width: float = 7.5) -> Figure:
     """Horizontal bars from 0 to 100, one below the other; their values are in the title too, for those who hear it."""
     values = ", ".join(f"{bar.label} {bar.text}".strip() for bar in bars)
-    figure, axes = _figure(f"{title}: {values}", (width, 0.35 + 0.26 * len(bars)))
+    figure, axes = _figure(f"{title}: {values}", width, 0.35 + 0.26 * len(bars))
     axes.grid(axis="y", visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.tick_params(length=0)
@@ -123,8 +123,33 @@ def bar_chart(title: str, bars: Sequence[Bar], width: float = 7.5) -> Figure:
     for row, (bar, end) in enumerate(zip(bars, ends, strict=True)):
         axes.text(end, row, clean(bar.text), va="center", color="#6b7280")
     axes.set(xlim=(0, 112), ylim=(len(bars) - 0.45, -0.55), xticks=range(0, 101, 25))
-    axes.set_yticks(range(len(bars)), [clean(bar.label, 48) for bar in bars])
+    axes.set_yticks(rows, [clean(bar.label, 48) for bar in bars])
     axes.xaxis.tick_top()
+    return figure
+
+
+@chart
+def confusion_chart(title: str, counts: NDArray[np.int64], names: Sequence[str], novel: frozenset[str]) -> Figure:
+    """Pixels of each true class (row) by predicted class (column), in percent of the row; novel classes are starred.
+
+    Rows without ground truth are grey. ``counts`` is int ``[K, K]``, ``names`` are its ``K`` classes.
+    """
+    size = min(2.5 + 0.22 * len(names), 16)
+    figure, axes = _figure(title, size + 0.6, size)
+    axes.grid(visible=False)
+    axes.set_facecolor("#e6e8ec")
+    with np.errstate(invalid="ignore"):
+        shares = 100 * counts / counts.sum(1, keepdims=True)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, interpolation="none")
+    figure.colorbar(image, label="% of the true class", shrink=0.6)
+    labels = [clean(f"{name} ★" if name in novel else name, 24) for name in names]
+    size = min(8.5, 640 / len(names))
+    axes.set_xticks(range(len(names)), labels, rotation=90, fontsize=size)
+    axes.set_yticks(range(len(names)), labels, fontsize=size)
+    for label, name in zip(axes.get_xticklabels() + axes.get_yticklabels(), [*names, *names], strict=True):
+        label.set_color(NOVEL if name in novel else INK)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.tick_params(length=0)
     return figure
 
 
@@ -134,8 +159,8 @@ def clean(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def _figure(title: str, size: tuple[float, float]) -> tuple[Figure, Axes]:
-    figure = Figure(size, layout="constrained", label=title)
+def _figure(title: str, width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure((width, height), layout="constrained", label=title)
     axes = figure.subplots()
     axes.set_axisbelow(True)
     return figure, axes

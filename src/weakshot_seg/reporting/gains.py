@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import permutations
 
 from weakshot_seg.reporting.runs import Run
 from weakshot_seg.reporting.summary import Group, Spread, describing, family
+from weakshot_seg.utils.tables import Table
 
 Kind = tuple[str | None, str | None]
 """Supervision and stage."""
@@ -19,56 +19,28 @@ KINDS: dict[tuple[Kind, Kind], str] = {
 """What the second has more than the first."""
 
 
-@dataclass(frozen=True)
-class Gain:
-    """Differences in points of IoU that a part makes, over the splits and seeds that two groups both have.
-
-    The group titled ``after`` has the part, the one titled ``before`` has not; in ``better`` of the ``pairs`` the novel
-    IoU is higher with it.
-    """
-
-    part: str
-    before: str
-    after: str
-    base: Spread | None
-    novel: Spread | None
-    all: Spread | None
-    better: int
-    pairs: int
-
-
-def find_gains(groups: Sequence[Group]) -> list[Gain]:
-    """Of all groups that differ in one part and have splits and seeds in common, in the order of the groups."""
-    pairs = ((_part(*both), *both) for both in permutations(groups, 2))
-    gains = (_gain(part, before, after) for part, before, after in pairs if part)
-    return [gain for gain in gains if gain.pairs]
-
-
-def _gain(part: str, before: Group, after: Group) -> Gain:
-    old = {(score.split, score.seed): score for score in before.scores}
-    pairs = [(old[place], score) for score in after.scores if (place := (score.split, score.seed)) in old]
-    novel = [_difference(a.novel, b.novel) for a, b in pairs]
-    return Gain(
-        part,
-        before.title,
-        after.title,
-        base=Spread.of(_difference(a.base, b.base) for a, b in pairs),
-        novel=Spread.of(novel),
-        all=Spread.of(_difference(a.all, b.all) for a, b in pairs),
-        better=sum(value is not None and value > 0 for value in novel),
-        pairs=len(pairs),
-    )
-
-
-def _difference(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else after - before
+def gain_table(groups: Sequence[Group]) -> Table | None:
+    """Differences over the splits and seeds that two groups both have; None if no groups can be compared."""
+    rows: list[tuple[str, ...]] = [("part", "without", "with", "base IoU", "novel IoU", "all IoU", "novel higher in")]
+    for before, after in permutations(groups, 2):
+        part = _part(before, after)
+        old = {(score.split, score.run.seed): score.values for score in before.scores}
+        pairs = [(old[place], s.values) for s in after.scores if (place := (s.split, s.run.seed)) in old]
+        if not part or not pairs:
+            continue
+        base, novel, total = ([_difference(a[i], b[i]) for a, b in pairs] for i in range(3))
+        points = (_signed(Spread.of(differences)) for differences in (base, novel, total))
+        better = sum(difference is not None and difference > 0 for difference in novel)
+        rows.append((part, before.title, after.title, *points, f"{better} of {len(pairs)}"))
+    title = "Gain of each part in points: mean and standard deviation of differences split by split"
+    return Table(title, tuple(rows), "<<<" + ">" * 4) if len(rows) > 1 else None
 
 
 def _part(before: Group, after: Group) -> str | None:
     """The one part that finished runs have and others have not; None if there are none or several."""
-    if not (before.runs and after.runs):
+    if not (before.scores and after.scores):
         return None
-    old, new = before.runs[0], after.runs[0]
+    old, new = before.scores[0].run, after.scores[0].run
     if family(old) != family(new) or _others(old) != _others(new):
         return None
     kinds = (old.supervision, old.stage), (new.supervision, new.stage)
@@ -80,3 +52,11 @@ def _part(before: Group, after: Group) -> str | None:
 def _others(run: Run) -> set[tuple[str, str]]:
     """Settings that have nothing to do with the parts."""
     return {(k, v) for k, v in describing(run) if k != "loss.without" and not k.startswith("~loss.terms.")}
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def _signed(spread: Spread) -> str:
+    return str(spread) if str(spread).startswith("-") else f"+{spread}"

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 from PIL import Image
 
 from weakshot_seg.data.images import read_image
 from weakshot_seg.errors import DataError
-from weakshot_seg.reporting.curves import Curve, mean_line, names_of, read_curves
-from weakshot_seg.reporting.figures import BASE, COLOURS, INK, NOVEL, Bar, Picture, bar_chart, jpeg, line_chart
+from weakshot_seg.reporting import figures
+from weakshot_seg.reporting.curves import mean_line, read_curves
+from weakshot_seg.reporting.figures import Bar, Picture
 from weakshot_seg.reporting.pages import render
 from weakshot_seg.reporting.runs import Run
 from weakshot_seg.reporting.summary import Group, Score, Spread, Summary
-from weakshot_seg.reporting.tables import ReportTables, spread_text
+from weakshot_seg.reporting.tables import ReportTables
 from weakshot_seg.utils.files import noting_damage
 
 PICTURE_WIDTH = 1000
 ROWS = 20
 """Bars of one chart: more classes make more charts."""
+APART = {
+    "Pairs of pixels: SimNet on base pixels": "train/pairs/",
+    "Gradient norm": "train/grad_norm",
+    "Skipped steps": "train/skipped_steps",
+}
+"""Charts of their own, by title: how the names of their curves begin."""
+T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """Pictures under a title, and what is to be remarked on them; at first shown or folded."""
 
     title: str
@@ -37,20 +46,32 @@ class Block:
 def report_page(summary: Summary, runs: Sequence[Run], tables: ReportTables, pictures: int) -> str:
     """The page; ``pictures``: best, median and worst images to show of each run."""
     groups = [group for group in summary.groups if group.scores]
-    curves, remarks = _curves(groups)
+    colours = [figures.COLOURS[index % len(figures.COLOURS)] for index in range(len(groups))]
+    method = ([group for group in groups if not group.full] or groups)[-1:]  # the last before the upper bound
+    damaged_logs: list[str] = []
+
+    def blocks(draw: Callable[[Group, list[str]], list[Picture]]) -> list[Block]:
+        made = []
+        for group in groups:
+            remarks: list[str] = []
+            made.append(Block(group.title, draw(group, remarks), group in method, remarks))
+        return [block for block in made if block.pictures or block.remarks]
+
     return render(
         "report.html",
         finished=sum(run.result is not None for run in runs),
         total=len(runs),
         has_full=any(group.full for group in groups),
         tables=tables,
-        kinds=[("base", BASE), ("novel", NOVEL), ("fully supervised", INK)],
+        kinds=[("base", figures.BASE), ("novel", figures.NOVEL), ("fully supervised", figures.INK)],
         means=_means(groups) if groups else None,
-        classes=[Block(group.title, _class_charts(group), group is _foremost(groups)) for group in groups],
-        colours=[(group.title, colour) for group, colour in zip(groups, _colours(groups), strict=True)],
-        curves=curves,
-        remarks=remarks,
-        panels=[block for group in groups if (block := _panels(group, pictures, group is _foremost(groups)))],
+        classes=blocks(_class_charts),
+        confusions=blocks(_confusions),
+        confusion_width=1100 if any(len(run.measured.classes) > 40 for group in groups for run in group.runs) else 500,
+        colours=[(group.title, colour) for group, colour in zip(groups, colours, strict=True)],
+        curves=_curves(groups, colours, damaged_logs),
+        damaged_logs=damaged_logs,
+        panels=blocks(lambda group, remarks: _panels(group, pictures, remarks)),
     )
 
 
@@ -65,112 +86,104 @@ def class_bars(scores: Sequence[Score]) -> Iterator[Bar]:
             values.setdefault(place, []).append(c.iou)
             if score.reference is not score.run:
                 marks.setdefault(place, []).append(most.get(c.name))
-    order = {name: index for index, (name, _) in reversed(list(enumerate(values)))}
-    for name, novel in sorted(values, key=lambda place: (order[place[0]], place[1])):
-        mark = Spread.of(marks.get((name, novel), ()))
-        yield _bar(name, novel, Spread.of(values[name, novel]), mark.mean if mark else None)
+    order = list(dict.fromkeys(name for name, _ in values))
+    for name, novel in sorted(values, key=lambda place: (order.index(place[0]), place[1])):
+        yield _bar(name, novel, values[name, novel], Spread.of(marks.get((name, novel), ())).mean)
 
 
-def _bar(label: str, novel: bool, spread: Spread | None, mark: float | None = None) -> Bar:
-    if spread is None:
-        return Bar(label, None, novel, "no ground truth", mark=mark)
-    return Bar(label, spread.mean, novel, spread_text(spread), spread.deviation, mark)
+def _bar(label: str, novel: bool, values: Iterable[float | None], mark: float | None = None) -> Bar:
+    spread = Spread.of(values)
+    text = "no ground truth" if spread.mean is None else str(spread)
+    return Bar(label, spread.mean, novel, text, spread.deviation, mark)
 
 
 def _means(groups: Sequence[Group]) -> Picture:
     bars = []
     for group in groups:
-        bars.append(_bar(group.title, False, Spread.of(score.base for score in group.scores)))
-        bars.append(_bar("", True, Spread.of(score.novel for score in group.scores)))
-    return bar_chart("Base and novel IoU", bars, width=15.8)
+        base, novel = ([score.values[i] for score in group.scores] for i in range(2))
+        bars += [_bar(group.title, False, base), _bar("", True, novel)]
+    return figures.bar_chart("Base and novel IoU", bars, width=15.8)
 
 
-def _class_charts(group: Group) -> list[Picture]:
+def _class_charts(group: Group, _: list[str]) -> list[Picture]:
     bars = list(class_bars(group.scores))
     rows = -(-len(bars) // -(-len(bars) // ROWS))  # charts of nearly the same height
-    return [bar_chart(f"IoU by class: {group.title}", bars[i : i + rows]) for i in range(0, len(bars), rows)]
+    return [figures.bar_chart(f"IoU by class: {group.title}", bars[i : i + rows]) for i in range(0, len(bars), rows)]
 
 
-def _foremost(groups: Sequence[Group]) -> Group:
-    """The group to show at first: the last before the upper bound, which has most of the method."""
-    return ([group for group in groups if not group.full] or groups)[-1]
+def _confusions(group: Group, remarks: list[str]) -> list[Picture]:
+    charts = (_read(run, "confusion.csv", partial(_confusion, run), remarks) for run in group.runs)
+    return [chart for chart in charts if chart]
 
 
-def _colours(groups: Sequence[Group]) -> list[str]:
-    return [COLOURS[index % len(COLOURS)] for index in range(len(groups))]
+def _confusion(run: Run, path: Path) -> Picture:
+    counts, result = np.loadtxt(path, dtype=np.int64, delimiter=",", ndmin=2), run.measured
+    if counts.shape != (len(result.classes),) * 2:
+        raise ValueError(f"{counts.shape} numbers of {len(result.classes)} classes")
+    return figures.confusion_chart(run.title, counts, result.class_names, result.novel)
 
 
-def _curves(groups: Sequence[Group]) -> tuple[list[Block], list[str]]:
-    """Charts of what was logged, and which logs cannot be read."""
-    remarks: list[str] = []
-    read = [[_read_curves(run, remarks) for run in group.runs if not run.evaluated] for group in groups]
-    everything = [curves for group in read for curves in group]
-    others = ("train/pairs/", "train/weighted/", "train/grad_norm", "train/skipped_steps")
-    losses = names_of(everything, "train/", others)
-    sections = {
-        "Validations": [n for n in ("val/base_iou", "val/novel_iou", "val/miou") if any(n in c for c in everything)],
+def _curves(groups: Sequence[Group], colours: Sequence[str], remarks: list[str]) -> list[Block]:
+    """Charts of what was logged; the remarks name the logs that cannot be read."""
+    runs = [[run for run in group.runs if not run.evaluated] for group in groups]
+    logs = [[_read(run, "csv", read_curves, remarks) or {} for run in members] for members in runs]
+    names = sorted({name for members in logs for curves in members for name in curves})
+    others = ("train/weighted/", *APART.values())
+    losses = [name for name in names if name.startswith("train/") and not name.startswith(others)]
+    sections: dict[str, list[str]] = {
+        "Validations": [name for name in ("val/base_iou", "val/novel_iou", "val/miou") if name in names],
         "Losses": sorted(losses, key=lambda name: name.count("/")),  # the sum first
-        "Pairs of pixels: SimNet on base pixels": names_of(everything, "train/pairs/"),
-        "Gradient norm": names_of(everything, "train/grad_norm"),
-        "Skipped steps": names_of(everything, "train/skipped_steps"),
     }
+    for title, prefix in APART.items():
+        sections[title] = [name for name in names if name.startswith(prefix)]
 
     def chart(name: str) -> Picture:
         lines = [
             (mean_line(curves), colour)
-            for runs, colour in zip(read, _colours(groups), strict=True)
-            if (curves := [run[name] for run in runs if name in run])
+            for members, colour in zip(logs, colours, strict=True)
+            if (curves := [log[name] for log in members if name in log])
         ]
         short = name.removeprefix("train/").removeprefix("val/").removeprefix("pairs/")
-        return line_chart(short.replace("_", " ").replace("iou", "IoU"), lines)
+        return figures.line_chart(short.replace("_", " ").replace("iou", "IoU"), lines)
 
-    return [Block(title, list(map(chart, names))) for title, names in sections.items() if names], remarks
-
-
-def _read_curves(run: Run, remarks: list[str]) -> dict[str, Curve]:
-    """The curves of a run, none if a log is damaged."""
-    curves: dict[str, Curve] = {}
-    damage: list[str] = []
-    with noting_damage(run.folder / "csv", damage):
-        curves = read_curves(run.folder)
-    remarks += [f"{run.title}: {remark}" for remark in damage]
-    return curves
+    return [Block(title, list(map(chart, names))) for title, names in sections.items() if names]
 
 
-def _panels(group: Group, count: int, is_open: bool) -> Block | None:
-    """Ranked panels of all runs of a group; the first panels of those without ranks; None without any."""
-    remarks: list[str] = []
+def _panels(group: Group, count: int, remarks: list[str]) -> list[Picture]:
+    """Ranked panels of all runs of a group; the first panels of those without ranks."""
     shown: list[Picture] = []
     for run in group.runs:
-        panels: list[tuple[Path, str]] = []
-        damage: list[str] = []
-        with noting_damage(scores := run.folder / "image_scores.csv", damage):
-            panels = _ranked(scores, count)
-        remarks += [f"{run.title}: {remark}" for remark in damage]
-        pictures = sorted(run.folder.glob("pictures/*.png"))[:count]
-        for path, caption in panels or [(path, f"validation image {path.stem}") for path in pictures]:
+        panels = _read(run, "image_scores.csv", partial(_ranked, count=count), remarks) or []
+        first = sorted(run.folder.glob("pictures/*.png"))[:count]
+        for path, caption in panels or [(path, f"validation image {path.stem}") for path in first]:
             try:
                 picture = Image.fromarray(read_image(path))
             except DataError:
                 remarks.append(f"{path} cannot be read")
                 continue
             picture.thumbnail((PICTURE_WIDTH, 4 * PICTURE_WIDTH))
-            shown.append(jpeg(picture, f"{run.title}: {caption}"))
-    return Block(group.title, shown, is_open, remarks) if shown or remarks else None
+            shown.append(figures.jpeg(picture, f"{run.title}: {caption}"))
+    return shown
 
 
 def _ranked(scores: Path, count: int) -> list[tuple[Path, str]]:
-    """Files and captions of the ranked panels; none without ``scores``. Raises what :func:`noting_damage` notes."""
-    if not scores.exists():
-        return []
+    """Files and captions of the ranked panels."""
     with scores.open(encoding="utf-8", newline="") as file:
         rows = {Path(row["panel"]).stem: row for row in csv.DictReader(file) if row.get("panel")}
-    wanted = [f"{rank}_{number}" for rank in ("best", "median", "worst") for number in range(1, count + 1)]
+    wanted = [(rank, f"{rank}_{number}") for rank in ("best", "median", "worst") for number in range(1, count + 1)]
     return [
-        (
-            scores.parent / "ranked" / f"{name}.png",
-            f"{name.split('_')[0]}, mIoU {float(rows[name]['miou']):.1f}: {rows[name]['image']}",
-        )
-        for name in wanted
-        if name in rows
+        (scores.parent / "ranked" / f"{name}.png", f"{rank}, mIoU {float(row['miou']):.1f}: {row['image']}")
+        for rank, name in wanted
+        if (row := rows.get(name))
     ]
+
+
+def _read(run: Run, name: str, read: Callable[[Path], T], remarks: list[str]) -> T | None:
+    """What ``read`` makes of a file or folder of a run; None without it and, with a remark, if it is damaged."""
+    content = None
+    damage: list[str] = []
+    if (path := run.folder / name).exists():
+        with noting_damage(path, damage):
+            content = read(path)
+    remarks += [f"{run.title}: {remark}" for remark in damage]
+    return content

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from weakshot_seg.reporting.results import Result
 from weakshot_seg.reporting.runs import Run
@@ -26,39 +27,36 @@ Place = tuple[int | None, int | None]
 
 @dataclass(frozen=True)
 class Score:
-    """A finished run under one split: mean IoU of the base, novel and all classes in percent.
+    """A finished run under one split; a fully supervised run has a score under every split.
 
-    A fully supervised run has a score under every split. ``harmonic`` is the harmonic mean of ``base`` and ``novel``,
-    ``share`` is ``novel`` relative to that of the fully supervised run ``reference`` on the same classes.
+    Attributes:
+        values: mean IoU of the base, novel and all classes, the harmonic mean of the first two, and the novel IoU
+            relative to that of the fully supervised run ``reference`` on the same classes, all in percent.
     """
 
     run: Run
     split: int | None
-    seed: int | None
-    base: float | None
-    novel: float | None
-    all: float | None
-    harmonic: float | None
-    share: float | None
-    reference: Run | None
     novel_classes: frozenset[str]
+    values: tuple[float | None, ...]
+    reference: Run | None
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Mean and sample standard deviation of ``count`` values; no deviation of a single one."""
+class Spread(NamedTuple):
+    """Mean and sample standard deviation; no deviation of a single value, no mean of none."""
 
-    mean: float
-    deviation: float | None
-    count: int
+    mean: float | None = None
+    deviation: float | None = None
 
     @classmethod
-    def of(cls, values: Iterable[float | None]) -> Spread | None:
-        """Of the values that are there; None if there are none."""
+    def of(cls, values: Iterable[float | None]) -> Spread:
+        """Of the values that are there."""
         known = [value for value in values if value is not None]
-        if not known:
-            return None
-        return cls(statistics.mean(known), statistics.stdev(known) if len(known) > 1 else None, len(known))
+        return cls(statistics.mean(known), statistics.stdev(known) if len(known) > 1 else None) if known else cls()
+
+    def __str__(self) -> str:
+        """Such as "45.2 ± 1.3"."""
+        deviation = "" if self.deviation is None else f" ± {self.deviation:.1f}"
+        return "-" if self.mean is None else f"{self.mean:.1f}{deviation}"
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,7 @@ class Group:
         return list({score.run.folder: score.run for score in self.scores}.values())
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """A run that is not in the means: which, its state, and why."""
 
     what: str
@@ -88,47 +85,37 @@ class Problem:
     reason: str
 
 
-@dataclass(frozen=True)
-class Summary:
+class Summary(NamedTuple):
     """All runs of a report."""
 
-    groups: tuple[Group, ...]
-    problems: tuple[Problem, ...]
+    groups: list[Group]
+    problems: list[Problem]
 
 
 def summarise(runs: Sequence[Run]) -> Summary:
     """Groups runs, pairs them with the fully supervised ones and finds what is missing."""
-    titles = _titles([run for run in runs if run.name is not None])
     problems = [Problem(run.title, run.state, run.reason or "") for run in runs if run.result is None]
+    nameless = [run.title for run in runs if run.result and run.name is None]
+    problems += [Problem(title, "left out", "metrics.json does not name the run") for title in nameless]
+    named = [run for run in runs if run.name is not None]
+    titles = _titles(named)
     members: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        if run.name is not None:
-            members[titles[run.folder]].append(run)
-        elif run.result:
-            problems.append(Problem(run.title, "left out", "metrics.json does not name the run"))
-    latest = {}
-    for title, group in members.items():
-        latest[title], replaced = _latest([run for run in group if run.result])
-        problems += replaced
+    for run in named:
+        members[titles[run.folder]].append(run)
+    latest = {title: _latest(group, problems) for title, group in members.items()}
     finished = [run for group in latest.values() for run in group]
     groups = []
     for title, group in sorted(members.items(), key=lambda item: _rank(item[1][0])):
         full = group[0].supervision == "full"
         scores = [score for run in latest[title] for score in _scores(run, latest[title], finished)]
+        scores.sort(key=lambda score: (str(score.split).zfill(9), str(score.run.seed).zfill(9)))
         expected = _expected(group, members.values()) if not full else set()
         missing = sorted(expected - {(run.split, run.seed) for run in group}, key=str)
-        if missing and latest[title]:
+        if missing and scores:
             places = ", ".join(f"split {split} seed {seed}" for split, seed in missing)
             problems.append(Problem(title, "missing", f"other groups have {places}"))
-        scores.sort(key=lambda score: (str(score.split).zfill(9), str(score.seed).zfill(9)))
         groups.append(Group(title, tuple(scores), len(expected) or len(scores), full))
-    return Summary(tuple(groups), tuple(problems))
-
-
-def divided(result: Result, novel: frozenset[str]) -> tuple[float | None, float | None]:
-    """Base and novel IoU of a run under any choice of novel classes."""
-    base, new = (Spread.of(c.iou for c in result.classes if (c.name in novel) == kind) for kind in (False, True))
-    return base.mean if base else None, new.mean if new else None
+    return Summary(groups, problems)
 
 
 def describing(run: Run) -> set[tuple[str, str]]:
@@ -150,7 +137,13 @@ def _titles(runs: Sequence[Run]) -> dict[Path, str]:
     """Name of each run's group, by folder, with the settings that differ among runs of otherwise one name."""
     alike: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        alike[_plain_title(run)].append(run)
+        name, variant = run.name or "", run.settings.get("variant")
+        parts = [name]
+        parts += [variant] if variant and variant != name.rsplit("/", 1)[-1] else []
+        parts += [f"supervision={run.supervision}"] if not variant and run.supervision not in (None, "weakshot") else []
+        parts += ["re-trained"] if run.stage == "retrain" else []
+        parts += ["evaluated"] if run.evaluated else []
+        alike[", ".join(parts)].append(run)
     titles = {}
     for title, members in alike.items():
         common = set.intersection(*map(describing, members))
@@ -160,58 +153,45 @@ def _titles(runs: Sequence[Run]) -> dict[Path, str]:
     return titles
 
 
-def _plain_title(run: Run) -> str:
-    variant = run.settings.get("variant")
-    parts = [run.name or ""]
-    if variant and variant != parts[0].rsplit("/", 1)[-1]:
-        parts.append(variant)
-    if run.supervision not in (None, "weakshot") and not variant:
-        parts.append(f"supervision={run.supervision}")
-    parts += ["re-trained"] if run.stage == "retrain" else []
-    parts += ["evaluated"] if run.evaluated else []
-    return ", ".join(parts)
-
-
-def _latest(runs: Sequence[Run]) -> tuple[list[Run], list[Problem]]:
-    """The newest run of each split and seed, and the others."""
+def _latest(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
+    """The newest finished run of each split and seed; the others become problems."""
     newest: dict[Place, Run] = {}
-    left_out = []
-    for run in sorted(runs, key=lambda run: (run.folder / "metrics.json").stat().st_mtime):
-        before = newest.get((run.split, run.seed))
-        if before:
-            left_out.append(Problem(before.title, "left out", f"the same was done again in {run.title}"))
+    finished = [run for run in runs if run.result]
+    for run in sorted(finished, key=lambda run: (run.folder / "metrics.json").stat().st_mtime):
+        if before := newest.get((run.split, run.seed)):
+            problems.append(Problem(before.title, "left out", f"the same was done again in {run.title}"))
         newest[run.split, run.seed] = run
-    return list(newest.values()), left_out
+    return list(newest.values())
 
 
 def _scores(run: Run, group: Sequence[Run], finished: Sequence[Run]) -> list[Score]:
     """The score of a run; of a fully supervised one, under its own split and those that no run of its group has."""
-    if run.supervision != "full":
-        return [_score(run, run.split, run.measured.novel, finished)]
-    ran = {other.split for other in group if other.seed == run.seed}
-    spare = run.split == min(ran, key=str)  # one run stands in for the splits without their own
-    splits = _splits(run, finished) or {(run.split, run.measured.novel)}
-    chosen = [(s, novel) for s, novel in splits if s == run.split or (spare and s not in ran)]
-    return [_score(run, split, novel, finished) for split, novel in chosen]
+    splits = {(run.split, run.measured.novel)}
+    if run.supervision == "full":
+        # those of the other runs on the same classes, of this name if there are any
+        others = [other for other in finished if other.supervision != "full" and other.measured.novel]
+        others = [other for other in others if other.measured.class_names == run.measured.class_names]
+        others = [other for other in others if family(other) == family(run)] or others
+        ran = {other.split for other in group if other.seed == run.seed}
+        spare = run.split == min(ran, key=str)  # one run stands in for the splits without their own
+        splits = {(other.split, other.measured.novel) for other in others} or splits
+        splits = {(split, novel) for split, novel in splits if split == run.split or (spare and split not in ran)}
+    return [_score(run, split, novel, finished) for split, novel in splits]
 
 
-def _splits(full: Run, finished: Sequence[Run]) -> set[tuple[int | None, frozenset[str]]]:
-    """Numbers and novel classes of the splits of the other runs on the same classes, of this name if there are any."""
-    others = [run for run in finished if run.supervision != "full" and run.measured.novel]
-    others = [run for run in others if run.measured.class_names == full.measured.class_names]
-    others = [run for run in others if family(run) == family(full)] or others
-    return {(run.split, run.measured.novel) for run in others}
-
-
-def _score(run: Run, split: int | None, novel: frozenset[str], finished: Sequence[Run]) -> Score:
-    base_iou, novel_iou = divided(run.measured, novel)
-    harmonic = None
-    if base_iou is not None and novel_iou is not None:
-        harmonic = 2 * base_iou * novel_iou / (base_iou + novel_iou or 1)
+def _score(run: Run, split: int | None, novel_classes: frozenset[str], finished: Sequence[Run]) -> Score:
+    base, novel = _divided(run.measured, novel_classes)
+    harmonic = None if base is None or novel is None else 2 * base * novel / (base + novel or 1)
     reference = run if run.supervision == "full" else _reference(run, finished)
-    most = divided(reference.measured, novel)[1] if reference else None
-    share = 100 * novel_iou / most if most and novel_iou is not None else None
-    return Score(run, split, run.seed, base_iou, novel_iou, run.measured.miou, harmonic, share, reference, novel)
+    most = _divided(reference.measured, novel_classes)[1] if reference else None
+    share = 100 * novel / most if most and novel is not None else None
+    return Score(run, split, novel_classes, (base, novel, run.measured.miou, harmonic, share), reference)
+
+
+def _divided(result: Result, novel: frozenset[str]) -> tuple[float | None, float | None]:
+    """Base and novel IoU of a run under any choice of novel classes."""
+    base, new = (Spread.of(c.iou for c in result.classes if (c.name in novel) == kind) for kind in (False, True))
+    return base.mean, new.mean
 
 
 def _reference(run: Run, finished: Sequence[Run]) -> Run | None:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weakshot_seg.data.pseudo_labels import Manifest
-from weakshot_seg.reporting.gains import find_gains
+from weakshot_seg.reporting.gains import gain_table
 from weakshot_seg.reporting.runs import Run
 from weakshot_seg.reporting.summary import Group, Spread, Summary
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.tables import Table, csv_text, number_text
+
+IOUS = ("base IoU", "novel IoU", "all IoU", "harmonic IoU", "novel / full %")
 
 
 class ReportTables(NamedTuple):
@@ -28,76 +30,51 @@ class ReportTables(NamedTuple):
     @classmethod
     def of(cls, summary: Summary, runs: Sequence[Run]) -> ReportTables:
         """All tables of these runs."""
-        groups = summary.groups
-        problems = problem_table(summary) if summary.problems else None
-        return cls(group_table(groups), gain_table(groups), problems, score_table(groups), pseudo_label_table(runs))
-
-
-IOUS = ("base IoU", "novel IoU", "all IoU", "harmonic IoU", "novel / full %")
+        groups, problems = summary
+        left_out = Table("Not in the means", (("", "state", "reason"), *problems), "<<<") if problems else None
+        return cls(group_table(groups), gain_table(groups), left_out, _score_table(groups), _pseudo_label_table(runs))
 
 
 def group_table(groups: Sequence[Group]) -> Table:
     """Mean and standard deviation over splits and seeds."""
     rows: list[tuple[str, ...]] = [("", *IOUS, "runs")]
     for group in groups:
-        columns = zip(*((s.base, s.novel, s.all, s.harmonic, s.share) for s in group.scores), strict=True)
-        spreads = [spread_text(Spread.of(column)) for column in columns] or ["-"] * len(IOUS)
+        columns = zip(*(score.values for score in group.scores), strict=True)
+        spreads = [str(Spread.of(column)) for column in columns] or ["-"] * len(IOUS)
         count = len(group.runs)
         runs = str(count) if group.full or count == group.expected else f"{count} of {group.expected}"
         rows.append((group.title, *spreads, runs))
     return Table("Mean and standard deviation over splits and seeds", tuple(rows), "<" + ">" * 6)
 
 
-def gain_table(groups: Sequence[Group]) -> Table | None:
-    """What each part adds; None if no groups can be compared."""
-    rows = []
-    for gain in find_gains(groups):
-        points = map(_signed, (gain.base, gain.novel, gain.all))
-        rows.append((gain.part, gain.before, gain.after, *points, f"{gain.better} of {gain.pairs}"))
-    head = ("part", "without", "with", "base IoU", "novel IoU", "all IoU", "novel higher in")
-    title = "Gain of each part in points: mean and standard deviation of differences split by split"
-    return Table(title, (head, *rows), "<<<" + ">" * 4) if rows else None
-
-
-def score_table(groups: Sequence[Group]) -> Table:
+def _score_table(groups: Sequence[Group]) -> Table:
     """Every finished run; a fully supervised one under every split."""
     rows: list[tuple[str, ...]] = [("", "split", "seed", *IOUS, "run", "fully supervised")]
     for group in groups:
         for score in group.scores:
-            values = (score.base, score.novel, score.all, score.harmonic, score.share)
-            numbers = (number_text(value) for value in values)
+            place = ("-" if number is None else str(number) for number in (score.split, score.run.seed))
             reference = score.reference.title if score.reference and score.reference is not score.run else "-"
-            rows.append((group.title, _text(score.split), _text(score.seed), *numbers, score.run.title, reference))
+            rows.append((group.title, *place, *map(number_text, score.values), score.run.title, reference))
     return Table("Runs", tuple(rows), "<" + ">" * 7 + "<<")
 
 
-def problem_table(summary: Summary) -> Table:
-    """What is not in the means."""
-    rows = ((problem.what, problem.state, problem.reason) for problem in summary.problems)
-    return Table("Not in the means", (("", "state", "reason"), *rows), "<<<")
-
-
-def pseudo_label_table(runs: Sequence[Run]) -> Table | None:
+def _pseudo_label_table(runs: Sequence[Run]) -> Table | None:
     """Quality of the pseudo-labels that the runs have made; None if there are none."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    head = ("", "", "images", "novel IoU", "base accuracy", "tag precision", "tags found", "pixels labelled")
     for run in runs:
-        folder = run.folder / "pseudo_labels"
-        if not (folder / "manifest.json").exists():
+        if not (run.folder / "pseudo_labels" / "manifest.json").exists():
             continue
         try:
-            rows.append((run.title, *_label_cells(Manifest.read(folder))))
+            manifest = Manifest.read(run.folder / "pseudo_labels")
         except Exception:
             rows.append((run.title, "manifest.json cannot be read", *["-"] * 6))
-    head = ("", "", "images", "novel IoU", "base accuracy", "tag precision", "tags found", "pixels labelled")
+            continue
+        state = "complete" if manifest.complete else "unfinished"
+        quality = manifest.quality.novel_iou if manifest.quality else None
+        agreement = astuple(manifest.agreement) if manifest.agreement else [None] * 4
+        rows.append((run.title, state, str(manifest.num_images), *map(number_text, (quality, *agreement))))
     return Table("Pseudo-labels", (head, *rows), "<<" + ">" * 6) if rows else None
-
-
-def _label_cells(manifest: Manifest) -> tuple[str, ...]:
-    """State, number of images and quality."""
-    state = "complete" if manifest.complete else "unfinished"
-    iou = manifest.quality.novel_iou if manifest.quality else None
-    numbers = astuple(manifest.agreement) if manifest.agreement else [None] * 4
-    return state, str(manifest.num_images), number_text(iou), *map(number_text, numbers)
 
 
 def write_csv(path: Path, summary: Summary) -> None:
@@ -105,30 +82,13 @@ def write_csv(path: Path, summary: Summary) -> None:
     head = ("group", "run", "state", "reason", "split", "seed", "base_iou", "novel_iou", "miou", "harmonic_iou")
     rows: list[tuple[object, ...]] = [(*head, "novel_share", "reference", "step", "seconds")]
     for group in summary.groups:
-        for s in group.scores:
-            place = (group.title, str(s.run.folder), "finished", "", s.split, s.seed)
-            reference = str(s.reference.folder) if s.reference else ""
-            cost = (s.run.measured.step, s.run.measured.seconds)
-            rows.append((*place, s.base, s.novel, s.all, s.harmonic, s.share, reference, *cost))
-    rows += [("", problem.what, problem.state, problem.reason, *[""] * 10) for problem in summary.problems]
+        for score in group.scores:
+            run, reference = score.run, str(score.reference.folder) if score.reference else ""
+            place = (group.title, str(run.folder), "finished", "", score.split, run.seed)
+            rows.append((*place, *score.values, reference, run.measured.step, run.measured.seconds))
+    rows += [("", *problem, *[""] * 10) for problem in summary.problems]
     with (
         replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         csv.writer(file).writerows([csv_text(c) if isinstance(c, str) else c for c in row] for row in rows)
-
-
-def spread_text(spread: Spread | None) -> str:
-    """Such as "45.2 ± 1.3"."""
-    if spread is None:
-        return "-"
-    return f"{spread.mean:.1f}" + ("" if spread.deviation is None else f" ± {spread.deviation:.1f}")
-
-
-def _signed(spread: Spread | None) -> str:
-    text = spread_text(spread)
-    return f"+{text}" if spread and not text.startswith("-") else text
-
-
-def _text(value: int | None) -> str:
-    return "-" if value is None else str(value)
