@@ -47,18 +47,15 @@ def test_split_files(tmp_path_factory, names, data, nested):
     ids = st.sets(st.integers(0, len(names) - 1), max_size=len(names) - 1).map(sorted)
     splits = data.draw(st.dictionaries(st.integers(), ids, min_size=1, max_size=4))
     file = tmp_path_factory.mktemp("splits") / "splits.json"
-    file.write_text(
-        json.dumps({f"split{k}": {"novel": v} for k, v in splits.items()} if nested else splits), encoding="utf-8"
-    )
+    file.write_text(json.dumps({f"split{k}": {"novel": v} for k, v in splits.items()} if nested else splits))
     for number, novel in splits.items():
         assert list(make_split(names, number, split_file=file).novel) == novel
     with pytest.raises(DataError, match="no split"):
         make_split(names, max(splits) + 1, split_file=file)
 
 
-SPLIT_LIKE = st.dictionaries(
-    st.sampled_from(["1", "split1", "2", " 1", "1.0", "splitsplit1", "x"]), st.lists(JSON) | JSON, max_size=3
-)
+KEYS = st.sampled_from(["1", "split1", "2", " 1", "1.0", "splitsplit1", "x"])
+SPLIT_LIKE = st.dictionaries(KEYS, st.lists(JSON) | JSON, max_size=3)
 
 
 @given(content=(JSON | SPLIT_LIKE).map(lambda c: json.dumps(c).encode()) | st.binary(max_size=60))
@@ -73,12 +70,10 @@ def test_no_split_file_ends_in_a_traceback(tmp_path_factory, content):
         assert len(made.novel) < 3
 
 
+ENTRY = st.fixed_dictionaries({"id": st.integers(-1, 300) | JSON, "name": st.text(max_size=2) | JSON})
+WORDS = st.text(max_size=3)
 CLASSES_LIKE = (
-    st.lists(st.text(max_size=3), max_size=5)
-    | st.dictionaries(st.text(max_size=3), st.integers(-2, 300), max_size=5)
-    | st.lists(
-        st.fixed_dictionaries({"id": st.integers(-1, 300) | JSON, "name": st.text(max_size=2) | JSON}), max_size=4
-    )
+    st.lists(WORDS, max_size=5) | st.dictionaries(WORDS, st.integers(-2, 300), max_size=5) | st.lists(ENTRY, max_size=4)
 )
 
 

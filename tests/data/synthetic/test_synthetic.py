@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from weakshot_seg.data.synthetic.patterns import SHAPES, blob
 from weakshot_seg.data.synthetic.scenes import STUFF, THINGS, SyntheticScenes, _draw_item, _Item
 from weakshot_seg.structures import IGNORE
 
@@ -69,17 +68,6 @@ def test_a_thing_lies_where_it_is_labelled(name):
     rows, columns = np.nonzero(hit)
     assert abs(rows.mean() / SIZE - 0.6) < 0.12
     assert abs(columns.mean() / SIZE - 0.4) < 0.12
-
-
-@pytest.mark.parametrize("shape", [*SHAPES.values(), blob(np.random.default_rng(0))], ids=[*SHAPES, "blob"])
-def test_outlines_are_distances_of_figures_within_the_window(shape):
-    axis = np.linspace(-1.6, 1.6, 401)
-    x, y = np.meshgrid(axis, axis)
-    field = shape(x, y)
-    assert 0.08 < (field < 0).mean() < 0.4
-    assert (field[np.hypot(x, y) > 1.35] > 0).all()
-    slope = np.hypot(*np.gradient(field, axis, axis))[np.abs(field) < 0.02]
-    assert 0.8 < np.median(slope) < 1.3
 
 
 def mean_iou(truth, guess):
