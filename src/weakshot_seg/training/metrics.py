@@ -22,7 +22,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SegmentationReport:
-    """What a confusion matrix says of a model; all numbers are percentages, None where there is no ground truth.
+    """What follows from a confusion matrix; all numbers are percentages, None where there is no ground truth.
 
     A class without ground truth has no IoU and no accuracy and takes part in no mean, even if it was predicted.
 
@@ -133,11 +133,9 @@ class SegmentationMetrics(Metric):
         self.add_state("confusion", counts, dist_reduce_fx="sum")
 
     def update(self, predictions: Sequence[Tensor], truths: Sequence[Tensor]) -> None:
-        """Counts the pixels of a batch of label maps; waits for the device once.
+        """Counts the pixels of a batch of label maps of any shapes; waits for the device once.
 
-        Args:
-            predictions: integer class ids 0..K-1, of any shapes.
-            truths: integer class ids 0..K-1 or :data:`IGNORE` (not counted), the same shapes.
+        Class ids are 0..K-1; true ones may be :data:`IGNORE` (not counted).
 
         Raises:
             DataError: shapes differ, or an id is out of range.
@@ -172,9 +170,7 @@ def on_host(maps: Sequence[Tensor]) -> list[Tensor]:
 def image_miou(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float | None:
     """Mean IoU of one image in percent, over the classes with ground truth in it; None if there is none.
 
-    Args:
-        prediction: uint8 ``[h, w]``, class ids.
-        truth: uint8 ``[h, w]``, class ids or :data:`IGNORE` (not counted).
+    Maps are uint8 ``[h, w]``; a true class :data:`IGNORE` is not counted.
     """
     counted = truth != IGNORE
     chosen = (truth[counted], prediction[counted], truth[counted & (truth == prediction)])

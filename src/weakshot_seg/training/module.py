@@ -34,13 +34,6 @@ class WeakShotModule(pl.LightningModule):
         class_split: the classes.
         recipe: settings to rebuild the module from; stored in checkpoints.
         seed: of dropout and of the sampling in the losses.
-
-    Attributes:
-        report: the latest validation result.
-        report_step: optimiser steps done when it was measured.
-        inference: how validation and prediction apply the network to images.
-        guard: skips steps that are not finite; :class:`DivergedError` comes from it.
-        trained_steps: optimiser steps of the checkpoint the weights came from, 0 if from none.
     """
 
     def __init__(
@@ -60,10 +53,10 @@ class WeakShotModule(pl.LightningModule):
         self.recipe = recipe or Recipe()
         self.seed = seed
         self.metrics = SegmentationMetrics(class_split)
-        self.report: SegmentationReport | None = None
-        self.report_step = -1
-        self.trained_steps = 0
-        self.inference: Inference = WholeImage()
+        self.report: SegmentationReport | None = None  # the latest validation result
+        self.report_step = -1  # optimiser steps done when it was measured
+        self.trained_steps = 0  # of the checkpoint the weights came from
+        self.inference: Inference = WholeImage()  # how validation and prediction apply the network to images
         self.guard = StepGuard()
 
     def on_train_start(self) -> None:

@@ -38,19 +38,16 @@ class PolyAdamW:
                 backbone = "backbone" in path and "pyramid" not in path  # a plain ViT's pyramid is new, not pretrained
                 decay = not isinstance(owners[".".join(path)], (*NORMS, nn.Embedding)) and last not in EMBEDDINGS
                 groups.setdefault((backbone, decay), []).append(parameter)
-        optimizer = AdamW(
-            [
-                {
-                    "params": parameters,
-                    "lr": self.lr * (self.backbone_factor if backbone else 1.0),
-                    "weight_decay": self.weight_decay if decay else 0.0,
-                    "name": f"{'backbone' if backbone else 'head'}{'' if decay else ' (no decay)'}",
-                }
-                for (backbone, decay), parameters in sorted(groups.items())
-            ],
-            lr=self.lr,
-            fused=fused,
-        )
+        options = [
+            {
+                "params": groups[backbone, decay],
+                "lr": self.lr * (self.backbone_factor if backbone else 1.0),
+                "weight_decay": self.weight_decay if decay else 0.0,
+                "name": f"{'backbone' if backbone else 'head'}{'' if decay else ' (no decay)'}",
+            }
+            for backbone, decay in sorted(groups)
+        ]
+        optimizer = AdamW(options, lr=self.lr, fused=fused)
         return optimizer, LambdaLR(optimizer, lambda step: self.factor(step, max_steps))
 
     def factor(self, step: int, max_steps: int) -> float:

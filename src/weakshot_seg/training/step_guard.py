@@ -47,20 +47,13 @@ class StepGuard:
     gradients are summed over the processes of a run: so all skip the same steps, without asking each other.
 
     A step is :meth:`begin` and :meth:`watch` for each of its batches, then :meth:`decide`; only :meth:`report` waits
-    for the device, and not before the step is decided.
-
-    Args:
-        limit: skipped steps in a row with which the training stops.
-
-    Attributes:
-        skipped: steps skipped so far, on the device.
-        reported: the same, as of the latest report.
+    for the device, and not before the step is decided. ``limit`` skipped steps in a row end the training.
     """
 
     def __init__(self, limit: Count = 20) -> None:
         self.limit = limit
-        self.skipped = torch.tensor(0)
-        self.reported = 0
+        self.skipped = torch.tensor(0)  # so far, on the device
+        self.reported = 0  # the same, as of the latest report
         self._in_a_row = 0
         self._parts: tuple[str, ...] = ()
         self._attempts: list[Attempt] = []  # since the latest report

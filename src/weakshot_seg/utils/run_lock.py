@@ -46,13 +46,12 @@ def run_lock(folder: Path) -> Iterator[None]:
             f"another process is training in {folder}: wait until it ends, or give this run a name of its own "
             "(name=NAME; in a sweep such as 'name=lr${optim.lr}')"
         )
-    lock = _lock(folder.resolve())
     try:
-        if lock.is_locked:
+        if is_first_process():
             remove_leftovers(folder)
         yield
     finally:
-        lock.release(force=True)
+        _lock(folder.resolve()).release(force=True)
 
 
 @cache  # a lock is held as long as its object lives

@@ -40,11 +40,7 @@ class RunStatus:
 
     @classmethod
     def read(cls, folder: Path) -> RunStatus | None:
-        """The status of a run; None if the folder has none.
-
-        Raises:
-            Exception: the file is damaged.
-        """
+        """The status of a run, None if the folder has none; raises an error of any kind if the file is damaged."""
         file = folder / "status.json"
         return TypeAdapter(cls).validate_json(file.read_text("utf-8"), strict=True) if file.exists() else None
 
@@ -66,9 +62,8 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
     Of several processes the first one writes, and whichever fails first. A command that is refused leaves the status of
     the run that is there: nothing has been done to it.
     """
-    former = _readable(folder)
-    host, pid = socket.gethostname(), os.getpid()
-    status = RunStatus("running", name, split, seed, stage, supervision, _now(), host=host, pid=pid)
+    former, host = _readable(folder), socket.gethostname()
+    status = RunStatus("running", name, split, seed, stage, supervision, _now(), host=host, pid=os.getpid())
     if is_first_process():
         status.write(folder)
     try:
@@ -82,20 +77,19 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
             replace(status, state="failed", ended=_now(), error=line, traceback=traceback.format_exc()).write(folder)
         raise
     except BaseException:  # Ctrl-C, or a signal that Lightning turned into an exit
-        status = replace(status, state="interrupted")
+        if is_first_process():
+            replace(status, state="interrupted", ended=_now()).write(folder)
         raise
-    else:
-        status = replace(status, state="finished")
-    finally:
-        if is_first_process() and status.state != "running":
-            replace(status, ended=_now()).write(folder)
+    if is_first_process():
+        replace(status, state="finished", ended=_now()).write(folder)
 
 
 def _readable(folder: Path) -> RunStatus | None:
     """The status of a run; None without one, and for a damaged one: it will be replaced."""
+    status = None
     with noting_damage(folder / "status.json", []):
-        return RunStatus.read(folder)
-    return None
+        status = RunStatus.read(folder)
+    return status
 
 
 def _now() -> str:

@@ -1,4 +1,4 @@
-"""The checkpoint to resume from."""
+"""The checkpoint to resume from, and files of checkpoints that an interruption cannot spoil."""
 
 from __future__ import annotations
 
@@ -10,11 +10,36 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
 from weakshot_seg.errors import StoppedBySignal
+from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.ranges import Count
 from weakshot_seg.utils.signals import StopRequest, requeue_slurm_job
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames; Lightning's own writer may copy from another disk, and be cut off."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Saves to the local file ``path``.
+
+        Raises:
+            OSError: naming the file, if the disk is full; the former file is still there.
+        """
+        try:
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())  # network file systems may find only now that the disk is full
+        except (OSError, RuntimeError) as error:  # torch hides the failed write behind what followed from it
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError) or cause.errno is None:
+                raise
+            raise OSError(cause.errno, cause.strerror, os.fspath(path)) from None
 
 
 class LastCheckpoint(Checkpoint):

@@ -31,19 +31,12 @@ KEPT = 8
 
 @dataclass(frozen=True)
 class ValidatedImage:
-    """An image of a validation, without padding and at the size of the true map.
-
-    Attributes:
-        name: of its file.
-        photo: RGB ``[h, w, 3]``.
-        truth: ``[h, w]``, class ids or IGNORE.
-        prediction: ``[h, w]``, class ids.
-    """
+    """An image of a validation, without padding and at the size of the true map."""
 
     name: str
-    photo: Bytes
-    truth: Bytes
-    prediction: Bytes
+    photo: Bytes  # RGB [h, w, 3]
+    truth: Bytes  # [h, w], class ids or IGNORE
+    prediction: Bytes  # [h, w], class ids
 
     @classmethod
     def of(cls, batch: EvalBatch, predictions: Any, index: int) -> ValidatedImage:

@@ -19,7 +19,7 @@ class TrainingProgress(ProgressBar):
     """One line: step, time left, speed of this session, loss, and base and novel IoU of the latest validation.
 
     Args:
-        refresh_rate: Steps, or batches of an evaluation, between two updates, which wait for the GPU; 0: no line.
+        refresh_rate: steps, or batches of an evaluation, between two updates, which wait for the GPU; 0: no line.
     """
 
     def __init__(self, refresh_rate: NonNegativeInt = 10) -> None:
@@ -67,18 +67,20 @@ class TrainingProgress(ProgressBar):
     def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Shows the new IoU."""
         if trainer.state.fn == "validate":
-            self._end()
+            self.on_train_end()
         elif self._line is not None:
             self._line.set_description_str("training  ", refresh=False)
-        self._show(trainer)
+            self._show(trainer)
 
     def on_train_end(self, *_: Any) -> None:
-        """Leaves the line as it is."""
-        self._end()
+        """Leaves the line as it is: what is printed next gets a line of its own."""
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
     def on_exception(self, *_: Any) -> None:
-        """The same: what is printed next gets a line of its own."""
-        self._end()
+        """The same."""
+        self.on_train_end()
 
     def _begin(self, title: str, total: int, unit: str, done: int = 0) -> None:
         if self.refresh_rate:
@@ -86,21 +88,14 @@ class TrainingProgress(ProgressBar):
             self._line = tqdm(desc=title.ljust(10), total=total, dynamic_ncols=True, file=sys.stdout, **options)
 
     def _update(self, trainer: pl.Trainer, done: int) -> None:
-        if self._line is None or done == self._line.n:
-            return
-        if done % self.refresh_rate == 0 or done == self._line.total:
-            self._line.n = done
+        line = self._line
+        if line is not None and done != line.n and (done % self.refresh_rate == 0 or done == line.total):
+            line.n = done
             self._show(trainer)
 
     def _show(self, trainer: pl.Trainer) -> None:
-        if self._line is None:
-            return
-        latest = trainer.callback_metrics
-        self._values |= {name: float(latest[name]) for name in SHOWN if name in latest}
-        shown = (text.format(self._values[name]) for name, text in SHOWN.items() if name in self._values)
-        self._line.set_postfix_str(", ".join(shown))
-
-    def _end(self) -> None:
         if self._line is not None:
-            self._line.close()
-            self._line = None
+            latest = trainer.callback_metrics
+            self._values |= {name: float(latest[name]) for name in SHOWN if name in latest}
+            shown = (text.format(self._values[name]) for name, text in SHOWN.items() if name in self._values)
+            self._line.set_postfix_str(", ".join(shown))
