@@ -54,6 +54,8 @@ def test_to_moves_every_tensor_and_keeps_the_rest(batch: WeakBatch) -> None:
     assert len(tensors(moved)) == 10
     assert all(t.device.type == "meta" for t in tensors(moved))
     assert (moved.names, moved.targets.counts, moved.targets.paired) == (batch.names, batch.targets.counts, True)
+    evaluation = EvalBatch(torch.zeros(1, 3, 4, 4), ((4, 4),), (torch.zeros(9, 9),), ("a",)).to("meta")
+    assert (evaluation.images.device.type, evaluation.sizes) == ("meta", ((4, 4),))
     same = batch.to(torch.device("cpu"), non_blocking=True)
     assert all(torch.equal(a, b) for a, b in zip(tensors(batch), tensors(same), strict=True))
 
@@ -74,13 +76,6 @@ def test_batches_survive_the_way_from_a_worker(batch: WeakBatch) -> None:
     copy = pickle.loads(pickle.dumps(batch))
     assert copy.names == batch.names
     assert all(torch.equal(a, b) for a, b in zip(tensors(batch), tensors(copy), strict=True))
-
-
-def test_an_evaluation_batch_moves_its_images() -> None:
-    batch = EvalBatch(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), ((4, 4),), (torch.zeros(9, 9),), ("a",))
-    moved = batch.to("meta")
-    assert moved.images.device.type == "meta"
-    assert moved.sizes == ((4, 4),)
 
 
 class TestClassSplit:

@@ -17,7 +17,6 @@ from weakshot_seg.inference.semantic import (
     scores_of,
     semantic_scores,
 )
-from weakshot_seg.structures import SegOutput
 
 ALL = slice(None)
 
@@ -111,12 +110,3 @@ def test_scores_of_all_classes_are_never_held(monkeypatch: pytest.MonkeyPatch) -
     with torch.no_grad(), Watch():
         label_map(scores, (60, 70))
     assert 15 * 60 * 70 <= largest <= 20 * 60 * 70
-
-
-def test_a_sure_proposal_paints_its_mask() -> None:
-    class_logits = torch.full((1, 1, 2, 4), -9.0)
-    class_logits[0, 0, 0, 2] = class_logits[0, 0, 1, 0] = 9.0
-    truth = torch.rand(8, 8) > 0.5
-    masks = torch.stack([torch.where(truth, 9.0, -9.0), torch.where(truth, -9.0, 9.0)])[None, None]
-    (scores,) = scores_of(SegOutput(class_logits, masks, torch.zeros(1, 1, 8, 8)), (8, 8), [(8, 8)])
-    assert torch.equal(label_map(scores, (8, 8)), torch.where(truth, 2, 0).to(torch.uint8))

@@ -1,6 +1,8 @@
 """Classification, mask, complement and absence loss against naive per-image loops written from the method."""
 
+import itertools
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -14,6 +16,19 @@ from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, Complemen
 from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 
 MIXED = {"base": [[0, 2], [1], [], [0, 1, 2], []], "tags": [[3], [3, 4], [4], [], []]}
+# nothing is known of the pixels of some images, and of base classes there only what is tagged; 3 and 4 are novel
+UNKNOWN = {"base": [[0, 2], [], [], [], []], "tags": [[3], [3], [4], [0, 4], [1]], "without_masks": (1, 3, 4)}
+CASES = {  # with the classes of each image that may be there or not, and those that are not
+    "masks": (MIXED, [()] * 5, [(1, 4), (0, 2), (0, 1, 2, 3), (3, 4), (0, 1, 2, 3, 4)]),
+    "images without masks": (UNKNOWN, [(), (0, 1, 2), (), (1, 2), (0, 2)], [(1, 4), (4,), (0, 1, 2, 3), (3,), (3, 4)]),
+}
+
+
+class Case(NamedTuple):
+    output: SegOutput
+    targets: WeakTargets
+    assignment: Assignment
+    maybe: list[tuple[int, ...]]
 
 
 def pairs(targets: WeakTargets, assignment: Assignment, layer: int, image: int) -> list[tuple[int, int]]:
@@ -42,29 +57,29 @@ def same_with_gradients(ours: Tensor, plain: Tensor, leaf: Tensor) -> None:
     torch.testing.assert_close(our_grad, plain_grad, rtol=1e-5, atol=1e-7)
 
 
-@pytest.fixture
-def mixed() -> tuple[SegOutput, WeakTargets, Assignment]:
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    sets, maybe, _ = CASES[request.param]
     output = make_output(images=5, queries=6, layers=3, dtype=torch.float64)
-    targets = make_targets(**MIXED, size=(9, 13), padded_rows=2)
-    return output, targets, HungarianMatcher()(output.float(), targets)
+    targets = make_targets(**sets, size=(9, 13), padded_rows=2)
+    return Case(output, targets, HungarianMatcher()(output.float(), targets), maybe)
 
 
 @pytest.mark.parametrize("no_object", [0.1, 1.0, 0.0])
-def test_classification_is_weighted_cross_entropy(
-    no_object: float, mixed: tuple[SegOutput, WeakTargets, Assignment]
-) -> None:
-    output, targets, assignment = mixed
-    weight = torch.tensor([1.0] * 5 + [no_object], dtype=torch.float64)
+def test_classification_is_weighted_cross_entropy(no_object: float, case: Case) -> None:
     plain = torch.zeros((), dtype=torch.float64)
     for layer in range(3):
-        labels = torch.full((5, 6), 5)
+        total, weights = torch.zeros((), dtype=torch.float64), 0.0
         for image in range(5):
-            for query, label in pairs(targets, assignment, layer, image):
-                labels[image, query] = label
-        plain = plain + F.cross_entropy(output.class_logits[layer].flatten(0, 1), labels.flatten(), weight)
-    ours = ClassificationLoss(no_object=no_object)(output, targets, assignment)
-    assert set(ours) == {"cross_entropy"}
-    same_with_gradients(ours["cross_entropy"], plain, output.class_logits)
+            matched = dict(pairs(case.targets, case.assignment, layer, image))
+            for query in range(6):
+                p = case.output.class_logits[layer, image, query].softmax(0)
+                right = [matched[query]] if query in matched else [5, *case.maybe[image]]
+                weight = 1.0 if query in matched else no_object
+                total, weights = total - weight * sum(p[k] for k in right).log(), weights + weight
+        plain = plain + total / weights
+    ours = ClassificationLoss(no_object=no_object)(case.output, case.targets, case.assignment)
+    same_with_gradients(ours["cross_entropy"], plain, case.output.class_logits)
 
 
 def test_classification_without_any_weight_is_zero() -> None:
@@ -75,52 +90,39 @@ def test_classification_without_any_weight_is_zero() -> None:
     assert not torch.autograd.grad(loss, output.class_logits)[0].any()
 
 
-def test_mask_loss_is_the_mean_over_base_masks(mixed: tuple[SegOutput, WeakTargets, Assignment]) -> None:
-    output, targets, assignment = mixed
-    focal = dice = torch.zeros((), dtype=torch.float64)
-    count = 0
-    for image in range(5):
+def test_mask_loss_is_the_mean_over_base_masks(case: Case) -> None:
+    output, targets = case.output, case.targets
+    losses = []
+    for layer, image in itertools.product(range(3), range(5)):
         label_map = targets.label_map[image]
-        for layer in range(3):
-            for query, label in pairs(targets, assignment, layer, image):
-                if (label_map == label).any():
-                    f, d = plain_losses(
-                        upsample(output.mask_logits[layer, image, query], label_map.shape), label_map == label
-                    )
-                    focal, dice, count = focal + f, dice + d, count + (layer == 0)
-    assert count == 6
-    ours = MaskLoss()(output, targets, assignment)
-    same_with_gradients(ours["focal"], focal / count, output.mask_logits)
-    same_with_gradients(ours["dice"], dice / count, output.mask_logits)
+        for query, label in pairs(targets, case.assignment, layer, image):
+            if (label_map == label).any():
+                logits = upsample(output.mask_logits[layer, image, query], label_map.shape)
+                losses.append(plain_losses(logits, label_map == label))
+    assert len(losses) == 3 * targets.mask_index.shape[1]
+    ours = MaskLoss()(output, targets, case.assignment)
+    for name, plain in zip(("focal", "dice"), zip(*losses, strict=True), strict=True):
+        same_with_gradients(ours[name], 3 * sum(plain) / len(losses), output.mask_logits)
 
 
-def plain_complement(output: SegOutput, targets: WeakTargets, assignment: Assignment) -> tuple[Tensor, Tensor]:
-    """Method section 4.3, image by image."""
-    focal = dice = torch.zeros((), dtype=torch.float64)
-    with_tags = [i for i in range(len(targets.label_map)) if targets.tagged[i].any()]
-    for layer in range(len(output.mask_logits)):
-        for image in with_tags:
-            label_map = targets.label_map[image]
-            union = torch.full(label_map.shape, math.log(0.05 / 0.95), dtype=torch.float64)
-            for query, label in pairs(targets, assignment, layer, image):
-                if targets.tagged[image, label]:
-                    union = torch.maximum(union, upsample(output.mask_logits[layer, image, query], label_map.shape))
-            region = (label_map == IGNORE) & ~targets.padding[image]
-            f, d = plain_losses(union, region)
-            focal, dice = focal + f, dice + d
-    return focal / max(1, len(with_tags)), dice / max(1, len(with_tags))
-
-
-def test_complement_loss_equals_a_loop_over_images(mixed: tuple[SegOutput, WeakTargets, Assignment]) -> None:
-    output, targets, assignment = mixed
-    ours = ComplementLoss()(output, targets, assignment)
-    focal, dice = plain_complement(output, targets, assignment)
-    torch.testing.assert_close(ours["focal"], focal, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(ours["dice"], dice, rtol=1e-4, atol=1e-5)
-    (ours_grad,) = torch.autograd.grad(ours["focal"] + ours["dice"], output.mask_logits)
-    (plain_grad,) = torch.autograd.grad(focal + dice, output.mask_logits)
+def test_complement_loss_equals_a_loop_over_images(case: Case) -> None:
+    """Method section 4.3, image by image; images without masks are left out."""
+    output, targets = case.output, case.targets
+    with_tags = [i for i in range(5) if targets.tagged[i].any() and targets.has_masks[i]]
+    losses = []
+    for layer, image in itertools.product(range(3), with_tags):
+        label_map = targets.label_map[image]
+        union = torch.full(label_map.shape, math.log(0.05 / 0.95), dtype=torch.float64)
+        for query, label in pairs(targets, case.assignment, layer, image):
+            if targets.tagged[image, label]:
+                union = torch.maximum(union, upsample(output.mask_logits[layer, image, query], label_map.shape))
+        losses.append(plain_losses(union, (label_map == IGNORE) & ~targets.padding[image]))
+    ours = ComplementLoss()(output, targets, case.assignment)
+    plain = dict(zip(("focal", "dice"), (sum(x) / len(with_tags) for x in zip(*losses, strict=True)), strict=True))
+    torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+    ours_grad, plain_grad = (torch.autograd.grad(sum(x.values()), output.mask_logits)[0] for x in (ours, plain))
     torch.testing.assert_close(ours_grad, plain_grad, rtol=1e-4, atol=1e-6)
-    assert ours_grad[:, 3:].abs().sum() == 0  # images without a tag
+    assert not ours_grad[:, [i for i in range(5) if i not in with_tags]].any()
 
 
 def test_complement_of_an_image_without_base_is_everything_but_padding() -> None:
@@ -152,68 +154,15 @@ def test_absence_loss_refuses_proposals_that_are_not_assigned_by_class() -> None
         AbsenceLoss()(output, targets, HungarianMatcher()(output, targets))
 
 
-def test_absence_loss_is_the_focal_loss_of_absent_classes() -> None:
-    targets = make_targets(**MIXED)
-    output = make_output(images=5, queries=5, dtype=torch.float64)
-    plain = torch.zeros((), dtype=torch.float64)
-    present = [{*base, *tags} for base, tags in zip(MIXED["base"], MIXED["tags"], strict=True)]
-    for layer in range(2):
-        for image in range(5):
-            for absent in set(range(5)) - present[image]:
-                logits = output.mask_logits[layer, image, absent]
-                plain = plain + plain_losses(logits, torch.zeros_like(logits, dtype=torch.bool))[0]
-    ours = AbsenceLoss()(output, targets, Assignment(targets.classes.clamp(min=0).expand(2, -1, -1), by_class=True))[
-        "focal"
+@pytest.mark.parametrize("name", CASES)
+def test_absence_loss_is_the_focal_loss_of_absent_classes(name: str) -> None:
+    sets, _, absent = CASES[name]
+    output, targets = make_output(images=5, queries=5, dtype=torch.float64), make_targets(**sets)
+    plain = [
+        plain_losses(output.mask_logits[layer, image, query], torch.zeros(4, 6))[0]
+        for layer in range(2)
+        for image, queries in enumerate(absent)
+        for query in queries
     ]
-    same_with_gradients(ours, plain / sum(map(len, present)), output.mask_logits)
-
-
-class TestImagesWithoutMasks:
-    """Nothing is known of their pixels, and of base classes only what is tagged; classes 3 and 4 are novel."""
-
-    WITHOUT = (1, 3, 4)
-    BASE = ([0, 2], [], [], [], [])  # the third has a mask without a labelled pixel
-    TAGS = ([3], [3], [4], [0, 4], [1])
-
-    @pytest.fixture
-    def targets(self) -> WeakTargets:
-        return make_targets(self.BASE, self.TAGS, without_masks=self.WITHOUT)
-
-    def test_complement_leaves_them_out(self, targets: WeakTargets) -> None:
-        output = make_output(images=5, dtype=torch.float64)
-        assignment = HungarianMatcher()(output.float(), targets)
-        ours = ComplementLoss()(output, targets, assignment)
-        rows = [0, 2]
-        known = WeakTargets.collate(targets.label_map[rows], targets.padding[rows], targets.tagged[rows], targets.novel)
-        part = SegOutput(output.class_logits[:, rows], output.mask_logits[:, rows], output.pixel_embeddings[rows])
-        plain = plain_complement(part, known, Assignment(assignment.queries[:, rows]))
-        for value, expected in zip(ours.values(), plain, strict=True):
-            torch.testing.assert_close(value, expected, rtol=1e-4, atol=1e-5)
-        (gradient,) = torch.autograd.grad(ours["focal"] + ours["dice"], output.mask_logits)
-        assert not gradient[:, self.WITHOUT].any()
-
-    def test_classification_lets_proposals_be_base_classes(self, targets: WeakTargets) -> None:
-        output = make_output(images=5, layers=1, dtype=torch.float64)
-        assignment = HungarianMatcher()(output.float(), targets)
-        total, weights = torch.zeros((), dtype=torch.float64), 0.0
-        for image in range(5):
-            matched = dict(pairs(targets, assignment, 0, image))
-            maybe = set() if image not in self.WITHOUT else {0, 1, 2} - set(self.TAGS[image])
-            for query in range(6):
-                p = output.class_logits[0, image, query].softmax(0)
-                right = [matched[query]] if query in matched else [5, *maybe]
-                weight = 1.0 if query in matched else 0.1
-                total, weights = total - weight * sum(p[k] for k in right).log(), weights + weight
-        ours = ClassificationLoss()(output, targets, assignment)["cross_entropy"]
-        same_with_gradients(ours, total / weights, output.class_logits)
-
-    def test_absence_is_known_of_novel_classes_alone(self, targets: WeakTargets) -> None:
-        output = make_output(images=5, queries=5, layers=1, dtype=torch.float64)
-        absent = ({1, 4}, {4}, {0, 1, 2, 3}, {3}, {3, 4})
-        plain = torch.zeros((), dtype=torch.float64)
-        for image, classes in enumerate(absent):
-            for query in classes:
-                logits = output.mask_logits[0, image, query]
-                plain = plain + plain_losses(logits, torch.zeros_like(logits, dtype=torch.bool))[0]
-        ours = AbsenceLoss()(output, targets, ClassQueries()(output, targets))["focal"]
-        same_with_gradients(ours, plain / 8, output.mask_logits)  # 3 + 1 + 1 + 2 + 1 labels
+    ours = AbsenceLoss()(output, targets, ClassQueries()(output, targets))["focal"]
+    same_with_gradients(ours, sum(plain) / sum(targets.counts), output.mask_logits)

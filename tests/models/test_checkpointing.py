@@ -1,7 +1,5 @@
 """Activation checkpointing: the same training step with less kept in memory."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 
 import pytest
@@ -22,25 +20,18 @@ def make(name: str, checkpointing: bool, **options: object) -> SimFormer:
     )
 
 
-@contextmanager
-def saved_for_backward() -> Iterator[dict[int, int]]:
-    """Bytes by address of what autograd keeps while it is open."""
-    kept: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield kept
-
-
 def step(model: SimFormer) -> tuple[list[Tensor], int]:
     """Outputs and kept bytes of a training step; gradients lie in the model."""
     images = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
     model.train()
     torch.manual_seed(2)  # of dropout and stochastic depth
-    with saved_for_backward() as kept:
+    kept: dict[int, int] = {}  # bytes by address
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         output = model(images)
     (output.class_logits.square().mean() + output.mask_logits.square().mean()).backward()
     return [output.class_logits, output.mask_logits, output.pixel_embeddings], sum(kept.values())

@@ -22,6 +22,7 @@ from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.losses.terms import ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
+from weakshot_seg.structures import SegOutput
 
 STAGES = ("res2", "res3", "res4", "res5")
 
@@ -77,6 +78,13 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return weights, {k: v for k, v in tensors.items() if not k.startswith("sd.")}
 
 
+def compare_layers(path: Path, output: SegOutput, stored: dict[str, Tensor], image: str) -> None:
+    layers = [*(f"aux{i}." for i in range(len(output.class_logits) - 1)), ""]
+    for number, layer in enumerate(layers):
+        compare(path, output.class_logits[number], stored[f"{image}.{layer}pred_logits"])
+        compare(path, output.mask_logits[number], stored[f"{image}.{layer}pred_masks"], summed=True)
+
+
 @torch.no_grad()
 def test_head_on_the_stored_features(tiny_path: Path) -> None:
     weights, stored = read(tiny_path)
@@ -86,10 +94,7 @@ def test_head_on_the_stored_features(tiny_path: Path) -> None:
         features = [stored[f"{image}.feat.{stage}"].double() for stage in STAGES]
         output = build(weights, features).double().eval()(torch.zeros(1, 3, 1, 1, dtype=torch.float64))
         compare(tiny_path, output.pixel_embeddings, stored[f"{image}.feat.mask_features"])
-        layers = [*(f"aux{i}." for i in range(len(output.class_logits) - 1)), ""]
-        for number, layer in enumerate(layers):
-            compare(tiny_path, output.class_logits[number], stored[f"{image}.{layer}pred_logits"])
-            compare(tiny_path, output.mask_logits[number], stored[f"{image}.{layer}pred_masks"], summed=True)
+        compare_layers(tiny_path, output, stored, image)
 
 
 @torch.no_grad()
@@ -117,10 +122,7 @@ def test_whole_model_from_pixels_to_scores(tiny_path: Path) -> None:
         padded = 255 * model.mean.expand(3, height, width).clone()  # 0 after normalisation
         padded[:, : content[0], : content[1]] = pixels
         output = model(padded[None])
-        for number in range(len(output.class_logits)):
-            layer = "" if number == len(output.class_logits) - 1 else f"aux{number}."
-            compare(tiny_path, output.class_logits[number], stored[f"{image}.{layer}pred_logits"])
-            compare(tiny_path, output.mask_logits[number], stored[f"{image}.{layer}pred_masks"], summed=True)
+        compare_layers(tiny_path, output, stored, image)
         expected = stored[f"{image}.sem_seg"]
         size = (expected.shape[1], expected.shape[2])
         compare(tiny_path, scores_of(output, (height, width), [content])[0](slice(None), size), expected)
