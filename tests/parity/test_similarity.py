@@ -100,9 +100,9 @@ class Case:
         self.targets = read_targets(arrays, class_logits.shape[-1] - 1, paired=True)
         self.height, self.width = features.shape[-2:]
         self.shared = "distill_points" in arrays
-        self.points = [self.indices(arrays[k]) for k in ("pos_points", "neg_points")]
-        nowhere = torch.zeros(2, 2, dtype=torch.int64)
-        self.points.append(self.indices(arrays["distill_points"]) if self.shared else nowhere)
+        nowhere = np.full((2, 2, 2), -1.0)
+        names = ("pos_points", "neg_points", "distill_points")
+        self.points = [self.indices(arrays.get(name, nowhere)) for name in names]
         self.regions: list[Tensor] = []
         choice = torch.from_numpy(arrays["common_base_choice"]).view(1).long()
         monkeypatch.setattr(similarity, "sample_points", self.sample)
@@ -116,11 +116,10 @@ class Case:
         return torch.from_numpy((row.round() * self.width + column.round()).astype(np.int64))
 
     def sample(self, region: Tensor, count: int, padding: Tensor) -> Tensor:
+        number = len(self.regions)
         self.regions.append(region)
-        points = self.points[(len(self.regions) - 1) % 3]
-        if (len(self.regions) - 1) % 3 < 2:
-            assert points.shape[1] == count  # 80 % inside the class, 20 % outside
-        return points
+        assert number == 2 or self.points[number].shape[1] == count  # 80 % inside the class, 20 % outside
+        return self.points[number]
 
     def loss(self, net: SimNet, distillation: str) -> PixelSimilarityLoss:
         count = self.points[0].shape[1] + self.points[1].shape[1]
@@ -156,15 +155,13 @@ def test_pair_losses(variant: str, mode: str, pair_path: Path, case: Case) -> No
     gradients = torch.autograd.grad(total, [*case.leaves, net.head.weight], allow_unused=True)
     names = ("pred_logits", "pred_masks", "pixel_features", "simnet_out_head_weight")
     for name, leaf, gradient in zip(names, [*case.leaves, net.head.weight], gradients, strict=True):
-        key = f"{variant}_{mode}_grad_{name}"
-        if key not in arrays:
-            continue
-        ours = torch.zeros_like(leaf) if gradient is None else gradient
-        theirs = torch.from_numpy(arrays[key])
-        if theirs.numel() == 1:  # "no gradient flows"
-            assert not ours.any()
-        else:
-            compare(pair_path, ours, theirs.view_as(ours))
+        if (key := f"{variant}_{mode}_grad_{name}") in arrays:
+            ours = torch.zeros_like(leaf) if gradient is None else gradient
+            theirs = torch.from_numpy(arrays[key])
+            if theirs.numel() == 1:  # no gradient flows
+                assert not ours.any()
+            else:
+                compare(pair_path, ours, theirs.view_as(ours))
 
 
 def test_balance_weights_of_the_pairs(pair_path: Path) -> None:
