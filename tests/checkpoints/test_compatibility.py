@@ -18,7 +18,7 @@ from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.training.module import WeakShotModule
-from weakshot_seg.utils.recipe import Recipe
+from weakshot_seg.utils.recipe import VERSION, Recipe
 
 OLD: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("recipes_of_version_1.json").read_text())
 """Recipes as the last version without a number stored them, by experiment; the first is of a small model."""
@@ -56,7 +56,9 @@ def test_everything_in_old_recipes_still_exists(experiment: str) -> None:
         check_node(part, getattr(recipe, part))
 
 
-def test_old_files_are_the_same_model(module: WeakShotModule, old_files: tuple[Path, Path]) -> None:
+def test_old_files_are_the_same_model_and_run(
+    module: WeakShotModule, old_files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
     images = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8)
     with torch.no_grad():
         expected = module.model(images)
@@ -64,14 +66,9 @@ def test_old_files_are_the_same_model(module: WeakShotModule, old_files: tuple[P
             loaded = load_module(path)
             assert loaded.trained_steps == 7
             assert torch.equal(loaded.model(images).mask_logits, expected.mask_logits)
-
-
-def test_an_old_run_is_resumed_as_the_same_one(
-    module: WeakShotModule, old_files: tuple[Path, Path], caplog: pytest.LogCaptureFixture
-) -> None:
     with caplog.at_level(logging.WARNING):
         assert load_last(module, old_files[0].parent) == old_files[0]
-    assert not caplog.records
+    assert not caplog.records  # of other settings
 
 
 @pytest.mark.parametrize(
@@ -93,6 +90,5 @@ def test_other_versions_are_refused(version: object, message: str, old_files: tu
 def test_new_files_have_the_version(module: WeakShotModule) -> None:
     checkpoint: dict[str, Any] = {}
     module.on_save_checkpoint(checkpoint)
-    content = checkpoint["weakshot_seg"]
-    assert content["version"] == 2
-    assert upgrade(content["recipe"], 2) == module.recipe.to_dict()
+    assert checkpoint["weakshot_seg"]["version"] == VERSION
+    assert upgrade(checkpoint["weakshot_seg"]["recipe"], VERSION) == module.recipe.to_dict()

@@ -17,12 +17,11 @@ from transformers import (
 
 from weakshot_seg.cli.convert import main
 
-STAGES = ["stage1", "stage2", "stage3", "stage4"]
+STAGES = {"out_features": ["stage1", "stage2", "stage3", "stage4"]}
+SWIN = {"embed_dim": 16, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8], "window_size": 4, "image_size": 64}
 BACKBONES = {
-    "resnet": lambda: ResNetConfig(hidden_sizes=[16, 32, 64, 128], depths=[1, 2, 1, 2], out_features=STAGES),
-    "swin": lambda: SwinConfig(
-        embed_dim=16, depths=[2, 2, 2, 2], num_heads=[1, 2, 4, 8], window_size=4, image_size=64, out_features=STAGES
-    ),
+    "resnet": lambda: ResNetConfig(hidden_sizes=[16, 32, 64, 128], depths=[1, 2, 1, 2], **STAGES),
+    "swin": lambda: SwinConfig(**SWIN, **STAGES),
 }
 
 
@@ -44,14 +43,9 @@ def foreign(
     heads = {"decoder_attention_heads": 4, "encoder_attention_heads": 4}
     decoder = DetrConfig(num_queries=7, d_model=64, decoder_layers=2, decoder_ffn_dim=48, **heads)
     names = dict(enumerate(("sky", "cat", "dog", "tree", "road")))
-    config = MaskFormerConfig(
-        fpn_feature_size=64,
-        mask_feature_size=32,
-        backbone_config=BACKBONES[request.param](),
-        decoder_config=decoder,
-        id2label=names,
-        label2id={name: i for i, name in names.items()},
-    )
+    labels = {"id2label": names, "label2id": {name: i for i, name in names.items()}}
+    parts = {"backbone_config": BACKBONES[request.param](), "decoder_config": decoder}
+    config = MaskFormerConfig(fpn_feature_size=64, mask_feature_size=32, **parts, **labels)
     model = MaskFormerForInstanceSegmentation(config).eval()
     randomise(model.state_dict())
     folder = tmp_path_factory.mktemp("foreign") / request.param

@@ -30,7 +30,6 @@ Convert = Callable[..., None]
 @pytest.fixture(scope="module")
 def small() -> nn.Module:
     """A paper-like network with few channels, and its SimNet."""
-    torch.manual_seed(0)
     backbone = TimmBackbone("resnet50", layers=[1, 1, 2, 1], channels=[4, 8, 16, 32])
     model: nn.Module = SimFormer(150, backbone, 9, 32, 32, 16, num_layers=2, ffn_dim=24)
     model.add_module("simnet", SimNet(16, 12, 2))
@@ -97,14 +96,11 @@ def test_pth(
     """Also what works with the result: loading, predicting, starting a training from it."""
     out, pth = tmp_path / "ours.ckpt", tmp_path / "model_final.pth"
     torch.save({"model": authors, "iteration": 160000, "optimizer": {"state": {}}}, pth)
-    convert(
-        f"source={pth}", f"out={out}", "split=3", "overrides=['data.root=/data/ade','data.val_transform.short_edge=64']"
-    )
+    overrides = "overrides=['data.root=/data/ade','data.val_transform.short_edge=64']"
+    convert(f"source={pth}", f"out={out}", "split=3", overrides)
     printed = capsys.readouterr().out
-    assert f"{len(authors) - 2:5d} matched" in printed
-    assert "    0 missing" in printed
-    assert "    0 unexpected" in printed
-    assert f"weakshot predict ckpt={out} source=PHOTOS" in printed
+    for line in (f"{len(authors) - 2:5d} matched", "    0 missing", "    0 unexpected", f"predict ckpt={out} source="):
+        assert line in printed
     module = load_module(out)
     assert equal(module, small)
     assert module.class_split == make_split(published_class_names("ade20k"), 3, published="ade20k")

@@ -41,14 +41,12 @@ def test_same_logits(foreign: Foreign, ours: Path) -> None:
     processor = MaskFormerImageProcessor.from_pretrained(folder, do_resize=False)
     output = theirs(pixel_values=torch.stack(list(processor(list(images), return_tensors="pt")["pixel_values"])))
     converted = module.model(images)
-    for name, expected, got in (
-        ("class", output.class_queries_logits, converted.class_logits[-1]),
-        ("mask", output.masks_queries_logits, converted.mask_logits[-1]),
+    for expected, got in (
+        (output.class_queries_logits, converted.class_logits[-1]),
+        (output.masks_queries_logits, converted.mask_logits[-1]),
     ):
-        difference = (expected - got).abs().max().item()
-        print(f"{name} logits: largest difference {difference:.1e}, standard deviation {expected.std().item():.2f}")
         assert expected.std() > 0.05  # the numbers say something
-        assert difference < 1e-4
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
 
 
 def test_round_trip_gives_the_same_tensors(foreign: Foreign, ours: Path, convert: Convert, tmp_path: Path) -> None:
@@ -96,12 +94,10 @@ def test_partial_match_is_refused_unless_asked(
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(SystemExit) as caught:
         convert(f"source={folder}", f"out={out}")
-    printed = capsys.readouterr()
+    printed = capsys.readouterr().out
     assert caught.value.code == 2
-    assert "1 missing (ours, not in the source)\n        model.head.mask_embed.1.bias\n" in printed.out
-    assert "1 unexpected (in the source, not ours)\n        model.bonus\n" in printed.out
-    assert str(folder) in printed.err
-    assert "partial=true" in printed.err
+    assert "1 missing (ours, not in the source)\n        model.head.mask_embed.1.bias\n" in printed
+    assert "1 unexpected (in the source, not ours)\n        model.bonus\n" in printed
     assert not out.exists()
     convert(f"source={folder}", f"out={out}", "partial=true")
     state = load_module(out).state_dict()
@@ -124,8 +120,5 @@ def test_networks_that_compute_something_else_are_refused(
     config = json.loads((foreign[1] / "config.json").read_text())
     (config if part is None else config[part])[setting] = value
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError, match=rf"^{tmp_path}/config\.json: .*{setting} is {value!r}; only "):
         read_huggingface(tmp_path)
-    line = str(caught.value)
-    assert line.startswith(f"{tmp_path / 'config.json'}: ")
-    assert f"{setting} is {value!r}; only " in line

@@ -3,7 +3,6 @@
 import os
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from weakshot_seg.conversion.detectron2 import load_torch
+from weakshot_seg.conversion.detectron2 import load_file
 from weakshot_seg.conversion.safe_pickle import load_pickle
 from weakshot_seg.errors import ConfigError
 
@@ -83,21 +82,6 @@ def test_nothing_is_executed(protocol: int, tmp_path: Path) -> None:
     assert victim.exists()  # the trap is real: an ordinary reader does run it
 
 
-@pytest.mark.parametrize("suffix", [".pkl", ".pth"])
-def test_the_command_executes_nothing(
-    suffix: str, convert: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    victim, path = tmp_path / "victim", tmp_path / f"model{suffix}"
-    content = {"model": {"backbone.stem.conv1.weight": Calls(os.system, f"touch {victim}")}}
-    torch.save(content, path) if suffix == ".pth" else dump(path, content)
-    with pytest.raises(SystemExit) as caught:
-        convert(f"source={path}", f"out={tmp_path}/ours.ckpt")
-    (line,) = capsys.readouterr().err.splitlines()
-    assert caught.value.code == 2
-    assert line.startswith(f"error: {path} is refused: ")
-    assert {file.name for file in tmp_path.iterdir()} == {path.name}
-
-
 def test_broken_files(tmp_path: Path) -> None:
     whole = pickle.dumps(ARRAYS["matrix"], 4)
     for old, new in ((b"f4", b"O8"), (b"f4", b"f8"), (b"K\x02K\x03", b"K\x02K\x7f")):  # do not fit the bytes
@@ -107,11 +91,6 @@ def test_broken_files(tmp_path: Path) -> None:
             load_pickle(tmp_path / "file.pkl")
     (tmp_path / "cut.pkl").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.pth").write_text("no weights")
-    for reader, name, message in (
-        (load_pickle, "cut.pkl", r"cut\.pkl is refused"),
-        (load_torch, "text.pth", r"text\.pth is refused"),
-        (load_pickle, "nowhere", "No such file"),
-        (load_torch, "nowhere", "No such file"),
-    ):
-        with pytest.raises(ConfigError, match=message):
-            reader(tmp_path / name)
+    for name in ("cut.pkl", "text.pth", "nowhere.pkl", "nowhere.pth"):
+        with pytest.raises(ConfigError, match="No such file" if "nowhere" in name else f"{name} is refused"):
+            load_file(tmp_path / name)

@@ -13,25 +13,14 @@ from torch import Tensor
 from weakshot_seg.exporting.agreement import Agreement, Report, Tolerance, batches_of, compare, runner
 from weakshot_seg.structures import SegOutput
 
-REPORT = Report(
-    file="model.onnx",
-    format="onnx",
-    ckpt="last.ckpt",
-    step=1,
-    compared_on="1 of 1 given images",
-    batches=[Agreement(1, 40, 50, 1e-6, 1.0), Agreement(2, 33, 50, 2e-4, 0.9995)],
-    tolerance=Tolerance(1e-3, 0.999),
-    versions={},
-)
+BATCHES = [Agreement(1, 40, 50, 1e-6, 1.0), Agreement(2, 33, 50, 2e-4, 0.9995)]
+REPORT = Report("model.onnx", "onnx", "last.ckpt", 1, "1 of 1 given images", BATCHES, Tolerance(1e-3, 0.999), {})
 
 
-def test_the_worst_batch_counts() -> None:
+def test_the_worst_batch_counts_and_nan_never_passes() -> None:
     assert (REPORT.max_difference, REPORT.argmax_agreement, REPORT.passed) == (2e-4, 0.9995, True)
     assert not replace(REPORT, tolerance=Tolerance(1e-4, 0.999)).passed
     assert not replace(REPORT, tolerance=Tolerance(1e-3, 0.9999)).passed
-
-
-def test_nan_never_passes() -> None:
     for place in (0, 1, 2):
         batches = list(REPORT.batches)
         batches.insert(place, Agreement(1, 40, 50, math.nan, 1.0))
@@ -70,13 +59,7 @@ def test_batches_are_of_many_sizes() -> None:
     rng = np.random.default_rng(0)
     photos = [rng.integers(0, 256, (height, 70, 3), dtype=np.uint8) for height in (50, 64)]
     batches = batches_of(photos, "float32")
-    assert [batch.shape for batch in batches] == [
-        (1, 3, 50, 70),
-        (1, 3, 64, 70),
-        (2, 3, 50, 70),
-        (2, 3, 64, 96),
-        (1, 3, 63, 93),
-        (3, 3, 17, 23),
-    ]
+    sizes = [(1, 50, 70), (1, 64, 70), (2, 50, 70), (2, 64, 96), (1, 63, 93), (3, 17, 23)]
+    assert [batch.shape for batch in batches] == [(count, 3, *size) for count, *size in sizes]
     assert all(batch.dtype == np.float32 for batch in batches)
     np.testing.assert_array_equal(batches[0][0].transpose(1, 2, 0), photos[0])

@@ -47,8 +47,7 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
             own that it was trained with.
 
     Raises:
-        ConfigError: see :func:`~weakshot_seg.checkpoints.trusted_targets.check_recipe`, or the recipe has an unknown
-            setting or a wrong value, or the weights do not fit it.
+        ConfigError: the recipe is not trusted, has an unknown setting or a wrong value, or the weights do not fit it.
     """
     check_recipe(saved.recipe, source, allow_targets)
     try:
@@ -77,8 +76,7 @@ def load_last(module: WeakShotModule, directory: Path) -> Path | None:
     That is ``new.ckpt`` if a training was killed before it became ``last.ckpt``, the usual one, or ``previous.ckpt``.
 
     Raises:
-        ConfigError: the last file there is is not one of ours, of another run (see
-            :func:`~weakshot_seg.checkpoints.compatibility.check_same_run`), or its weights have other names or shapes.
+        ConfigError: the last file there is is not one of ours, of another run, or does not fit the model.
         BrokenCheckpointError: it cannot be read.
     """
     paths = [path for name in ("new", "last", "previous") if (path := directory / f"{name}.ckpt").is_file()]

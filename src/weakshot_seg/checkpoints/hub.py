@@ -34,11 +34,7 @@ def is_hub_id(source: str) -> bool:
 
 
 def download(hub_id: str, *files: str) -> Path:
-    """The folder with files of a model, downloaded once; without a network those in the hub's cache are used.
-
-    Raises:
-        ConfigError: there is no such model, it is none of ours or may not be read, or the hub cannot be reached.
-    """
+    """The folder with files of a model, downloaded once or in the hub's cache; a ConfigError if they cannot be had."""
     name, _, revision = hub_id.partition("@")
     try:
         for file in files:

@@ -15,19 +15,9 @@ from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.recipe import VERSION
 
 PUBLIC = ["name", "split", "stage", "seed", "supervision", "model", "loss", "optim", "weights"]
-PUBLIC_PARTS = {
-    "data": [
-        "published",
-        "label_scope",
-        "supervision",
-        "novel_ratio",
-        "pairing",
-        "batch_size",
-        "train_transform",
-        "val_transform",
-    ],
-    "trainer": ["max_steps", "precision", "devices", "num_nodes", "accumulate_grad_batches", "gradient_clip_val"],
-}
+DATA = ["published", "label_scope", "supervision", "novel_ratio", "pairing", "batch_size"]
+TRAINER = ["max_steps", "precision", "devices", "num_nodes", "accumulate_grad_batches", "gradient_clip_val"]
+PUBLIC_PARTS = {"data": [*DATA, "train_transform", "val_transform"], "trainer": TRAINER}
 """Settings of a training that leave the house, and of which groups only some: not where data and outputs lie, not the
 names of the images, nothing about loggers."""
 

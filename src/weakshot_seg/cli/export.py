@@ -80,9 +80,6 @@ def photos_of(cfg: DictConfig, module: WeakShotModule) -> tuple[str, list[Pixels
     """Photos to compare on, resized as in evaluation, and in words what they are.
 
     They are ``cfg.check_images``, else the validation images of the model, or generated scenes if these cannot be read.
-
-    Raises:
-        DataError: there are no such images, or one cannot be read.
     """
     read: Callable[[int], Pixels]
     if cfg.check_images is not None:

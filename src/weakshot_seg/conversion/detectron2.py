@@ -50,19 +50,16 @@ _PIXEL_DECODER = [
     *_convolution("top", "layer_4"),
     ("embed.*", "mask_features.*"),
 ]
+_DECODER_LAYER = [
+    *((f"self_attention.{name}", f"self_attn.{name}") for name in ("in_proj_*", "out_proj.*")),
+    *((f"cross_attention.{name}", f"multihead_attn.{name}") for name in ("in_proj_*", "out_proj.*")),
+    ("*.*", "*.*"),
+]
 _PREDICTOR = [
     ("query_decoder.project.*", "input_proj.*"),
     ("query_decoder.queries.*", "query_embed.*"),
     ("query_decoder.norm.*", "transformer.decoder.norm.*"),
-    *prefixed(
-        "query_decoder.layers.*.",
-        "transformer.decoder.layers.*.",
-        [
-            *((f"self_attention.{name}", f"self_attn.{name}") for name in ("in_proj_*", "out_proj.*")),
-            *((f"cross_attention.{name}", f"multihead_attn.{name}") for name in ("in_proj_*", "out_proj.*")),
-            ("*.*", "*.*"),
-        ],
-    ),
+    *prefixed("query_decoder.layers.*.", "transformer.decoder.layers.*.", _DECODER_LAYER),
     ("head.classify.*", "class_embed.*"),
     ("head.mask_embed.*.*", "mask_embed.layers.*.*"),
 ]
@@ -94,20 +91,25 @@ NOTHING_LEARNED = re.compile(r"criterion\.(empty_weight|ingore_th)|pixel_(mean|s
 
 
 def load_file(path: Path) -> Any:
-    """Content of a ``.pkl``, or of a file of ``torch.save``.
+    """Content of a ``.pkl``, or of a file of ``torch.save`` on the CPU. Nothing is executed.
 
     Raises:
-        ConfigError: the file is missing, broken or hostile.
+        ConfigError: the file is missing, broken, or holds anything but numbers in plain containers.
     """
-    return load_pickle(path) if path.suffix == ".pkl" else load_torch(path)
+    if path.suffix == ".pkl":
+        return load_pickle(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; give a readable file") from error
+    except Exception as error:  # a broken or hostile file can fail anywhere in the readers of archives and pickles
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        remedy = "a .pth may hold nothing but tensors and plain containers"
+        raise ConfigError(f"{path} is refused: {reason}; {remedy}") from error
 
 
 def read_detectron2(content: Any, path: Path) -> Source:
-    """What a file holds as weights: ``{"model": {name: tensor or array}, ...}``, or the inner dict alone.
-
-    Raises:
-        ConfigError: it holds anything else.
-    """
+    """``{"model": {name: tensor or array}, ...}`` of a file, or the inner dict alone; else a ConfigError."""
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict):
         raise ConfigError(f"{path} holds a {type(content).__name__}; a dict of weights by name is needed")
@@ -138,15 +140,3 @@ def from_detectron2(state: Mapping[str, Tensor], origin: str = "the state dict")
         if name.startswith("simnet.") and tensor.dim() == 4:
             ours[name] = tensor[:, :, 0, 0]
     return Source(ours, unexpected, left_out)
-
-
-def load_torch(path: Path) -> Any:
-    """Content of a file of ``torch.save`` on the CPU: tensors and plain containers, else as :func:`load_file`."""
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; give a readable file") from error
-    except Exception as error:  # a broken or hostile file can fail anywhere in the readers of archives and pickles
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        remedy = "a .pth may hold nothing but tensors and plain containers"
-        raise ConfigError(f"{path} is refused: {reason}; {remedy}") from error

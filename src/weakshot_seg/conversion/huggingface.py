@@ -25,6 +25,12 @@ _PIXEL_DECODER = "model.pixel_level_module.decoder."
 _TRANSFORMER = "model.transformer_module."
 # torch keeps the projections of query, key and value in one matrix, transformers in three
 _ATTENTION = [("in_proj_*", "[q_proj k_proj v_proj].*"), ("out_proj.*", "out_proj.*")]
+_DECODER_LAYER = [
+    *prefixed("self_attention.", "self_attn.", _ATTENTION),
+    *prefixed("cross_attention.", "encoder_attn.", _ATTENTION),
+    *((f"linear{i}.*", f"fc{i}.*") for i in (1, 2)),
+    *((f"norm{i}.*", f"{what}_layer_norm.*") for i, what in enumerate(("self_attn", "encoder_attn", "final"), 1)),
+]
 _HEAD = [
     ("pixel_decoder.top.*.*", f"{_PIXEL_DECODER}fpn.stem.*.*"),
     *((f"pixel_decoder.laterals.{i}.*.*", f"{_PIXEL_DECODER}fpn.layers.{2 - i}.proj.*.*") for i in range(3)),
@@ -33,18 +39,7 @@ _HEAD = [
     ("query_decoder.project.*", f"{_TRANSFORMER}input_projection.*"),
     ("query_decoder.queries.*", f"{_TRANSFORMER}queries_embedder.*"),
     ("query_decoder.norm.*", f"{_TRANSFORMER}decoder.layernorm.*"),
-    *prefixed(
-        "query_decoder.layers.*.",
-        f"{_TRANSFORMER}decoder.layers.*.",
-        [
-            *prefixed("self_attention.", "self_attn.", _ATTENTION),
-            *prefixed("cross_attention.", "encoder_attn.", _ATTENTION),
-            *((f"linear{i}.*", f"fc{i}.*") for i in (1, 2)),
-            ("norm1.*", "self_attn_layer_norm.*"),
-            ("norm2.*", "encoder_attn_layer_norm.*"),
-            ("norm3.*", "final_layer_norm.*"),
-        ],
-    ),
+    *prefixed("query_decoder.layers.*.", f"{_TRANSFORMER}decoder.layers.*.", _DECODER_LAYER),
     ("head.classify.*", "class_predictor.*"),
     ("head.mask_embed.*.*", "mask_embedder.*.0.*"),
 ]
@@ -61,22 +56,19 @@ _RESNET = [
     ("bn1.*", "embedder.embedder.normalization.*"),
     *(pair for i in range(4) for pair in prefixed(f"layer{i + 1}.*.", f"encoder.stages.{i}.layers.*.", _RESNET_BLOCK)),
 ]
+_SWIN_BLOCK = [
+    ("norm1.*", "layernorm_before.*"),
+    ("norm2.*", "layernorm_after.*"),
+    ("attn.relative_position_bias_table", "attention.self.relative_position_bias_table"),
+    ("attn.qkv.*", "attention.self.[query key value].*"),
+    ("attn.proj.*", "attention.output.dense.*"),
+    ("mlp.fc1.*", "intermediate.dense.*"),
+    ("mlp.fc2.*", "output.dense.*"),
+]
 _SWIN = [
     ("patch_embed.proj.*", "model.embeddings.patch_embeddings.projection.*"),
     ("patch_embed.norm.*", "model.embeddings.norm.*"),
-    *prefixed(
-        "layers_*.blocks.*.",
-        "model.encoder.layers.*.blocks.*.",
-        [
-            ("norm1.*", "layernorm_before.*"),
-            ("norm2.*", "layernorm_after.*"),
-            ("attn.relative_position_bias_table", "attention.self.relative_position_bias_table"),
-            ("attn.qkv.*", "attention.self.[query key value].*"),
-            ("attn.proj.*", "attention.output.dense.*"),
-            ("mlp.fc1.*", "intermediate.dense.*"),
-            ("mlp.fc2.*", "output.dense.*"),
-        ],
-    ),
+    *prefixed("layers_*.blocks.*.", "model.encoder.layers.*.blocks.*.", _SWIN_BLOCK),
     # theirs merges patches at the end of a stage, timm's at the start of the next one
     *((f"layers_{i + 1}.downsample.*.*", f"model.encoder.layers.{i}.downsample.*.*") for i in range(3)),
 ]
@@ -93,16 +85,14 @@ TABLES = {
 IN_MEMORY = ((r"(self|encoder)_attn\.o_proj\.", r"\1_attn.out_proj."), (r"(layers\.\d+)\.mlp\.(fc\d)\.", r"\1.\2."))
 """What transformers 5 calls the same tensors in memory: pattern and stored spelling."""
 
-UNUSED = re.compile(
-    r"criterion\.empty_weight|.*\.relative_position_index|model\.pixel_level_module\.encoder\.model\.layernorm\.\w+"
-)
+UNUSED = re.compile(r"criterion\.empty_weight|.*\.relative_position_index|model\..*\.encoder\.model\.layernorm\.\w+")
 """Stored tensors that hold nothing learned or are not used by the network."""
 NO_OBJECT_WEIGHT = 0.1
 SWIN_TABLE = "attention.self.relative_position_bias_table"
 
 
 def read_huggingface(folder: Path) -> Source:
-    """Reads a folder of ``save_pretrained``: the weights (also in several pieces with an index) and the JSON files.
+    """Reads a folder of ``save_pretrained``: the weights (also in several pieces) and the JSON files.
 
     Raises:
         ConfigError: a file is missing or broken, or the network is another than MaskFormer with ResNet or Swin.
@@ -151,16 +141,12 @@ def write_huggingface(folder: Path, tensors: dict[str, Tensor], files: Mapping[s
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:
-    index = folder / "model.safetensors.index.json"
+    paths = sorted(folder.glob("model*.safetensors"))  # model-00001-of-00002.safetensors
+    if not paths:
+        raise ConfigError(f"{folder} has no weights; give a folder with model.safetensors")
     try:
-        pieces = {"model.safetensors"}
-        if index.is_file():
-            pieces = set(json.loads(index.read_text("utf8"))["weight_map"].values())
-        paths = [folder / Path(piece).name for piece in sorted(pieces)]  # never outside the folder
         return {name: tensor for path in paths for name, tensor in load_file(path).items()}
-    except OSError as error:
-        raise ConfigError(f"{folder} has no weights ({error}); give a folder with model.safetensors") from error
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, SafetensorError) as error:
         raise ConfigError(f"the weights in {folder} cannot be read ({error}); download them again") from error
 
 

@@ -28,11 +28,7 @@ decoder layers, which neither MaskFormer nor this library does."""
 
 
 def read_config(folder: Path) -> Source:
-    """What the JSON files of a folder hold beyond the shapes of its tensors, and none of these.
-
-    Raises:
-        ConfigError: a file is missing or broken, or describes a network that does not exist here.
-    """
+    """What the JSON files of a folder hold beyond its tensors; a ConfigError for a network that does not exist here."""
     path, processor = folder / "config.json", folder / "preprocessor_config.json"
     config = _json(path)
     if config.get("model_type") != "maskformer":

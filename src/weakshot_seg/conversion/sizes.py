@@ -42,11 +42,7 @@ def model_settings(tensors: Tensors) -> Group:
 
 
 def backbone_settings(tensors: Tensors) -> Group:
-    """The name of timm, what differs from that model (``layers``, ``embed_dim``, ...), and ``norm_outputs``.
-
-    Raises:
-        ConfigError: a backbone that is neither a ResNet with bottlenecks nor a Swin.
-    """
+    """Timm's name, what differs from that model, and ``norm_outputs``; a ConfigError for other than ResNet and Swin."""
     net = {name.removeprefix("backbone.net."): t for name, t in tensors.items() if name.startswith("backbone.net.")}
     norm_outputs = "backbone.norms.0.weight" in tensors
     if "layer1.0.conv3.weight" in net:
@@ -60,9 +56,7 @@ def backbone_settings(tensors: Tensors) -> Group:
     if not net:
         return {}
     remedy = "only ResNet-50, -101, -152 and Swin are known"
-    raise ConfigError(
-        f"the backbone ({next(iter(net))}) is neither a ResNet with bottlenecks nor a Swin: {remedy}"
-    )
+    raise ConfigError(f"the backbone ({next(iter(net))}) is neither a ResNet with bottlenecks nor a Swin: {remedy}")
 
 
 def resnet_sizes(tensors: Tensors) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -56,11 +56,7 @@ def _crop(images: Tensor, height: int, width: int) -> Tensor:
 
 
 def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.ExportedProgram:
-    """The graph (on the CPU) for images of a type, of any number and size; the program refers to its weights.
-
-    Raises:
-        ConfigError: the network does something that torch.export cannot follow.
-    """
+    """The graph (on the CPU) for images of a type, of any size; a ConfigError if torch.export cannot follow it."""
     example = torch.zeros(2, 3, 3 * MULTIPLE + 8, 4 * MULTIPLE + 8, dtype=dtype)  # lengths of 1 would be constants
     shapes = (dict.fromkeys(AXES, torch.export.Dim.DYNAMIC),)
     try:
@@ -73,11 +69,7 @@ def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.Exported
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Ends a block of the main thread that takes too long, as Ctrl-C would: sizes of some networks can be solved never.
-
-    Raises:
-        ConfigError: the time is up.
-    """
+    """A ConfigError in a block of the main thread that takes longer: some networks' sizes can be solved never."""
     start, timer = time.monotonic(), Timer(seconds, _thread.interrupt_main)
     timer.daemon = True
     timer.start()

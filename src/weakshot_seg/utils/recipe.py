@@ -46,11 +46,7 @@ class Recipe(BaseModel, extra="allow", frozen=True):
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Recipe:
-        """From plain settings of a training, or what :meth:`to_dict` made.
-
-        Raises:
-            ValueError: one of them has another type.
-        """
+        """From plain settings of a training, or what :meth:`to_dict` made; a ValueError if one has another type."""
         try:
             return cls.model_validate(settings)
         except ValidationError as error:
