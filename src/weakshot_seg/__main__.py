@@ -21,8 +21,6 @@ COMMANDS = {
     "app": "try a model in the browser",
     "card": "write a model as a folder to give away, with a model card",
 }
-
-
 USAGE = """usage: weakshot COMMAND [SETTING=VALUE ...]
 
 {commands}

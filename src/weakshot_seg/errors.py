@@ -18,12 +18,7 @@ class BrokenCheckpointError(ConfigError):
 
 
 class StoppedBySignal(SystemExit):
-    """A training that was asked to end and has saved its state; entry points print the message.
-
-    Args:
-        number: Of the signal; the exit code is 128 + number, as shells have it.
-        message: What was saved and how to go on.
-    """
+    """A training that was asked to end by signal ``number`` and has saved its state; entry points print the message."""
 
     def __init__(self, number: int, message: str) -> None:
         super().__init__(128 + number)

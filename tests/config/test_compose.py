@@ -4,15 +4,13 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-import weakshot_seg.config
-from weakshot_seg.config.compose import plain, resolved
+from weakshot_seg.config.compose import conf_dir, plain, resolved
 from weakshot_seg.errors import ConfigError
 
 
 def test_conf_dir_is_absolute_and_holds_the_main_configuration() -> None:
-    folder = weakshot_seg.config.conf_dir()
-    assert folder.is_absolute()
-    assert (folder / "train.yaml").is_file()
+    assert conf_dir().is_absolute()
+    assert (conf_dir() / "train.yaml").is_file()
 
 
 def test_plain_resolves_to_builtin_types() -> None:

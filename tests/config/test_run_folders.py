@@ -1,5 +1,6 @@
 """Every run gets a folder of its own, and nothing is made before it starts."""
 
+import multiprocessing
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -10,9 +11,11 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from processes import CONTEXT
+import weakshot_seg.utils.run_lock  # noqa: F401  before the forks
 from weakshot_seg.cli.entry_point import command
 from weakshot_seg.config.run_folders import run_folder
+
+CONTEXT = multiprocessing.get_context("fork")
 
 
 def finish_run(folder: Path) -> None:

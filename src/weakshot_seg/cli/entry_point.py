@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -31,20 +31,15 @@ NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR,
 
 
 def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], R | None]]:
-    """Decorator of a command's main function: calls it with the settings of the command line.
-
-    Args:
-        name: of its file in ``conf``, without ending.
-    """
+    """Decorator of a main function: calls it with ``conf/<name>.yaml`` and the settings of the command line."""
 
     def decorate(task: Callable[[DictConfig], R]) -> Callable[[], R | None]:
-        compose = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)
-        run = compose(entry_point(task))
+        run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(entry_point(task))
 
         @functools.wraps(task)
         def main() -> R | None:
             sys.argv[1:] = quote_settings(sys.argv[1:])
-            return cast(R | None, run())
+            return run()
 
         return main
 
@@ -52,13 +47,11 @@ def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], R |
 
 
 def entry_point(task: Callable[..., R]) -> Callable[..., R]:
-    """Decorator: what the user can mend is one line on stderr and exit code 2, not a traceback.
+    """Decorator: what the user can mend (see :func:`mendable`) is one line on stderr and exit code 2, not a traceback.
 
-    That is :class:`UserError` (also where Hydra wrapped it, because it was raised while an object was built), wrong
-    settings found by Hydra, OmegaConf and Lightning, a full disk and a killed data loading process. Everything else is
-    a bug and keeps its traceback, and so does everything with ``HYDRA_FULL_ERROR=1``. In a sweep errors are printed at
-    once, the other jobs go on, and the exit code is 1. A process that is asked to end prints one line and ends with
-    128 + the number of the signal.
+    Everything else is a bug and keeps its traceback, and so does everything with ``HYDRA_FULL_ERROR=1``. In a sweep
+    errors are printed at once, the other jobs go on, and the exit code is 1. A process that is asked to end prints one
+    line and ends with 128 + the number of the signal.
 
     The settings of a job of a sweep are checked here; those of a single run have been, before Hydra wrote anything: see
     :class:`~weakshot_seg.config.preflight.Preflight`.
@@ -71,7 +64,7 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
             # hydra/launcher=parallel: joblib's way of starting processes, which data loading cannot use
             multiprocessing.set_start_method(None, force=True)
         try:
-            if in_sweep and args and isinstance(args[0], DictConfig):
+            if in_sweep and args:
                 check_settings(args[0], HydraConfig.get().job.config_name)
             return task(*args, **kwargs)
         except StoppedBySignal as stop:
@@ -100,36 +93,27 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
 
 def mendable(error: BaseException) -> str | None:
     """The message of an error the user can mend, in one line; None if it is a bug."""
-    chain = list(_causes(error))
+    chain = [error]
+    while chain[-1].__cause__ is not None:
+        chain.append(chain[-1].__cause__)
     for cause in chain:
         # Lightning's error for settings is known by its name: importing it takes seconds
         if isinstance(cause, UserError) or type(cause).__name__ == "MisconfigurationException":
             return _one_line(cause)
         if isinstance(cause, OSError) and cause.errno in NO_SPACE:
-            return (
-                f"{_one_line(cause)}: make room; files written before are complete, and with resume=true a training "
-                "goes on from them"
-            )
+            return f"{_one_line(cause)}: make room; files written before are complete, and resume=true continues"
         if isinstance(cause, OSError) and cause.errno in NO_PLACE and cause.filename is not None:
             return f"{cause.filename}: {cause.strerror}: choose another place, or give access to this one"
         if isinstance(cause, RuntimeError) and str(cause).startswith("DataLoader worker"):
             return (
-                f"{_one_line(cause)} Most often the memory is full: lower data.num_workers or data.batch_size, or set "
+                f"{_one_line(cause)} Most often the memory is full: lower data.batch_size, or set "
                 "data.num_workers=0; resume=true goes on from the last checkpoint"
             )
     # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
-    if isinstance(error, OmegaConfBaseException) or (
-        isinstance(error, HydraException)
-        and all(isinstance(cause, HydraException | TypeError | ImportError) for cause in chain)
-    ):
+    wrong_call = all(isinstance(cause, HydraException | TypeError | ImportError) for cause in chain)
+    if isinstance(error, OmegaConfBaseException) or (isinstance(error, HydraException) and wrong_call):
         return _one_line(error)
     return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
 
 
 def _one_line(error: BaseException) -> str:

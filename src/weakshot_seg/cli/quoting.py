@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
-SETTING = re.compile(r"(?P<key>[+~]*[\w./@$-]+)=(?P<value>.+)", re.DOTALL)
+SETTING = re.compile(r"([+~]*[\w./@$-]+)=(.+)", re.DOTALL)
 
 
 def quote_settings(arguments: Sequence[str]) -> list[str]:
@@ -18,7 +18,7 @@ def quote_settings(arguments: Sequence[str]) -> list[str]:
     What it can read, and what has quotes or interpolations already, stays as it is. Commas separate the items of a list
     ``[a,b]``, and in a multirun (``-m``) the values of a sweep.
     """
-    multirun = any(argument in ("-m", "--multirun") for argument in arguments)
+    multirun = not {"-m", "--multirun"}.isdisjoint(arguments)
     return [_quoted(argument, multirun) for argument in arguments]
 
 
@@ -26,8 +26,8 @@ def _quoted(argument: str, multirun: bool) -> str:
     setting = SETTING.fullmatch(argument)
     if setting is None or argument.startswith("-") or _is_readable(argument):
         return argument
-    key, value = setting["key"], setting["value"]
-    if "${" in value or any(quote in value for quote in "'\""):
+    key, value = setting.groups()
+    if re.search(r"""\$\{|['"]""", value):
         return argument
     if value.startswith(("[", "{")):
         changed = f"{key}=[{_each(key, value[1:-1])}]" if value[0] + value[-1] == "[]" else argument

@@ -6,14 +6,13 @@ import os
 import re
 import textwrap
 from collections.abc import Collection
-from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from weakshot_seg.config.commands import COMMANDS, Group
 from weakshot_seg.config.compose import conf_dir, raw
-from weakshot_seg.config.types import described
+from weakshot_seg.config.types import described, shown
 
 FOOTER = """
 A group takes the name of a file of conf/GROUP, and each of its settings can be given by its full name: optim.lr=1e-4.
@@ -46,11 +45,7 @@ def complete(commands: Collection[str]) -> None:
 
 
 def settings_help(name: str, _root_: DictConfig) -> str:
-    """Resolver ``${settings_help:COMMAND}``, for Hydra's ``help.template``.
-
-    Args:
-        name: of a file in ``conf``, without ending.
-    """
+    """Resolver ``${settings_help:NAME}``, for Hydra's ``help.template``; the name is that of a file in ``conf``."""
     if name not in COMMANDS:  # a configuration of the user's own
         return "$CONFIG"
     command, values, remarks = f"weakshot {name.replace('_', '-')}", raw(_root_), _remarks(name)
@@ -59,16 +54,12 @@ def settings_help(name: str, _root_: DictConfig) -> str:
     for key, hint in COMMANDS[name].items():
         is_group = hint in (Group, Group | None)
         value = choices.get(key) if is_group else values.get(key)
-        lines.append(f"  {key}={_shown(value)}")
+        lines.append(f"  {key}={'(needed)' if value == '???' else shown(value).strip(chr(39))}")
         files = sorted(path.stem for path in (conf_dir() / key).glob("*.yaml"))
         words = f"a group of settings: {', '.join(files)}" if is_group else UNLIMITED.sub("", described(hint))
         text = "; ".join(filter(None, (words, remarks.get(key))))
         lines += textwrap.wrap(text, 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
     return "\n".join([*lines, FOOTER.format(command=command)]).replace("$", "$$")
-
-
-def _shown(value: Any) -> str:
-    return {"None": "null", "True": "true", "False": "false", "???": "(needed)"}.get(str(value), str(value))
 
 
 def _remarks(name: str) -> dict[str, str]:

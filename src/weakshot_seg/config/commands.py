@@ -8,26 +8,17 @@ from typing import Annotated, Any, Literal
 from weakshot_seg.utils.ranges import Count, NonNegative, NonNegativeInt, Port, Positive, Seed, Share, Threads
 
 Group = Annotated[dict[str, Any], "settings from a file of conf/<its name>, which name what they build in _target_"]
+GROUPS = ("trainer", "model", "data", "loss", "optim", "callbacks", "logger", "inference")
+"""All groups that are built; those first that others refer to."""
 Candidates = Literal["all", "image", "novel"]
 Several = str | Sequence[str]
 
 MODEL: dict[str, Any] = {"ckpt": str, "allow_targets": Sequence[str]}
-RUN: dict[str, Any] = {
-    "split": int,
-    "supervision": Literal["weakshot", "base_only", "full"],
-    "seed": Seed,
-    "output_dir": str,
-    "trainer": Group,
-    "inference": Group,
-}
-TRAIN: dict[str, Any] = RUN | {
+RUN = {"split": int, "supervision": Literal["weakshot", "base_only", "full"], "seed": Seed, "output_dir": str}
+MEASURE = MODEL | RUN | {"trainer": Group, "inference": Group, "data": Group | None, "force": bool}
+TRAIN = RUN | {
     "name": str,
-    "data": Group,
-    "model": Group,
-    "loss": Group,
-    "optim": Group,
-    "callbacks": Group,
-    "logger": Group,
+    **dict.fromkeys(GROUPS, Group),
     "stage": Literal["first", "retrain"],
     "weights": str | None,
     "max_skipped_steps": NonNegativeInt,
@@ -36,59 +27,51 @@ TRAIN: dict[str, Any] = RUN | {
     "pseudo_labels": str | None,
     "resume": bool,
 }
+PREDICT = MODEL | {
+    "source": Several,
+    "out": str,
+    "overwrite": bool,
+    "scores": Several,
+    "overlay_size": NonNegativeInt,
+    "inference": Group,
+    "batch_size": Count,
+    "threads": Threads,
+    "device": str,
+    "video_every": Count,
+    "video_labels": bool,
+}
+EXPORT = MODEL | {
+    "format": Literal["onnx", "torch_export"],
+    "out": str | None,
+    "input_type": Literal["uint8", "float32"],
+    "check_images": Several | None,
+    "num_images": Count,
+    "max_difference": NonNegative,
+    "min_agreement": Share,
+    "time_limit": Positive,
+    "benchmark": bool,
+}
+CONVERT: dict[str, Any] = {
+    "source": str,
+    "out": str,
+    "overrides": Sequence[str],
+    "split": int | None,
+    "classes": str | None,
+    "partial": bool,
+    "verbose": bool,
+    "allow_targets": Sequence[str],
+}
+APP = MODEL | {"device": str, "host": str, "port": Port | None, "share": bool, "proposals": Count}
 COMMANDS: dict[str, dict[str, Any]] = {
     "train": TRAIN,
     "check": TRAIN | {"html": str | None, "thumbnails": NonNegativeInt},
-    "evaluate": MODEL | RUN | {"name": str, "data": Group | None, "callbacks": Group, "force": bool},
-    "pseudo_label": MODEL | RUN | {"out": str, "candidates": Candidates | None, "data": Group | None, "force": bool},
-    "predict": MODEL
-    | {
-        "source": Several,
-        "out": str,
-        "overwrite": bool,
-        "scores": Several,
-        "overlay_size": NonNegativeInt,
-        "inference": Group,
-        "batch_size": Count,
-        "threads": Threads,
-        "device": str,
-        "video_every": Count,
-        "video_labels": bool,
-    },
-    "export": MODEL
-    | {
-        "format": Literal["onnx", "torch_export"],
-        "out": str | None,
-        "input_type": Literal["uint8", "float32"],
-        "check_images": Several | None,
-        "num_images": Count,
-        "max_difference": NonNegative,
-        "min_agreement": Share,
-        "time_limit": Positive,
-        "benchmark": bool,
-    },
-    "convert": {
-        "source": str,
-        "out": str,
-        "overrides": Sequence[str],
-        "split": int | None,
-        "classes": str | None,
-        "partial": bool,
-        "verbose": bool,
-        "allow_targets": Sequence[str],
-    },
+    "evaluate": MEASURE | {"name": str, "callbacks": Group},
+    "pseudo_label": MEASURE | {"out": str, "candidates": Candidates | None},
+    "predict": PREDICT,
+    "export": EXPORT,
+    "convert": CONVERT,
     "report": {"runs": Several, "out": str, "pictures": NonNegativeInt},
-    "app": MODEL
-    | {
-        "device": str,
-        "host": str,
-        "port": Port | None,
-        "share": bool,
-        "proposals": Count,
-        "examples": NonNegativeInt,
-        "max_megapixels": Positive,
-    },
-    "card": MODEL
-    | {"out": str, "metrics": str | None, "title": str | None, "dataset": str | None, "license": str | None},
+    "app": APP | {"examples": NonNegativeInt, "max_megapixels": Positive},
+    "card": MODEL | {"out": str, **dict.fromkeys(("metrics", "title", "dataset", "license"), str | None)},
 }
 """By the name of the file in ``conf``: the type of each setting."""

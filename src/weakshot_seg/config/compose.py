@@ -4,26 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from weakshot_seg.errors import ConfigError
 
 
 def conf_dir() -> Path:
-    """The absolute folder of the YAML files: inside the package of a wheel, beside ``src`` in a working copy.
-
-    Raises:
-        FileNotFoundError: the installation has no configuration.
-    """
+    """The absolute folder of the YAML files: inside the package of a wheel, beside ``src`` in a working copy."""
     package = Path(__file__).resolve().parents[1]
-    places = (package / "conf", package.parents[1] / "conf")
-    for place in places:
-        if (place / "train.yaml").is_file():
-            return place
-    raise FileNotFoundError(f"no train.yaml in {places[0]} or {places[1]}: install weakshot-seg again")
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parents[1] / "conf"
 
 
 def plain(config: Any) -> Any:
@@ -33,9 +26,7 @@ def plain(config: Any) -> Any:
 
 def raw(config: DictConfig) -> dict[str, Any]:
     """A configuration as plain dicts and lists with its interpolations as they are written."""
-    content = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=False))
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
@@ -45,24 +36,32 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         ConfigError: naming a setting that has no value or cannot be resolved.
     """
     for key, value in leaves(raw(config)):
-        if not isinstance(value, str) or "${" not in value:
-            continue
-        try:
-            OmegaConf.select(config, key)
-        except InterpolationToMissingValueError:  # reported below, by the setting that has no value
-            continue
-        except OmegaConfBaseException as error:
+        if value == "???":
+            raise ConfigError(f"{key} has no value: give one with {key}=...")
+        check_interpolation(config, key, value)
+    return cast(dict[str, Any], plain(config))
+
+
+def check_interpolation(
+    config: DictConfig, key: str, value: Any, refused: type[Exception] = OmegaConfBaseException
+) -> None:
+    """Refuses a setting that cannot be resolved, for a ``refused`` kind of error; not if it refers to a missing value.
+
+    Raises:
+        ConfigError: naming the setting and the reason.
+    """
+    if not isinstance(value, str) or "${" not in value:
+        return
+    try:
+        OmegaConf.select(config, key)
+    except InterpolationToMissingValueError:
+        pass
+    except OmegaConfBaseException as error:
+        if isinstance(error, refused):
             reason = str(error).splitlines()[0].split("resolving interpolation: ")[-1].strip('"')
             raise ConfigError(
                 f"{key}={value!r} cannot be resolved ({reason}): correct it; ${{oc.env:NAME,DEFAULT}} has a default"
             ) from error
-    try:
-        content: dict[str, Any] = plain(config)
-    except MissingMandatoryValue as error:
-        raise ConfigError(f"{error.full_key} has no value: give one with {error.full_key}=...") from error
-    except OmegaConfBaseException as error:
-        raise ConfigError(" ".join(str(error).split())) from error
-    return content
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,17 +14,15 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
-from weakshot_seg.config.compose import leaves, raw, resolved
+from weakshot_seg.config.compose import check_interpolation, leaves, raw
 from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import ConfigError
 
 SECRET = re.compile(r"(api_?key|access_?key|token|password|secret)$", re.IGNORECASE)
 """Ends of the names of secrets."""
-REFERENCE = re.compile(r"(?<!\\)\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
-"""An interpolation of another setting by its full name."""
-HYDRAS = ("run", "sweep", "job")
+HYDRAS = ("hydra.run.", "hydra.sweep.", "hydra.job.")
 """Hydra's settings that users change and that are needed at once."""
 
 
@@ -32,68 +30,42 @@ class Preflight(Callback):
     """Hydra callback: the checks below before Hydra makes a folder; one line on stderr and exit code 2."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """For a single run: checks all settings, and claims its folder."""
-        with _refusing():
-            check_written(config)
-            prepare_run(config)
+        """For a single run: checks all settings, makes its folder and claims it for this process.
+
+        The folder is fixed in ``hydra.run.dir``; one that is given without interpolations is left to ``run_lock``.
+        """
+        with _refusing(config):
+            check_written(config, OmegaConfBaseException)
+            _set(config, "runtime.output_dir", str(Path(_folder(config, "run.dir")).absolute()))
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            check_settings(own, config.hydra.job.config_name)
+            _set(config, "job.num", 0)  # it starts: now ${run_folder:} claims what it names
+            _set(config, "run.dir", _folder(config, "run.dir", make=config.hydra.output_subdir is not None))
+            _set(config, "job.num", MISSING)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """For a sweep, whose jobs have settings of their own and may run where other environment variables are set."""
-        with _refusing():
-            check_written(config)
-            with _known_to_hydra(config):
-                _folder(config, "hydra.sweep.dir", make=config.hydra.output_subdir is not None)
+        with _refusing(config):
+            check_written(config, InterpolationKeyError)
+            _folder(config, "sweep.dir", make=config.hydra.output_subdir is not None)
 
 
-def check_written(cfg: DictConfig) -> None:
-    """Refuses secrets, and interpolations of settings that do not exist. Nothing is resolved.
-
-    Args:
-        cfg: all settings, those of Hydra in ``hydra``.
+def check_written(cfg: DictConfig, refused: type[Exception]) -> None:
+    """Refuses secrets, and interpolations that cannot be resolved for a ``refused`` kind of error.
 
     Raises:
         ConfigError: naming the setting and the remedy, never the secret.
     """
-    values = dict(leaves(raw(cfg)))
-    # Hydra's own last: they repeat the command line
-    for setting, value in sorted(values.items(), key=lambda item: item[0].startswith("hydra.")):
-        if not isinstance(value, str):
-            continue
-        if value and SECRET.search(setting):
+    written = leaves(raw(cfg))
+    # Those last that refer to others
+    for key, value in sorted(written, key=lambda item: item[0].startswith("hydra.") + item[0].startswith("hydra.run.")):
+        if value and isinstance(value, str) and SECRET.search(key):
             raise ConfigError(
-                f"{setting} is a secret, and settings are written to the output folder: leave it out; for W&B use "
+                f"{key} is a secret, and settings are written to the output folder: leave it out; for W&B use "
                 "`wandb login` or the environment variable WANDB_API_KEY"
             )
-        if setting.startswith("hydra.") and setting.split(".")[1] not in HYDRAS:
-            continue
-        for name in REFERENCE.findall(value):
-            if not any(
-                f"{key}.".startswith(f"{name}.") or (isinstance(node, str) and name.startswith(f"{key}."))
-                for key, node in values.items()  # the latter: within what is an interpolation itself
-            ):
-                raise ConfigError(f"{setting}={value!r} refers to {name}, which is no setting: correct the name")
-
-
-def prepare_run(cfg: DictConfig) -> None:
-    """Checks the settings of a single run, then makes its folder and claims it for this process.
-
-    The folder is fixed in ``hydra.run.dir``; a folder that is given without interpolations is left to ``run_lock``.
-
-    Args:
-        cfg: all settings, those of Hydra in ``hydra``.
-
-    Raises:
-        ConfigError: a setting is wrong, or nothing can be written to the folder.
-    """
-    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-    with _known_to_hydra(cfg):
-        _set(cfg, "runtime.output_dir", ".")  # its name may depend on other settings
-        resolved(own)
-        _set(cfg, "runtime.output_dir", str(Path(_folder(cfg, "hydra.run.dir")).absolute()))
-        check_settings(own, cfg.hydra.job.config_name)
-        _set(cfg, "job.num", 0)  # it starts: now ${run_folder:} claims what it names
-        _set(cfg, "run.dir", _folder(cfg, "hydra.run.dir", make=cfg.hydra.output_subdir is not None))
-        _set(cfg, "job.num", MISSING)
+        if key.startswith(HYDRAS) or not key.startswith("hydra."):
+            check_interpolation(cfg, key, value, refused)
 
 
 def _set(cfg: DictConfig, key: str, value: Any) -> None:
@@ -103,25 +75,19 @@ def _set(cfg: DictConfig, key: str, value: Any) -> None:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # Hydra turns errors of a callback other than SystemExit into warnings
-        if not isinstance(error, ConfigError):
-            traceback.print_exc()
-            raise SystemExit(1) from None
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
-        raise SystemExit(2) from None
-
-
-@contextmanager
-def _known_to_hydra(cfg: DictConfig) -> Iterator[None]:
-    """Resolves ``${hydra:...}`` as in the job, of whose settings folders and others are made."""
+def _refusing(config: DictConfig) -> Iterator[None]:
+    """Errors end the process; ``${hydra:...}`` is resolved as in the job, of whose settings folders are made."""
     hydra = HydraConfig.instance()
     before = hydra.cfg
-    hydra.set_config(cfg)
+    hydra.set_config(config)
     try:
         yield
+    except ConfigError as error:  # Hydra turns errors of a callback other than SystemExit into warnings
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from None
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(1) from None
     finally:
         hydra.cfg = before
 
@@ -130,7 +96,7 @@ def _folder(cfg: DictConfig, setting: str, make: bool = False) -> str:
     """The folder that a setting names; ``make`` makes it and writes to it: Hydra's own errors would be tracebacks."""
     folder = ""
     try:
-        folder = str(OmegaConf.select(cfg, setting))
+        folder = str(OmegaConf.select(cfg.hydra, setting))
         if make:
             Path(folder).mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder) as file:
@@ -141,8 +107,8 @@ def _folder(cfg: DictConfig, setting: str, make: bool = False) -> str:
         while reason is not None and not isinstance(reason, OSError):  # of claiming it
             reason = reason.__cause__ or reason.__context__
         if reason is None:
-            raise ConfigError(f"{setting} cannot be resolved: {error}") from error
+            raise ConfigError(f"hydra.{setting} cannot be resolved: {error}") from error
         raise ConfigError(
             f"nothing can be written to {reason.filename or folder} ({reason.strerror}): make room, or choose another "
-            f"place for the results ({setting}=DIR)"
+            f"place for the results (hydra.{setting}=DIR)"
         ) from error

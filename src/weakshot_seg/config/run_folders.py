@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from pathlib import Path
 
 from hydra.experimental.callback import Callback
@@ -13,27 +14,21 @@ def run_folder(parent: str, name: str, resume: bool, job: int | None = None) -> 
     """Resolver ``${run_folder:PARENT,NAME,RESUME,JOB}``: the folder within ``parent`` for a run.
 
     A new run never touches another one: while ``name`` holds checkpoints or metrics, or another process has claimed it,
-    ``name-2``, ``name-3``, ... are tried. With ``resume`` it is the newest run of that row.
-
-    Args:
-        parent: folder of the runs.
-        name: of the run's folder.
-        resume: whether an earlier run goes on.
-        job: number of the job that starts, which makes the folder and claims it for this process; None: nothing
-            starts yet, as while settings are checked or shown, and nothing is changed.
+    ``name-2``, ``name-3``, ... are tried. With ``resume`` it is the newest run of that row. A ``job`` that starts makes
+    the folder and claims it for this process; with None, as while settings are checked or shown, nothing is changed.
     """
-    latest, number = name, 1
-    while _holds_run(folder := Path(parent, place := name if number == 1 else f"{name}-{number}")) or not (
-        resume or job is None or _claim(folder)
-    ):
-        latest, number = place, number + 1
+    latest = name
+    for number in count(1):
+        folder = Path(parent, place := name if number == 1 else f"{name}-{number}")
+        if not _holds_run(folder):
+            if resume or job is None:
+                break
+            from weakshot_seg.utils.run_lock import claim  # brings PyTorch, which --help and completion do without
+
+            if claim(folder):
+                break
+        latest = place
     return latest if resume else place
-
-
-def _claim(folder: Path) -> bool:
-    from weakshot_seg.utils.run_lock import claim  # brings PyTorch, which --help and completion do without
-
-    return claim(folder)
 
 
 def _holds_run(folder: Path) -> bool:
@@ -53,11 +48,7 @@ def requeued() -> bool:
 class SweepStart(Callback):
     """Hydra callback: ``${hydra:callbacks.sweep_start.time}`` is the start of the job, in a sweep that of the sweep.
 
-    The process that starts a sweep makes this object and thereby resolves the time; Hydra hands what it has resolved to
-    all jobs, wherever they run.
-
-    Args:
-        time: ``${now:...}``.
+    Making this object resolves ``${now:...}``, and Hydra hands what is resolved to all jobs, wherever they run.
     """
 
     def __init__(self, time: str) -> None:

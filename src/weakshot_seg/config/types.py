@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MultipleOf
-from pydantic import AfterValidator, ConfigDict, Strict, TypeAdapter, ValidationError
+from annotated_types import Predicate
+from pydantic import ConfigDict, Strict, TypeAdapter, ValidationError, WithJsonSchema
 
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "text", None: "null"}
-BOUNDS = {
-    Ge: ("at least", "ge"),
-    Gt: ("more than", "gt"),
-    Le: ("at most", "le"),
-    Lt: ("less than", "lt"),
-    MultipleOf: ("a multiple of", "multiple_of"),
-}
+# Types and bounds of JSON schemas in words
+TYPES = {"integer": "a whole number", "number": "a number", "boolean": "true or false", "string": "text"}
+TYPES |= {"null": "null", "array": "a list", "object": "a group of settings"}
+BOUNDS = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most", "exclusiveMaximum": "less than"}
+BOUNDS |= {"multipleOf": "a multiple of"}
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -40,13 +37,8 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(_of_setting(hint), config=ConfigDict(strict=True, allow_inf_nan=False))
 
 
-def _has_target(node: dict[str, Any]) -> dict[str, Any]:
-    if "_target_" not in node:
-        raise ValueError("no _target_")
-    return node
-
-
-Node = Annotated[dict[str, Any], AfterValidator(_has_target)]
+def _node(words: str = "") -> Any:
+    return Annotated[dict[str, Any], Predicate(lambda node: "_target_" in node), WithJsonSchema({"title": words})]
 
 
 def _of_setting(hint: Any) -> Any:
@@ -65,47 +57,33 @@ def _of_setting(hint: Any) -> Any:
     if issubclass(origin, Mapping):
         return dict[str, _of_setting(arguments[-1]) if arguments else Any]  # type: ignore[misc]
     if origin is tuple and arguments and arguments[-1] is not ...:
-        return Annotated[tuple[tuple(map(_of_setting, arguments))], Strict(False)] | Node  # type: ignore[misc]
+        return Annotated[tuple[tuple(map(_of_setting, arguments))], Strict(False)] | _node()  # type: ignore[misc]
     if issubclass(origin, Iterable):
-        return list[_of_setting(arguments[0]) if arguments else Any] | Node  # type: ignore[misc]
-    return Node
-
-
-def alternatives(hint: Any) -> Iterator[Any]:
-    """The members of a union, or the type itself; without ranges."""
-    if get_origin(hint) is Annotated:
-        yield from alternatives(get_args(hint)[0])
-    elif get_origin(hint) in (Union, types.UnionType):
-        for part in get_args(hint):
-            yield from alternatives(part)
-    else:
-        yield hint
+        return list[_of_setting(arguments[0]) if arguments else Any] | _node()  # type: ignore[misc]
+    return _node(f"something with a _target_ ({origin.__name__})")
 
 
 def described(hint: Any) -> str:
     """A type in words, such as ``a number (at least 0 and at most 1)``."""
-    return " or ".join(dict.fromkeys(_words(hint)))
+    return _in_words(_adapter(hint).json_schema())
 
 
-def _words(hint: Any) -> Iterator[str]:
-    origin, arguments = get_origin(hint) or hint, get_args(hint)
-    if origin is Annotated:
-        known = [(BOUNDS[type(bound)], bound) for bound in arguments[1:] if type(bound) in BOUNDS]
-        bounds = [f"{words} {getattr(bound, name):.10g}" for (words, name), bound in known]
-        yield described(arguments[0]) + (f" ({' and '.join(bounds)})" if bounds else "")
-    elif origin in (Union, types.UnionType):
-        for part in arguments:
-            yield from _words(part)
-    elif origin is Literal:
-        yield f"one of {', '.join(map(str, arguments))}"
-    elif origin in NAMES or origin is types.NoneType:
-        yield NAMES.get(origin, "null")
-    elif origin is tuple and arguments and arguments[-1] is not ...:
-        yield f"a list of {len(arguments)}, each {' or '.join(dict.fromkeys(map(described, arguments)))}"
-    elif inspect.isclass(origin) and issubclass(origin, Mapping):
-        yield "a group of settings"
-    elif inspect.isclass(origin) and issubclass(origin, Iterable):
-        each = f", each {described(arguments[0])}" if arguments and get_origin(arguments[0]) is Annotated else ""
-        yield "a list of texts (quote numbers: ['3'])" if str in arguments else f"a list{each}"
-    else:
-        yield f"something with a _target_ ({getattr(origin, '__name__', origin)})"
+def _in_words(schema: dict[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(filter(None, map(_in_words, schema["anyOf"]))))
+    if choices := schema.get("enum", [schema[key] for key in ("const",) if key in schema]):
+        return f"one of {', '.join(map(str, choices))}"
+    if parts := schema.get("prefixItems"):
+        return f"a list of {len(parts)}, each {' or '.join(dict.fromkeys(map(_in_words, parts)))}"
+    if schema.get("items", {}).get("type") == "string":
+        return "a list of texts (quote numbers: ['3'])"
+    words = TYPES.get(schema.get("type", ""), schema.get("title", ""))
+    each = _in_words(schema["items"]) if "items" in schema else ""
+    bounds = " and ".join(f"{text} {schema[key]:.10g}" for key, text in BOUNDS.items() if key in schema)
+    return words + (f" ({bounds})" if bounds else "") + (f", each {each}" if each else "")
+
+
+def shown(value: Any) -> str:
+    """A value as YAML writes it, shortened."""
+    text = {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+    return text if len(text) <= 80 else f"{text[:77]}..."
