@@ -24,6 +24,7 @@ import weakshot_seg
 from no_images import claiming
 from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.cli import app
+from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.demo import view as demo
 from weakshot_seg.demo.page import build_page, serve
@@ -110,7 +111,9 @@ def test_large_images_are_shrunk_and_others_refused(scene: Path, tmp_path: Path)
             demo.open_image(tmp_path / name, 100)
 
 
-def test_examples_are_validation_images_with_novel_classes(trained: Path, tmp_path: Path) -> None:
+def test_examples_are_validation_images_with_novel_classes(
+    trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     module = load_module(trained / "checkpoints" / "last.ckpt")
     files = app.write_examples(module.recipe.data, 2, tmp_path)
     scenes = SyntheticScenes("validation", 4, size=32)
@@ -118,12 +121,12 @@ def test_examples_are_validation_images_with_novel_classes(trained: Path, tmp_pa
     best = {scenes.name(i).replace("/", "_") for i in np.argsort(-counts, kind="stable")[:2]}
     assert {file.stem for file in files} == best
     assert app.write_examples({"val_transform": {}}, 2, tmp_path) == []  # a model folder
-
-
-def test_examples_that_are_not_there(tagged_photos: Path, train_tagged: Callable[..., Path], tmp_path: Path) -> None:
-    run = train_tagged()
-    shutil.rmtree(tagged_photos)
-    assert app.write_examples(load_module(run / "checkpoints" / "last.ckpt").recipe.data, 2, tmp_path) == []
+    photos = {key: value for key, value in module.recipe.data.items() if key not in ("train", "val")}
+    photos |= {"_target_": f"{WeakShotDataModule.__module__}.WeakShotDataModule.from_folders", "root": "gone"}
+    with caplog.at_level("INFO"):
+        assert app.write_examples(photos, 2, tmp_path) == []
+    assert "no examples: " in caplog.text
+    assert "gone" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -135,9 +138,7 @@ def test_titles(ckpt: str, expected: str) -> None:
 
 
 def test_a_taken_port_is_named(segmenter: weakshot_seg.Segmenter) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port={port} at host=127\.0\.0\.1 cannot be used"):
             serve(build_page(segmenter, "model", [], 5, 2), "127.0.0.1", port, share=False, wait=False)
@@ -238,26 +239,18 @@ def test_clicking_through_the_page(
     assert page.find("#note [role=alert]").is_displayed()
     assert not page.texts("#proposals img")
 
-    check_console(browser, address)
-
-
-def test_examples_and_narrow_windows(browser: webdriver.Chrome, address: str) -> None:
     browser.set_window_size(500, 900)  # Chromium's smallest
-    page = Page(browser, address)
+    page.find("#upload button[aria-label='Remove Image']").click()
     page.find("#examples button.gallery-item").click()
     page.message("96 x 96 pixels")
     page.find("#proposals img")
     assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
-    check_console(browser, address)
 
-
-def check_console(driver: webdriver.Chrome, address: str) -> None:
-    """No errors, and nothing from any other place."""
-    assert not [line for line in driver.get_log("browser") if line["level"] == "SEVERE"]
-    sent = (json.loads(line["message"])["message"] for line in driver.get_log("performance"))
+    assert not [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]
+    sent = (json.loads(line["message"])["message"] for line in browser.get_log("performance"))
     urls = [event["params"]["request"]["url"] for event in sent if event["method"] == "Network.requestWillBeSent"]
-    hosts = {urlsplit(url).netloc for url in urls if url.startswith("http")}
-    assert hosts == {urlsplit(address).netloc}
+    # nothing from any other place
+    assert {urlsplit(url).netloc for url in urls if url.startswith("http")} == {urlsplit(address).netloc}
 
 
 def test_the_page_needs_gradio(trained: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

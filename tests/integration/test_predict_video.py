@@ -20,6 +20,7 @@ from weakshot_seg.prediction import records
 from weakshot_seg.prediction.video_files import read_frames
 
 FRAMES, RATE = 7, 10
+Predict = Callable[..., None]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def predict(eager: Path, video: Path, out: Path) -> Callable[..., None]:
+def predict(eager: Path, video: Path, out: Path) -> Predict:
     return partial(predicting.predict, f"ckpt={eager}", f"source={video.parent}", f"out={out}")
 
 
@@ -64,9 +65,7 @@ def pictures(path: Path) -> tuple[list[np.ndarray], list[float], Fraction]:
     return [frame.to_ndarray(format="rgb24") for frame in frames], [float(frame.time) for frame in frames], rate
 
 
-def test_every_frame_is_predicted_as_a_photo_is(
-    eager: Path, predict: Callable[..., None], video: Path, out: Path
-) -> None:
+def test_every_frame_is_predicted_as_a_photo_is(eager: Path, predict: Predict, video: Path, out: Path) -> None:
     Image.new("RGB", (40, 30), "green").save(video.parent / "photo.png")
     predict("video_labels=true")
     assert names(out / "labels") == ["clip", "photo.png"]
@@ -92,7 +91,7 @@ def test_every_frame_is_predicted_as_a_photo_is(
     assert len({frame.tobytes() for frame in drawn}) == FRAMES
 
 
-def test_some_frames_and_no_label_maps(predict: Callable[..., None], out: Path) -> None:
+def test_some_frames_and_no_label_maps(predict: Predict, out: Path) -> None:
     predict("video_every=3", "scores=[water]")
     assert [entry["frame"] for entry in record(out)] == [0, 3, 6]
     assert pictures(out / "overlays" / "clip.mp4")[1] == pytest.approx([0, 0.3, 0.6], abs=1e-3)
@@ -105,7 +104,7 @@ def test_some_frames_and_no_label_maps(predict: Callable[..., None], out: Path) 
     assert names(out / "labels" / "clip") == [f"00000{n}.png" for n in (0, 2, 4, 6)]
 
 
-def test_an_interrupted_video_goes_on(predict: Callable[..., None], out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_video_goes_on(predict: Predict, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write, noted = records.write_json, []
 
     def interrupted(path: Path, content: dict[str, object]) -> None:
@@ -145,37 +144,29 @@ def test_videos_are_turned_upright(matrix: tuple[int, ...], turns: int, tmp_path
     assert np.abs(pixels.astype(int) - np.rot90(picture, turns)).mean() < 5
 
 
+@pytest.mark.parametrize("with_pyav", [True, False])
 def test_broken_videos_are_named_and_the_others_done(
-    predict: Callable[..., None], video: Path, out: Path, capsys: pytest.CaptureFixture[str]
+    with_pyav: bool, predict: Predict, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    video.with_name("broken.mp4").write_bytes(video.read_bytes()[:300])
-    video.with_name("text.avi").write_text("no video")
-    with pytest.raises(SystemExit) as caught:
-        predict("video_every=4")
-    assert caught.value.code == 1
-    lines = capsys.readouterr().err.splitlines()[-3:]
-    assert lines[0] == "2 could not be:"
-    assert [name in line for name, line in zip(("/broken.mp4", "/text.avi"), lines[1:], strict=True)] == [True, True]
-    assert names(out / "overlays") == ["clip.mp4"]
-
-
-def test_without_pyav_the_extra_is_named(
-    predict: Callable[..., None],
-    video: Path,
-    out: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    Image.new("RGB", (40, 30), "green").save(video.parent / "photo.png")
-    monkeypatch.setitem(sys.modules, "av", None)
-    monkeypatch.delitem(sys.modules, "weakshot_seg.prediction.video_files")
+    source = out.with_name("in")
+    Image.new("RGB", (40, 30), "green").save(source / "photo.png")
+    (source / "broken.mp4").write_bytes((source / "clip.mkv").read_bytes()[:300])
+    (source / "text.avi").write_text("no video")
+    if not with_pyav:
+        monkeypatch.setitem(sys.modules, "av", None)
+        monkeypatch.delitem(sys.modules, "weakshot_seg.prediction.video_files")
     with pytest.raises(SystemExit, match="1"):
-        predict()
-    assert "pip install -e '.[video]'" in capsys.readouterr().err.splitlines()[-1]
-    assert names(out / "labels") == ["photo.png"]
+        predict("video_every=4")
+    failed = ["broken.mp4", "text.avi"] if with_pyav else ["broken.mp4", "clip.mkv", "text.avi"]
+    title, *lines = capsys.readouterr().err.splitlines()[-1 - len(failed) :]
+    assert title == f"{len(failed)} could not be:"
+    for name, line in zip(failed, lines, strict=True):
+        assert f"/{name} (" in line
+        assert ("pip install -e '.[video]'" in line) != with_pyav
+    assert names(out / "overlays") == ["clip.mp4", "photo.jpg"][1 - with_pyav :]
 
 
-def test_no_frames_of_another_inference_remain(predict: Callable[..., None], video: Path, out: Path) -> None:
+def test_no_frames_of_another_inference_remain(predict: Predict, video: Path, out: Path) -> None:
     predict("video_labels=true")
     video.write_bytes(b"broken")
     with pytest.raises(SystemExit):
