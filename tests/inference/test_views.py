@@ -101,27 +101,23 @@ def test_whole(batch: Batch, size: tuple[int, int]) -> None:
     check(WholeImage(), batch, size, lambda image: resized(scores_of_image(image), size))
 
 
-def test_sliding(batch: Batch) -> None:
-    places = {
+PLACES = {
+    32: {
         (40, 56): [(0, 0), (0, 16), (0, 24), (8, 0), (8, 16), (8, 24)],  # stride 16, the last one moved inside
         (33, 64): [(0, 0), (0, 16), (0, 32), (1, 0), (1, 16), (1, 32)],
-    }
-    size = (45, 50)
-
-    def expect(image: torch.Tensor) -> Planes:
-        return resized(windows_of_image(image, places[tuple(image.shape[1:])], (32, 32)), size)
-
-    check(SlidingWindow(32, overlap=0.5, batch_size=4), batch, size, expect)
+    },
+    48: {(40, 56): [(0, 0), (0, 8)], (33, 64): [(0, 0), (0, 16)]},  # beyond one edge
+}
 
 
-def test_sliding_with_windows_beyond_one_edge(batch: Batch) -> None:
-    places = {(40, 56): [(0, 0), (0, 8)], (33, 64): [(0, 0), (0, 16)]}
-
+@pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (48, 0.0)])
+def test_sliding(window: int, overlap: float, batch: Batch) -> None:
     def expect(image: torch.Tensor) -> Planes:
         height, width = image.shape[1:]
-        return resized(windows_of_image(image, places[height, width], (height, 48)), (40, 40))
+        parts = windows_of_image(image, PLACES[window][height, width], (min(height, window), window))
+        return resized(parts, (45, 50))
 
-    check(SlidingWindow(48, overlap=0.0), batch, (40, 40), expect)
+    check(SlidingWindow(window, overlap), batch, (45, 50), expect)
 
 
 def test_windows_go_through_the_network_a_few_at_a_time(batch: Batch) -> None:

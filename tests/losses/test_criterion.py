@@ -1,17 +1,23 @@
-"""The composed criterion: sums of the right parts and layers, and how often it waits for the device."""
+"""The composed criterion: sums of the right parts and layers, waits for the device, and compilation."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
+from torch._dynamo.backends.debugging import aot_eager
 
 from random_batches import make_output, make_targets
+from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses.assignments import ClassQueries, HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
+from weakshot_seg.losses.point_mask import PointMaskLoss
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
-from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, MaskLoss
+from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, LossTerm, MaskLoss
 from weakshot_seg.models.simnet import SimNet
 from weakshot_seg.structures import IGNORE, SegOutput
 
@@ -123,3 +129,31 @@ def test_only_the_matcher_waits_for_the_device_and_only_once(
     assert len(copies) == (0 if class_queries else 1)
     with pytest.raises((NotImplementedError, RuntimeError)):
         output.to("meta").mask_logits.sum().item()
+
+
+def test_each_work_on_pixels_is_one_graph_and_gives_the_same() -> None:
+    torch.compiler.reset()
+    graphs: list[fx.GraphModule] = []
+
+    def backend(graph: fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+        graphs.append(graph)
+        return aot_eager(graph, inputs)
+
+    output = make_output()
+    terms: dict[str, LossTerm] = {"a": MaskLoss(), "b": ComplementLoss(), "c": PointMaskLoss(num_points=20)}
+    compiled = Criterion(HungarianMatcher(), deepcopy(terms), compile=backend)
+    for base, tags in (([[0, 1], [2]], [[3], [3, 4]]), ([[0], [1]], [[4], []]), ([[0, 1, 2], [0, 2]], [[], []])):
+        targets = make_targets(base, tags)
+        results = []
+        for module in (Criterion(HungarianMatcher(), terms), compiled):
+            torch.manual_seed(0)  # of the points
+            losses = module(output, targets)
+            results.append((losses.parts, torch.autograd.grad(losses.total, output.mask_logits)))
+        torch.testing.assert_close(results[1], results[0])
+    assert len(graphs) == 4  # the matching cost and three terms, whatever the number of masks
+
+
+def test_without_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-compiler")
+    with pytest.raises(ConfigError, match=r"^loss.compile=inductor needs a C\+\+ compiler.*no no-compiler on the PATH"):
+        Criterion(HungarianMatcher(), {}, compile="inductor")

@@ -135,11 +135,9 @@ class StridedGrid:
         return vertical.T @ gradient @ horizontal
 
     def _matrices(self, height: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        (rows, columns), kind = self.size, (like.dtype, like.device)
-        return (
-            _bilinear(height, rows, self.top, self.stride, *kind),
-            _bilinear(width, columns, self.left, self.stride, *kind),
-        )
+        kind = self.stride, like.dtype, like.device
+        vertical = _bilinear(height, self.size[0], self.top, *kind)
+        return vertical, _bilinear(width, self.size[1], self.left, *kind)
 
 
 @lru_cache(maxsize=64)  # made on the host: a matrix made in every step would wait for the device
