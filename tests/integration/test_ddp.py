@@ -1,9 +1,5 @@
 """Two processes do what one would do with the union of their batches."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
 import torch
 
 from processes import CONTEXT, Distributed, start
@@ -40,7 +36,7 @@ def inputs() -> dict[str, torch.Tensor]:
     }
 
 
-def test_mean_gradient_of_the_ranks_is_that_of_the_union(tmp_path: Path) -> None:
+def test_mean_gradient_of_the_ranks_is_that_of_the_union(tmp_path):
     """Logits belong to images: their gradients are put together. SimNet's weights are shared: theirs are averaged."""
     processes = [CONTEXT.Process(target=write_gradients, args=(inputs(), tmp_path, rank, 2)) for rank in (0, 1)]
     for process in processes:
@@ -60,13 +56,7 @@ def test_mean_gradient_of_the_ranks_is_that_of_the_union(tmp_path: Path) -> None
         torch.testing.assert_close(found, expected, rtol=rtol, atol=1e-7, msg=lambda text, n=name: f"{n}: {text}")
 
 
-def test_training_on_two_processes(
-    small: tuple[str, ...],
-    few_scenes: tuple[str, ...],
-    command: Callable[..., None],
-    metrics_of: Callable[[Path], dict[str, Any]],
-    tmp_path: Path,
-) -> None:
+def test_training_on_two_processes(small, few_scenes, command, metrics_of, tmp_path):
     """It ends, and what two processes measured together is what one measures alone."""
     two = ("trainer=ddp", "trainer.devices=2", "trainer.sync_batchnorm=false", "data.val.num_images=3")
     run = tmp_path / "run"

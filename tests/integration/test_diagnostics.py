@@ -2,7 +2,6 @@
 
 import csv
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def rows(folder: Path) -> list[dict[str, float]]:
         ]
 
 
-def test_weighted_terms_add_up_to_the_loss(trained: Path) -> None:
+def test_weighted_terms_add_up_to_the_loss(trained):
     config = yaml.safe_load((trained / ".hydra" / "config.yaml").read_text())
     terms = config["loss"]["terms"]
     for row in rows(trained):
@@ -38,7 +37,7 @@ def test_weighted_terms_add_up_to_the_loss(trained: Path) -> None:
             assert row[f"train/weighted/similarity/{part}"] == pytest.approx(factor * raw, rel=1e-5)
 
 
-def test_pairs_are_judged(trained: Path) -> None:
+def test_pairs_are_judged(trained):
     kinds = [f"{name}_{kind}" for name in ("precision", "recall", "f1") for kind in ("similar", "dissimilar")]
     for row in rows(trained):
         assert {name for name in row if name.startswith("train/pairs/")} == {
@@ -47,9 +46,7 @@ def test_pairs_are_judged(trained: Path) -> None:
         assert 0 <= row["train/pairs/accuracy"] <= 1
 
 
-def test_gradient_norm_before_clipping_at_the_logged_steps(
-    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gradient_norm_before_clipping_at_the_logged_steps(train, tmp_path, monkeypatch):
     norms: list[tuple[float, float]] = []
     clip = WeakShotModule.configure_gradient_clipping
 
@@ -75,9 +72,7 @@ class Host(torch.Tensor):
     """A tensor that was copied to the host."""
 
 
-def test_between_logged_steps_nothing_is_read_from_the_device(
-    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_between_logged_steps_nothing_is_read_from_the_device(train, tmp_path, monkeypatch):
     """On a GPU every number that is read waits for all work so far; the copy for the matcher must be the only one."""
     reads: list[int] = []
     module: WeakShotModule | None = None

@@ -1,11 +1,6 @@
 """Several jobs in one process do not know of each other."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from weakshot_seg import train as training
 from weakshot_seg.data.splits import make_split
@@ -13,14 +8,8 @@ from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 
 
 def test_two_splits_in_one_sweep_with_offline_wandb(
-    command: Callable[..., None],
-    train: Callable[..., Path],
-    small: tuple[str, ...],
-    few_scenes: tuple[str, ...],
-    metrics_of: Callable[[Path], dict[str, Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    command, train, small, few_scenes, metrics_of, tmp_path, monkeypatch
+):
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_SILENT", "true")
     wandb = ("logger=wandb", "logger.wandb.mode=offline", "hydra.callbacks.sweep_start.time=${now:%f}")

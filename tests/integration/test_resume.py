@@ -44,9 +44,7 @@ def contents(folder: Path) -> dict[str, bytes]:
         "data.label_scope=crop": "data.label_scope: image instead of crop",
     }.items(),
 )
-def test_another_run_is_not_resumed(
-    setting: str, text: str, resumed: tuple[str, ...], run: Path, refusal: Refusal
-) -> None:
+def test_another_run_is_not_resumed(setting, text, resumed, run, refusal):
     before = contents(run)
     line = refusal(training.main, *resumed, setting)
     assert f"resume=true, but {run}/checkpoints/last.ckpt was trained with other {text}" in line
@@ -54,7 +52,7 @@ def test_another_run_is_not_resumed(
     assert contents(run) == before
 
 
-def test_other_settings_are_logged(train: Callable[..., Path], run: Path) -> None:
+def test_other_settings_are_logged(train, run):
     # the checkpoint is that of a validation after step 4, where none is due now
     less = ("data.num_workers=1", "data.val.num_images=5", "trainer.val_check_interval=3")
     train(run, "resume=true", "trainer.max_steps=5", *less)
@@ -72,9 +70,7 @@ def test_other_settings_are_logged(train: Callable[..., Path], run: Path) -> Non
 
 
 @pytest.mark.parametrize("best", [False, True])
-def test_results_without_checkpoints_are_not_overwritten(
-    best: bool, resumed: tuple[str, ...], run: Path, refusal: Refusal
-) -> None:
+def test_results_without_checkpoints_are_not_overwritten(best, resumed, run, refusal):
     for path in (run / "checkpoints").iterdir():
         if not (best and path.name == "best.ckpt"):
             path.unlink()
@@ -83,7 +79,7 @@ def test_results_without_checkpoints_are_not_overwritten(
     assert contents(run) == before
 
 
-def test_only_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
+def test_only_what_killed_processes_left_is_removed(tmp_path):
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         pass
     dead, mine, other = ended.pid, os.getpid(), os.getppid()
@@ -97,8 +93,6 @@ def test_only_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
 
 
-def test_a_name_that_leads_elsewhere(
-    small: tuple[str, ...], few_scenes: tuple[str, ...], command: Callable[..., None], tmp_path: Path
-) -> None:
+def test_a_name_that_leads_elsewhere(small, few_scenes, command, tmp_path):
     command(training.main, *small, *few_scenes, "name=a/../b", "trainer.max_steps=1", folder=tmp_path)
     assert (tmp_path / "outputs" / "b" / "split1" / "metrics.json").is_file()

@@ -58,7 +58,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return pids
 
 
-def test_the_service_is_killed(train: Train, killed: list[int], tmp_path: Path) -> None:
+def test_the_service_is_killed(train, killed, tmp_path):
     """It is started anew: what is logged afterwards goes to the same run."""
     train(tmp_path, *OFFLINE)
     assert len(killed) == 1
@@ -71,13 +71,7 @@ def test_the_service_is_killed(train: Train, killed: list[int], tmp_path: Path) 
     assert {row["trainer/global_step"] for row in run.history if "train/loss" in row} >= {3}
 
 
-def test_the_service_cannot_be_started_again(
-    train: Train,
-    killed: list[int],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_the_service_cannot_be_started_again(train, killed, tmp_path, monkeypatch, capsys):
     start = wandb.init
 
     def init(**settings: Any) -> Any:
@@ -91,9 +85,7 @@ def test_the_service_cannot_be_started_again(
     assert capsys.readouterr().out.count("nothing more goes to W&B (ConnectionResetError: Connection lost)") == 1
 
 
-def test_wandb_cannot_be_reached(
-    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_wandb_cannot_be_reached(train, tmp_path, monkeypatch, capsys):
     """The run is kept offline."""
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
@@ -107,7 +99,7 @@ def test_wandb_cannot_be_reached(
     assert len([row for row in run.history if "train/loss" in row]) == 4
 
 
-def test_no_secret_is_written(small: tuple[str, ...], few_scenes: tuple[str, ...], tmp_path: Path) -> None:
+def test_no_secret_is_written(small, few_scenes, tmp_path):
     """Neither by W&B nor by Hydra, in checkpoints (also compressed), logs or on the console."""
     run = (*small, *few_scenes, "logger=wandb", "logger.wandb.mode=offline", "name=${oc.env:SEEN}")
     job = start(tmp_path, *run, fault=Environment({**SECRETS, "SEEN": SEEN}))

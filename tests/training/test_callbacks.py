@@ -117,15 +117,11 @@ def fit(folder: Path, *callbacks: pl.Callback, steps: int = 5, resume: Path | No
 @pytest.mark.parametrize(
     ("interval", "accumulate", "validated"), [(2, 1, [2, 4]), (2, 4, [2, 4]), (0.6, 2, [3]), (1.0, 1, [5])]
 )
-def test_validations_are_counted_in_steps(
-    interval: float, accumulate: int, validated: list[int], tmp_path: Path
-) -> None:
+def test_validations_are_counted_in_steps(interval, accumulate, validated, tmp_path):
     assert fit(tmp_path, accumulate_grad_batches=accumulate, val_check_interval=interval).validated == validated
 
 
-def test_a_training_prints_one_line_of_progress_and_no_advice(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], recwarn: pytest.WarningsRecorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_prints_one_line_of_progress_and_no_advice(tmp_path, capfd, recwarn, monkeypatch):
     """Also of a network with frozen layers, of few batches, without workers; after resuming, in a used folder."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("LINES", "30")
@@ -148,7 +144,7 @@ def test_a_training_prints_one_line_of_progress_and_no_advice(
     assert "base IoU" in second.out
 
 
-def test_metrics_file_holds_what_was_measured(tmp_path: Path) -> None:
+def test_metrics_file_holds_what_was_measured(tmp_path):
     metrics = MetricsFile(str(tmp_path / "new" / "folder"))
     toy = fit(tmp_path, metrics)
     content = json.loads((tmp_path / "new" / "folder" / "metrics.json").read_text())
@@ -164,7 +160,7 @@ def test_metrics_file_holds_what_was_measured(tmp_path: Path) -> None:
     assert 1000 <= metrics.state_dict()["seconds"] < 1100
 
 
-def test_panels_of_the_first_images_are_written(tmp_path: Path) -> None:
+def test_panels_of_the_first_images_are_written(tmp_path):
     fit(tmp_path, PredictionPanels(str(tmp_path / "pictures"), num_images=2))
     files = sorted(path.name for path in (tmp_path / "pictures").iterdir())
     assert files == ["00_part_im_age0.jpg.png", "01_part_im_age1.jpg.png"]
@@ -175,7 +171,7 @@ def test_panels_of_the_first_images_are_written(tmp_path: Path) -> None:
     assert len(list((tmp_path / "more").iterdir())) == 3
 
 
-def test_panels_show_the_image_without_padding() -> None:
+def test_panels_show_the_image_without_padding():
     batch = Batches("validation", 2)[0]
     image = ValidatedImage.of(batch, batch.truths, 1).photo
     assert image.shape == (*SIZES[1], 3)
@@ -205,7 +201,7 @@ def ranked(folder: Path) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("order", ["random", "ascending", "descending", "equal"])
-def test_best_and_worst_images_are_found_among_many_while_few_are_kept(order: str, tmp_path: Path) -> None:
+def test_best_and_worst_images_are_found_among_many_while_few_are_kept(order, tmp_path):
     scores = np.random.default_rng(0).permutation(np.arange(2000) % 101).tolist()
     scores = {"random": scores, "ascending": sorted(scores), "descending": sorted(scores)[::-1], "equal": [7] * 99}[
         order
@@ -221,7 +217,7 @@ def test_best_and_worst_images_are_found_among_many_while_few_are_kept(order: st
         assert shown["median_1"] == pytest.approx(50, abs=2)
 
 
-def test_few_images_are_ranked_exactly_and_old_panels_go(tmp_path: Path) -> None:
+def test_few_images_are_ranked_exactly_and_old_panels_go(tmp_path):
     rank(tmp_path, [50, 10, 90, 30, 70, 60, 20], 2)
     assert ranked(tmp_path) == {
         "best_1": 90,
@@ -235,7 +231,7 @@ def test_few_images_are_ranked_exactly_and_old_panels_go(tmp_path: Path) -> None
     assert ranked(tmp_path) == {"best_1": 50, "worst_1": 10}
 
 
-def test_the_scores_of_all_images_are_written(tmp_path: Path) -> None:
+def test_the_scores_of_all_images_are_written(tmp_path):
     fit(tmp_path, RankedImages(str(tmp_path), num_images=1))
     rows = (tmp_path / "image_scores.csv").read_text().splitlines()
     assert rows[0] == "image,miou,panel"
@@ -247,7 +243,7 @@ def test_the_scores_of_all_images_are_written(tmp_path: Path) -> None:
     ]
 
 
-def test_last_checkpoint_is_kept_at_the_interval_and_at_the_end(tmp_path: Path) -> None:
+def test_last_checkpoint_is_kept_at_the_interval_and_at_the_end(tmp_path):
     saved: list[int] = []
 
     class Spy(AtomicCheckpointIO):
@@ -262,7 +258,7 @@ def test_last_checkpoint_is_kept_at_the_interval_and_at_the_end(tmp_path: Path) 
     assert steps == {"last.ckpt": 5, "previous.ckpt": 4}
 
 
-def test_an_interrupted_write_keeps_the_former_file(tmp_path: Path) -> None:
+def test_an_interrupted_write_keeps_the_former_file(tmp_path):
     file = tmp_path / "folder" / "x.txt"
     with replacing(file) as temporary:
         temporary.write_text("old")
@@ -273,7 +269,7 @@ def test_an_interrupted_write_keeps_the_former_file(tmp_path: Path) -> None:
     assert file.read_text() == "old"
 
 
-def test_an_interrupted_checkpoint_keeps_the_former_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_checkpoint_keeps_the_former_one(tmp_path, monkeypatch):
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"step": torch.tensor(1)}, path)
 
@@ -288,7 +284,7 @@ def test_an_interrupted_checkpoint_keeps_the_former_one(tmp_path: Path, monkeypa
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
 
 
-def test_wandb_run_is_continued_only_when_resumed(tmp_path: Path) -> None:
+def test_wandb_run_is_continued_only_when_resumed(tmp_path):
     first = ResilientWandbLogger(str(tmp_path), mode="offline").version
     assert ResilientWandbLogger(str(tmp_path), resume=True, mode="offline").version == first
     assert ResilientWandbLogger(str(tmp_path), mode="offline").version != first

@@ -43,7 +43,7 @@ def loop_iou(prediction: np.ndarray, truth: np.ndarray, index: int) -> float | N
 
 
 @pytest.mark.parametrize("absent", [(), (0,), (1, 4), (1, 4, 6)])
-def test_iou_equals_loops_and_means_skip_classes_without_ground_truth(absent: tuple[int, ...]) -> None:
+def test_iou_equals_loops_and_means_skip_classes_without_ground_truth(absent):
     prediction, truth = random_maps(0, absent)
     report = report_of(prediction, truth)
     expected = [loop_iou(prediction, truth, index) for index in range(len(NAMES))]
@@ -58,7 +58,7 @@ def test_iou_equals_loops_and_means_skip_classes_without_ground_truth(absent: tu
     assert report.harmonic_iou == (None if novel is None else pytest.approx(2 / (1 / base + 1 / novel)))
 
 
-def test_equals_scikit_learn() -> None:
+def test_equals_scikit_learn():
     prediction, truth = random_maps(7)
     report = report_of(prediction, truth)
     p, t = prediction[truth != IGNORE], truth[truth != IGNORE]
@@ -83,7 +83,7 @@ class Reads(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def test_the_host_waits_as_often_for_many_images_as_for_one() -> None:
+def test_the_host_waits_as_often_for_many_images_as_for_one():
     metrics, counts = SegmentationMetrics(SPLIT), []
     for images in (1, 8):
         maps = [torch.randint(len(NAMES), (9, 5 + index)).byte() for index in range(images)]
@@ -96,7 +96,7 @@ def test_the_host_waits_as_often_for_many_images_as_for_one() -> None:
     assert metrics.confusion.trace() == metrics.confusion.sum() > 0
 
 
-def test_hand_values() -> None:
+def test_hand_values():
     split = ClassSplit(("x", "y"), (1,))
     report = report_of(np.array([[[0, 0, 1, 1]]], np.uint8), np.array([[[0, 1, 1, IGNORE]]], np.uint8), split)
     assert (report.base_iou, report.novel_iou, report.miou, report.harmonic_iou) == (50, 50, 50, 50)
@@ -107,7 +107,7 @@ def test_hand_values() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_nothing_counted_and_no_novel_class_are_none_not_an_error() -> None:
+def test_nothing_counted_and_no_novel_class_are_none_not_an_error():
     empty = SegmentationMetrics(SPLIT).report()
     assert set(empty.summary().values()) == {None}
     prediction, truth = random_maps(0)
@@ -118,7 +118,7 @@ def test_nothing_counted_and_no_novel_class_are_none_not_an_error() -> None:
     assert "novel *" in supervised.table()
 
 
-def test_parts_sum_up_and_reset_forgets() -> None:
+def test_parts_sum_up_and_reset_forgets():
     prediction, truth = map(torch.from_numpy, random_maps(1))
     parts = SegmentationMetrics(SPLIT)
     for one_prediction, one_truth in zip(prediction, truth, strict=True):
@@ -139,12 +139,12 @@ def test_parts_sum_up_and_reset_forgets() -> None:
         (torch.full((2, 2), IGNORE), torch.zeros(2, 2), "predicted map holds class id 255"),
     ],
 )
-def test_bad_maps_are_named(prediction: torch.Tensor, truth: torch.Tensor, message: str) -> None:
+def test_bad_maps_are_named(prediction, truth, message):
     with pytest.raises(DataError, match=message):
         SegmentationMetrics(SPLIT).update([prediction.byte()], [truth.byte()])
 
 
-def test_dict_is_json_and_table_is_aligned() -> None:
+def test_dict_is_json_and_table_is_aligned():
     report = report_of(*random_maps(5, absent=(0, 6)))
     again = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert again["classes"][0] == {"id": 0, "name": "a", "novel": False, "iou": None, "accuracy": None, "pixels": 0.0}
@@ -158,7 +158,7 @@ def test_dict_is_json_and_table_is_aligned() -> None:
     assert f"{report.iou[1]:.1f}" in classes[2]
 
 
-def test_miou_of_an_image_is_the_mean_over_its_classes() -> None:
+def test_miou_of_an_image_is_the_mean_over_its_classes():
     prediction, truth = (maps[0] for maps in random_maps(0, absent=(3,)))
     known = [v for v in (loop_iou(prediction, truth, index) for index in range(len(NAMES))) if v is not None]
     assert image_miou(prediction, truth) == pytest.approx(sum(known) / len(known))

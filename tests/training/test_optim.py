@@ -1,7 +1,6 @@
 """Parameter groups and schedule."""
 
 import pytest
-import torch
 from torch import nn
 
 from weakshot_seg.models.backbone import TimmBackbone
@@ -28,7 +27,7 @@ def settings(module: nn.Module, recipe: PolyAdamW) -> dict[str, tuple[float, flo
     }
 
 
-def test_every_trainable_parameter_once_with_its_rate_and_decay() -> None:
+def test_every_trainable_parameter_once_with_its_rate_and_decay():
     fast, slow, decay = 2e-3, 2e-4, 0.05
     assert settings(Toy(), PolyAdamW(lr=fast, weight_decay=decay, backbone_factor=0.1)) == {
         "backbone.0.weight": (pytest.approx(slow), decay),
@@ -46,7 +45,7 @@ def test_every_trainable_parameter_once_with_its_rate_and_decay() -> None:
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
-def test_position_embeddings_of_transformers_do_not_decay(name: str) -> None:
+def test_position_embeddings_of_transformers_do_not_decay(name):
     small = {"embed_dim": 32, "num_heads": (1, 2, 4, 8), "depths": (1, 1, 1, 1)} if "swin" in name else {"depth": 3}
     groups = settings(SimFormer(3, TimmBackbone(name, **small), num_layers=1, dim=32), PolyAdamW())
     embeddings = {n: s for n, s in groups.items() if "pos_embed" in n or "relative_position_bias" in n}
@@ -54,45 +53,19 @@ def test_position_embeddings_of_transformers_do_not_decay(name: str) -> None:
     assert {decay for _, decay in embeddings.values()} == {0.0}
 
 
-def head_rate(optimizer: torch.optim.Optimizer) -> float:
-    (rate,) = {group["lr"] for group in optimizer.param_groups if group["name"].startswith("head")}
-    return rate
-
-
-def test_poly_schedule_without_warm_up() -> None:
-    recipe = PolyAdamW(lr=0.1, power=0.9)
-    optimizer, schedule = recipe.build(Toy(), 50)
-    for step in range(50):
-        assert head_rate(optimizer) == pytest.approx(0.1 * (1 - step / 50) ** 0.9)
+def test_poly_schedule_without_warm_up():
+    optimizer, schedule = PolyAdamW(lr=0.1, power=0.9, backbone_factor=0.3).build(Toy(), 50)
+    for step in range(52):  # beyond the end: no complex number
+        rates = {group["name"].split()[0]: group["lr"] for group in optimizer.param_groups}
+        expected = 0.1 * max(0, 1 - step / 50) ** 0.9
+        assert rates == {"head": pytest.approx(expected), "backbone": pytest.approx(0.3 * expected)}
         optimizer.step()
         schedule.step()
-    assert head_rate(optimizer) == 0
-    optimizer.step()
-    schedule.step()  # beyond the end: no complex number
-    assert head_rate(optimizer) == 0
 
 
-def test_warm_up_rises_linearly_and_ends_on_the_poly_curve() -> None:
+def test_warm_up_rises_linearly_and_ends_on_the_poly_curve():
     recipe = PolyAdamW(warmup_steps=4)
     plain = PolyAdamW()
     factors = [recipe.factor(step, 100) / plain.factor(step, 100) for step in range(6)]
     assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
     assert all(recipe.factor(step, 100) > 0 for step in range(100))
-
-
-def test_the_ratio_of_the_groups_stays() -> None:
-    optimizer, schedule = PolyAdamW(lr=1e-3, backbone_factor=0.3).build(Toy(), 10)
-    for _ in range(5):
-        optimizer.step()
-        schedule.step()
-    rates = {group["name"]: group["lr"] for group in optimizer.param_groups}
-    assert rates["backbone"] / rates["head"] == pytest.approx(0.3)
-
-
-def test_a_step_moves_what_has_a_gradient() -> None:
-    module = Toy()
-    optimizer, _ = PolyAdamW(lr=0.1).build(module, 10)
-    before = module.backbone_like.weight.clone()
-    module.backbone_like(torch.randn(2, 4)).sum().backward()
-    optimizer.step()
-    assert not torch.equal(before, module.backbone_like.weight)

@@ -45,7 +45,7 @@ def assert_same(first: nn.Sequential, second: nn.Sequential) -> None:
 
 
 @pytest.mark.parametrize("bad", [NAN, INF, -INF])
-def test_a_skipped_step_is_as_if_it_had_never_been(bad: float) -> None:
+def test_a_skipped_step_is_as_if_it_had_never_been(bad):
     """Weights, moments, their step counters and statistics of BatchNorm are those of a training without it."""
     batches = torch.randn(6, 8, 3)
     guard = StepGuard()
@@ -57,9 +57,7 @@ def test_a_skipped_step_is_as_if_it_had_never_been(bad: float) -> None:
 
 @pytest.mark.parametrize("bad", [4, 5, 6, 7])
 @pytest.mark.parametrize("in_image", [False, True])
-def test_a_step_of_several_batches_is_skipped_as_a_whole(
-    bad: int, in_image: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_step_of_several_batches_is_skipped_as_a_whole(bad, in_image, caplog):
     """Whichever of them it was, and its images are named."""
     batches, factors = torch.randn(12, 8, 3), [1.0] * 12
     spoilt = batches.clone()
@@ -77,12 +75,12 @@ def test_a_step_of_several_batches_is_skipped_as_a_whole(
     assert f"step 1: a/x is nan{', b/y is nan' * in_image} (learning rate 0.1; images image {bad})" in said[0]
 
 
-def test_too_many_in_a_row_are_an_error() -> None:
+def test_too_many_in_a_row_are_an_error():
     with pytest.raises(DivergedError, match=r"^3 steps in a row .* step 5: a/x is inf \(learning rate 0.1; images ima"):
         train(StepGuard(limit=3), torch.randn(6, 8, 3), [NAN, NAN, 1, NAN, NAN, INF])
 
 
-def test_gradients_alone_are_distinguished_from_the_loss() -> None:
+def test_gradients_alone_are_distinguished_from_the_loss():
     guard = StepGuard(limit=1)
     guard.start(nn.Linear(1, 1), device=torch.device("cpu"))
     guard.begin(7, 0.5, ("image",))
@@ -92,7 +90,7 @@ def test_gradients_alone_are_distinguished_from_the_loss() -> None:
         guard.report()
 
 
-def test_the_host_never_waits_for_the_device() -> None:
+def test_the_host_never_waits_for_the_device():
     """On the meta device there is nothing to wait for: to read a number is an error."""
     guard, model = StepGuard(), network().to("meta")
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
