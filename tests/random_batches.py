@@ -14,7 +14,6 @@ def make_output(
     queries: int = 6,
     layers: int = 2,
     size: tuple[int, int] = (4, 6),
-    channels: int = 3,
     dtype: torch.dtype = torch.float32,
 ) -> SegOutput:
     """Random network outputs whose tensors are leaves that ask for gradients."""
@@ -23,21 +22,22 @@ def make_output(
         return (2 * torch.randn(*shape, dtype=dtype)).requires_grad_()
 
     return SegOutput(
-        leaf(layers, images, queries, classes + 1), leaf(layers, images, queries, *size), leaf(images, channels, *size)
+        leaf(layers, images, queries, classes + 1), leaf(layers, images, queries, *size), leaf(images, 3, *size)
     )
 
 
 def make_targets(
     base: Sequence[Sequence[int]],
     tags: Sequence[Sequence[int]],
-    novel: Sequence[int] = (3, 4),
-    classes: int = 5,
     size: tuple[int, int] = (8, 12),
     padded_rows: int = 1,
     paired: bool = False,
     without_masks: Sequence[int] = (),
 ) -> WeakTargets:
-    """Targets of hand-made images: each a set of base classes with pixels and a set of novel classes with tags."""
+    """Targets of hand-made images: each a set of base classes with pixels and a set of classes with tags.
+
+    Of the five classes, 3 and 4 are novel.
+    """
     label_maps, padding = [], []
     for present in base:
         choices = torch.tensor([*present, IGNORE], dtype=torch.uint8)
@@ -48,13 +48,11 @@ def make_targets(
         label_map[pad] = IGNORE
         label_maps.append(label_map)
         padding.append(pad)
-    is_novel = torch.zeros(classes, dtype=torch.bool)
-    is_novel[list(novel)] = True
-    tag_table = torch.zeros(len(base), classes, dtype=torch.bool)
+    tag_table = torch.zeros(len(base), 5, dtype=torch.bool)
     for row, ids in zip(tag_table, tags, strict=True):
         row[list(ids)] = True
     has_masks = torch.tensor([image not in without_masks for image in range(len(base))])
     for image in without_masks:
         label_maps[image][:] = IGNORE
     maps = torch.stack(label_maps), torch.stack(padding)
-    return WeakTargets.collate(*maps, tag_table, is_novel, paired, has_masks)
+    return WeakTargets.collate(*maps, tag_table, torch.arange(5) >= 3, paired, has_masks)

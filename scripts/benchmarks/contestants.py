@@ -13,7 +13,7 @@ from transformers.models.maskformer.image_processing_maskformer import MaskForme
 
 from benchmarks.timing import PhaseTimer
 from benchmarks.workload import Workload
-from weakshot_seg.inference.semantic import label_map, scores_of
+from weakshot_seg.inference.semantic import best_class, scores_of
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import WeakTargets
@@ -110,7 +110,7 @@ class Ours(Contestant):
         for image in self.work.images:
             with self.autocast():
                 output = self.model(image[None], last_only=True)
-            maps += [label_map(scores, size) for scores in scores_of(output, size, [size])]
+            maps += [best_class(scores, size)[0] for scores in scores_of(output, size, [size])]
         return maps
 
 

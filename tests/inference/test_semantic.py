@@ -9,14 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from random_batches import make_output
 from weakshot_seg.inference import semantic
-from weakshot_seg.inference.semantic import (
-    ProposalScores,
-    best_class,
-    contenders,
-    label_map,
-    scores_of,
-    semantic_scores,
-)
+from weakshot_seg.inference.semantic import ProposalScores, best_class, contenders, scores_of, semantic_scores
 
 ALL = slice(None)
 
@@ -39,7 +32,7 @@ def test_the_best_of_some_classes() -> None:
     scores = ProposalScores(torch.randn(5, 7), torch.randn(5, 6, 8), (24, 32), (20, 30))
     planes = scores(ALL, (20, 30))
     planes[[0, 2, 3, 5]] = -1
-    assert torch.equal(label_map(scores, (20, 30), candidates=(1, 4)).long(), planes.argmax(0))
+    assert torch.equal(best_class(scores, (20, 30), candidates=(1, 4))[0].long(), planes.argmax(0))
 
 
 @pytest.mark.parametrize(("content", "size"), [((16, 24), (16, 24)), ((13, 20), (13, 20)), ((13, 20), (29, 41))])
@@ -59,7 +52,7 @@ def test_classes_in_chunks_give_the_argmax_over_all(
 ) -> None:
     (scores,) = scores_of(make_output(images=1, classes=7, size=(4, 6)), (16, 24), [(13, 20)])
     monkeypatch.setattr(semantic, "SCORES_AT_ONCE", chunk * 13 * 20)
-    winner = label_map(scores, size)
+    winner = best_class(scores, size)[0]
     assert torch.equal(winner.long(), scores(ALL, size).argmax(0))
     assert len(winner.unique()) > 2
 
@@ -91,7 +84,7 @@ def test_the_first_of_equal_classes_wins(chunk: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(semantic, "SCORES_AT_ONCE", chunk * 16)
     class_logits = torch.tensor([[0.0, 2.0, 1.0, 2.0, 2.0, 0.0]])
     scores = ProposalScores(class_logits, torch.randn(1, 4, 4), (4, 4), (4, 4))
-    assert (label_map(scores, (4, 4)) == 1).all()
+    assert (best_class(scores, (4, 4))[0] == 1).all()
 
 
 def test_scores_of_all_classes_are_never_held(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,5 +101,5 @@ def test_scores_of_all_classes_are_never_held(monkeypatch: pytest.MonkeyPatch) -
             return result
 
     with torch.no_grad(), Watch():
-        label_map(scores, (60, 70))
+        best_class(scores, (60, 70))
     assert 15 * 60 * 70 <= largest <= 20 * 60 * 70

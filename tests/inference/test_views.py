@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from weakshot_seg.inference import semantic, tta
-from weakshot_seg.inference.semantic import Inference, WholeImage, label_map
+from weakshot_seg.inference.semantic import Inference, WholeImage, best_class
 from weakshot_seg.inference.sliding import SlidingWindow
 from weakshot_seg.structures import SegOutput
 
@@ -93,7 +93,7 @@ def check(inference: Inference, batch: Batch, size: tuple[int, int], expect: Cal
         torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(scores(slice(1, 3), size), ours[1:3])
         with mock.patch.object(semantic, "SCORES_AT_ONCE", 2 * scores.pixels):
-            assert torch.equal(label_map(scores, size).long(), ours.argmax(0))
+            assert torch.equal(best_class(scores, size)[0].long(), ours.argmax(0))
 
 
 @pytest.mark.parametrize("size", [(40, 56), (50, 41)])

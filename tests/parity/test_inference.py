@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from parity.golden import compare
-from weakshot_seg.inference.semantic import label_map, scores_of, semantic_scores
+from weakshot_seg.inference.semantic import best_class, scores_of, semantic_scores
 from weakshot_seg.structures import SegOutput
 
 
@@ -25,7 +25,7 @@ def test_semantic_inference(inference_path: Path) -> None:
         sizes = [size] * len(masks)
         for image in range(len(masks)):
             compare(inference_path, scores_of(output, size, sizes)[image](slice(None), size), arrays[key][image])
-        best = torch.stack([label_map(scores, size) for scores in scores_of(output, size, sizes)])
+        best = torch.stack([best_class(scores, size)[0] for scores in scores_of(output, size, sizes)])
         assert torch.equal(best.long(), torch.from_numpy(arrays[key.replace("scores", "argmax")]).long())
         for match in cropped:
             *numbers, image = map(int, match.groups())

@@ -110,11 +110,6 @@ class WholeImage:
         return scores_of(network(images), (images.shape[-2], images.shape[-1]), contents)
 
 
-def label_map(scores: Scores, size: Size, candidates: Sequence[int] | None = None) -> Tensor:
-    """The class of the highest score at every pixel: uint8 ``[*size]``; arguments as in :func:`best_class`."""
-    return best_class(scores, size, candidates)[0]
-
-
 def best_class(scores: Scores, size: Size, candidates: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
     """The class of the highest score at every pixel (the first of equal ones), and that score.
 

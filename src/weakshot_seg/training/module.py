@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from weakshot_seg.inference.semantic import Inference, WholeImage, label_map
+from weakshot_seg.inference.semantic import Inference, WholeImage, best_class
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch
@@ -130,7 +130,7 @@ class WeakShotModule(pl.LightningModule):
         images = self.inference(partial(self.model, last_only=True), batch.images, batch.sizes)
         candidates = batch.candidates or [None] * len(batch.truths)
         return [
-            label_map(scores, (truth.shape[0], truth.shape[1]), candidates=allowed)
+            best_class(scores, (truth.shape[0], truth.shape[1]), candidates=allowed)[0]
             for scores, truth, allowed in zip(images, batch.truths, candidates, strict=True)
         ]
 
