@@ -14,8 +14,7 @@ from torch import Tensor, nn
 import weakshot_seg
 from weakshot_seg.checkpoints.building import load_module, start_from
 from weakshot_seg.conversion.detectron2 import TABLE, from_detectron2
-from weakshot_seg.conversion.matching import match
-from weakshot_seg.conversion.renaming import to_theirs
+from weakshot_seg.conversion.matching import match, to_theirs
 from weakshot_seg.conversion.sizes import model_settings, num_classes, simnet_settings
 from weakshot_seg.data.splits import make_split, published_class_names
 from weakshot_seg.models.backbone import TimmBackbone

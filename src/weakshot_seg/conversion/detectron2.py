@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weakshot_seg.conversion.matching import Source
-from weakshot_seg.conversion.renaming import Table, prefixed, to_ours
+from weakshot_seg.conversion.matching import Source, Table, prefixed, to_ours
 from weakshot_seg.conversion.safe_pickle import load_pickle
 from weakshot_seg.errors import ConfigError
 

@@ -15,8 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from weakshot_seg.conversion.huggingface_config import read_config
-from weakshot_seg.conversion.matching import Source
-from weakshot_seg.conversion.renaming import prefixed, to_ours, to_theirs
+from weakshot_seg.conversion.matching import Source, prefixed, to_ours, to_theirs
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.files import replacing
 
@@ -43,8 +42,6 @@ _HEAD = [
     ("head.classify.*", "class_predictor.*"),
     ("head.mask_embed.*.*", "mask_embedder.*.0.*"),
 ]
-
-
 _RESNET_BLOCK = [
     *((f"conv{i + 1}.*", f"layer.{i}.convolution.*") for i in range(3)),
     *((f"bn{i + 1}.*", f"layer.{i}.normalization.*") for i in range(3)),
@@ -72,13 +69,10 @@ _SWIN = [
     # theirs merges patches at the end of a stage, timm's at the start of the next one
     *((f"layers_{i + 1}.downsample.*.*", f"model.encoder.layers.{i}.downsample.*.*") for i in range(3)),
 ]
+_NORMS = [("backbone.norms.*.*", f"{_BACKBONE}hidden_states_norms.*.*")]
 TABLES = {
     "resnet": [*prefixed("backbone.net.", _BACKBONE, _RESNET), *_HEAD],
-    "swin": [
-        *prefixed("backbone.net.", _BACKBONE, _SWIN),
-        ("backbone.norms.*.*", f"{_BACKBONE}hidden_states_norms.*.*"),
-        *_HEAD,
-    ],
+    "swin": [*prefixed("backbone.net.", _BACKBONE, _SWIN), *_NORMS, *_HEAD],
 }
 """Names, as the folders store them, by family of the backbone."""
 
@@ -113,10 +107,7 @@ def to_huggingface(
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The inverse of :func:`read_huggingface`: tensors to store, and our names that transformers has no place for.
 
-    Args:
-        tensors: all of our network.
-        family: of the backbone, a key of :data:`TABLES`.
-        unused: what :func:`read_huggingface` left out; what is not given is made.
+    ``family`` is a key of :data:`TABLES`, ``unused`` what was left out in reading; what is not given is made.
     """
     theirs, unknown = to_theirs(tensors, TABLES[family])
     empty_weight = torch.ones(len(theirs["class_predictor.bias"]))
