@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> float | None:
     with recorded(run_dir, stage="evaluate", **{key: cfg[key] for key in ("name", "split", "seed", "supervision")}):
         module = load_module(cfg.ckpt, cfg.allow_targets)
         module.inference = instantiate(cfg.inference)
-        data: WeakShotDataModule = instantiate(plain(cfg.data) if cfg.data else own_data(module, cfg.ckpt))
+        data: WeakShotDataModule = instantiate(plain(cfg.data) if cfg.get("data") else own_data(module, cfg.ckpt))
         data.setup("validate")
         check_classes(module.class_split, data.class_split, cfg.ckpt, cfg.force)
         trainer = make_trainer(cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=False)
