@@ -81,21 +81,13 @@ def _main(folder: Path, arguments: tuple[str, ...], log: Path, fault: Fault | No
 
 @dataclass
 class Signal:
-    """Sends a signal, to the process or its group, when a function is called for the n-th time in a process.
-
-    Attributes:
-        number: The signal.
-        owner: Full name of the class or module of the function.
-        function: Its name.
-        call: n, from 1.
-        group: Also to the data loading processes.
-    """
+    """Sends a signal when a function is called for the n-th time in a process."""
 
     number: int
-    owner: str
+    owner: str  # full name of the class or module of the function
     function: str
-    call: int
-    group: bool = False
+    call: int  # n, from 1
+    group: bool = False  # also to the data loading processes
 
     def __call__(self) -> None:
         owner: Any = pydoc.locate(self.owner)
@@ -130,13 +122,7 @@ class Distributed:
     """Makes a process one of several, as ``torchrun`` would.
 
     With ``bad_rank`` the loss of the second step of one of them is NaN, and the trained parameters before each step and
-    after the last go to ``rank-<rank>.pt``.
-
-    Attributes:
-        rank: Of this process.
-        world_size: How many there are.
-        folder: Where they meet and write.
-        bad_rank: Whose loss is spoilt.
+    after the last go to ``rank-<rank>.pt`` in ``folder``.
     """
 
     rank: int
@@ -166,11 +152,8 @@ class Distributed:
     def _spoil(self) -> None:
         from weakshot_seg.training.module import WeakShotModule
 
-        begin, step, end = (
-            WeakShotModule.on_train_batch_start,
-            WeakShotModule.training_step,
-            WeakShotModule.on_train_end,
-        )
+        begin, end = WeakShotModule.on_train_batch_start, WeakShotModule.on_train_end
+        step = WeakShotModule.training_step
         states: list[dict[str, torch.Tensor]] = []
 
         def keep(module: WeakShotModule) -> None:
