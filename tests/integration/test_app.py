@@ -137,14 +137,14 @@ def test_a_taken_port_is_named(segmenter: weakshot_seg.Segmenter) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=rf"port={port} at host=127\.0\.0\.1 cannot be used"):
-            serve(build_page(segmenter, "model", [], 5, 2), "127.0.0.1", port, share=False, wait=False)
+            serve(build_page(segmenter, "model", [], 5, 2), "127.0.0.1", port, share=False)
 
 
 @pytest.fixture
 def address(segmenter: weakshot_seg.Segmenter, scene: Path) -> Iterator[str]:
     """The page, served in this process."""
     page = build_page(segmenter, "shapes", [scene], proposals=5, max_megapixels=2)
-    yield serve(page, "127.0.0.1", None, share=False, wait=False)
+    yield serve(page, "127.0.0.1", None, share=False)
     page.close()
 
 

@@ -34,6 +34,7 @@ def main(cfg: DictConfig) -> None:
         examples = write_examples(module.recipe.data, cfg.examples, Path(folder))
         page = build_page(Segmenter(module, cfg.device), title(cfg.ckpt), examples, cfg.proposals, cfg.max_megapixels)
         serve(page, cfg.host, cfg.port, cfg.share)
+        page.block_thread()
 
 
 def title(ckpt: str) -> str:

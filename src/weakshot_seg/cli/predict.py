@@ -1,7 +1,4 @@
-"""Segments photos and videos: ``weakshot predict ckpt=FILE source=FILE|DIR|GLOB|- out=DIR``.
-
-Settings: ``conf/predict.yaml``. An interrupted call goes on where it stopped.
-"""
+"""Segments photos and videos: ``weakshot predict ckpt=FILE source=FILE|DIR|GLOB|- out=DIR``."""
 
 from __future__ import annotations
 

@@ -77,8 +77,8 @@ def build_page(
     return page
 
 
-def serve(page: gr.Blocks, host: str, port: int | None, share: bool, wait: bool = True) -> str:
-    """Opens the page at an address of this machine, which it returns or, with ``wait``, serves until interrupted.
+def serve(page: gr.Blocks, host: str, port: int | None, share: bool) -> str:
+    """Opens the page at an address of this machine, and returns that; another thread serves it.
 
     ``port=None`` takes the first free one from 7860; with ``share`` the page has a public address as well.
 
@@ -106,6 +106,4 @@ def serve(page: gr.Blocks, host: str, port: int | None, share: bool, wait: bool 
     except OSError as error:
         raise ConfigError(f"port={port} at host={host} cannot be used, it may be taken: port=null finds one") from error
     print(f"page: {address}{f', for everybody: {page.share_url}' if share else ''}  (Ctrl-C ends it)", flush=True)
-    if wait:
-        page.block_thread()
     return address

@@ -29,8 +29,7 @@ class Item:
     Attributes:
         path: Of the file, absolute.
         name: Of its results: a path without suffix, ``/`` between its parts; no other item of a call has it.
-        frame: Number of the frame, from 0; None: the whole file.
-        seconds: Time of the frame.
+        frame: Number of the frame, from 0, shown after so many ``seconds``; None: the whole file.
     """
 
     path: Path

@@ -79,10 +79,7 @@ def _border(label_map: Bytes, width: int) -> NDArray[np.bool_]:
 
 
 def legend(classes: Sequence[int], split: ClassSplit, width: int, size: int = 15) -> Image.Image:
-    """Colour swatches with class names in as many columns as fit; novel classes come last, hatched and starred.
-
-    ``width`` is that of the picture, ``size`` the height of the letters, in pixels.
-    """
+    """Colour swatches with class names in as many columns as fit; novel classes come last, hatched and starred."""
     font = ImageFont.load_default(size)
     entries = sorted(classes, key=lambda index: (index in split.novel, index))
     texts = [split.names[index] + ("  (novel)" if index in split.novel else "") for index in entries]
@@ -130,7 +127,6 @@ def labelled_overlay(
     Args:
         image: uint8 ``[h, w, 3]``.
         label_map: uint8 ``[h, w]``.
-        split: Of the classes.
         largest: Longer edge in pixels to which large images are shrunk. Lines and letters grow with it.
         listed: Ids in the legend; None: those in the label map.
     """
