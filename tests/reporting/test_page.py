@@ -69,7 +69,7 @@ def test_the_files(write_run: Write, tmp_path: Path, capsys: pytest.CaptureFixtu
     write_run("x/split2", {"a": 40.0, "b": 30.0}, ("a",), split=2)
     write_run("x/split3", IOU, (), name="=cmd|' /C calc'!A0")
     put(tmp_path / "x/split4/status.json", json.dumps({**TOY, "state": "failed", "error": "@SUM(1)"}).encode())
-    report([tmp_path / "x"], tmp_path / "new" / "v1.2")
+    report([tmp_path / "x"], tmp_path / "new" / "v1.2", 1)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["v1.2.csv", "v1.2.html", "v1.2.md"]
     printed, markdown = capsys.readouterr().out, (tmp_path / "new" / "v1.2.md").read_text()
     for row in (("toy", "40.1 ± 14.2", "30.0 ± 14.1", "35.0 ± 0.0"), ("x/split4", "failed", "@SUM(1)")):

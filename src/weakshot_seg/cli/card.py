@@ -14,7 +14,7 @@ from weakshot_seg.checkpoints.model_folder import write_folder
 from weakshot_seg.checkpoints.reading import CONFIG, WEIGHTS, SavedModel, read_model
 from weakshot_seg.cli.entry_point import command
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.reporting.model_card import CardFacts, model_card
+from weakshot_seg.reporting.model_card import model_card
 from weakshot_seg.reporting.pages import write_text
 from weakshot_seg.reporting.results import Result
 
@@ -31,17 +31,17 @@ def main(cfg: DictConfig) -> None:
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out={out} is a file: name a folder")
     module = module_of(saved, cfg.ckpt, cfg.allow_targets)  # refuses weights that do not fit their recipe
-    facts = CardFacts(
+    card = model_card(
+        saved,
+        find_metrics(cfg.metrics, cfg.ckpt, saved),
         title=cfg.title or out.resolve().name,
-        saved=saved,
-        parameters=sum(parameter.numel() for parameter in module.model.parameters()),
-        versions=[("weakshot_seg", __version__), *((name, version(name)) for name in LIBRARIES)],
-        result=find_metrics(cfg.metrics, cfg.ckpt, saved),
         dataset=str(cfg.dataset or saved.recipe.data.get("published") or saved.recipe.name or "unknown"),
         license=cfg.license,
+        parameters=sum(parameter.numel() for parameter in module.model.parameters()),
+        versions=[("weakshot_seg", __version__), *((name, version(name)) for name in LIBRARIES)],
     )
     write_folder(out, saved)
-    write_text(out / "README.md", model_card(facts))
+    write_text(out / "README.md", card)
     size = (out / WEIGHTS).stat().st_size / 1e6
     print(f"{out}: {WEIGHTS} ({size:.1f} MB), {CONFIG}, README.md (read it, and say what is missing)")
     print(f"predict:   weakshot predict ckpt={out} source=PHOTOS out=predictions")

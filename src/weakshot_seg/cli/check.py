@@ -1,8 +1,4 @@
-"""Checks a data set before anything is trained on it: ``weakshot check data=folder data.root=DIR``.
-
-Every image and mask is read once. What they hold and everything that is wrong is printed, and shown on a page with
-``html=FILE``. The exit code is 0 if training can work, else 1.
-"""
+"""Checks a data set before anything is trained on it: ``weakshot check data=folder data.root=DIR html=FILE``."""
 
 from __future__ import annotations
 
@@ -20,16 +16,15 @@ from weakshot_seg.utils.tables import aligned
 
 @command("check")
 def main(cfg: DictConfig) -> None:
-    """Prints the tables, remarks and problems, and writes the page."""
+    """Prints the tables, remarks and problems, and writes the page; exit code 1 if training cannot work."""
     if "verify" in cfg.data:
         cfg.data.verify = True
     report = inspect(instantiate(cfg.data))
     for table in report.tables:
         print(f"{table.title}\n\n{aligned(table.rows, table.sides)}\n")
-    for remark in report.remarks:
-        print(f"note: {remark}")
-    for problem in report.problems:
-        print(f"problem: {problem}")
+    for kind, texts in (("note", report.remarks), ("problem", report.problems)):
+        for text in texts:
+            print(f"{kind}: {text}")
     print(report.verdict)
     if cfg.html:
         write_text(cfg.html, dataset_page(report, cfg.thumbnails))

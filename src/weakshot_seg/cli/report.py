@@ -1,9 +1,6 @@
 """Compares runs: ``weakshot report runs=[outputs/coco,outputs/ablation] out=report``.
 
-Gathers every training and evaluation in and below the folders: means over splits and seeds, novel IoU as a share of the
-fully supervised model, what each part of the method adds, IoU by class, curves, pictures, pseudo-labels. Writes
-OUT.html (one file, needs no network), OUT.md and OUT.csv, and prints the tables. Failed, unfinished and missing runs
-are listed.
+Writes OUT.html (one file, needs no network), OUT.md and OUT.csv, and prints the means and what is not in them.
 """
 
 from __future__ import annotations
@@ -29,12 +26,8 @@ def main(cfg: DictConfig) -> None:
     report([Path(folder).expanduser() for folder in folders], Path(cfg.out).expanduser(), cfg.pictures)
 
 
-def report(folders: Sequence[Path], out: Path, pictures: int = 1) -> None:
-    """Writes ``out`` with the endings ``.html``, ``.md`` and ``.csv``; prints the means and what is not in them.
-
-    Raises:
-        DataError: see :func:`~weakshot_seg.reporting.runs.find_runs`.
-    """
+def report(folders: Sequence[Path], out: Path, pictures: int) -> None:
+    """Writes ``out`` with the endings ``.html``, ``.md`` and ``.csv``; prints the short tables."""
     runs = find_runs(folders)
     summary = summarise(runs)
     tables = ReportTables.of(summary, runs)

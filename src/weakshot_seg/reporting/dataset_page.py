@@ -23,13 +23,14 @@ def dataset_page(report: DatasetReport, thumbnails: int) -> str:
     parts = []
     for part in report.parts:
         split = report.split or ClassSplit(part.source.class_names, ())
-        colours = palette()
-        key = [(_title(split, i), f"rgb{tuple(colours[i].tolist())}") for i in range(split.num_classes)]
-        parts.append((part.title, key, _thumbnails(part, split, thumbnails)))
+        titles = [name + (" (novel)" if i in split.novel else "") for i, name in enumerate(split.names)]
+        colours = (f"rgb{tuple(colour)}" for colour in palette().tolist())
+        key = list(zip(titles, colours, strict=False))
+        parts.append((part.title, key, _thumbnails(part, split, titles, thumbnails)))
     return render("dataset.html", report=report, parts=parts)
 
 
-def _thumbnails(part: Part, split: ClassSplit, most: int) -> Iterator[Picture]:
+def _thumbnails(part: Part, split: ClassSplit, titles: list[str], most: int) -> Iterator[Picture]:
     count = len(part.source)
     for index in np.unique(np.linspace(0, count - 1, min(most, count)).round().astype(int)).tolist():
         try:
@@ -39,15 +40,10 @@ def _thumbnails(part: Part, split: ClassSplit, most: int) -> Iterator[Picture]:
         height, width = image.shape[:2]
         if label_map is None or label_map.shape != (height, width):
             label_map = np.full((height, width), IGNORE, dtype=np.uint8)
-        scale = THUMBNAIL / max(height, width)
-        size = (max(1, round(scale * width)), max(1, round(scale * height)))
+        size = tuple(max(1, round(THUMBNAIL * length / max(height, width))) for length in (width, height))
         small = np.asarray(Image.fromarray(image).resize(size))
         labels = np.asarray(Image.fromarray(label_map).resize(size, Image.Resampling.NEAREST))
         picture = overlay(small, labels, novel=split.novel, line=1)
-        tags = ", ".join(_title(split, i) for i in np.flatnonzero(part.by_tag[index]).tolist())
-        caption = f"{part.source.name(index)}, {width}x{height}" + (f", tags: {tags}" if tags else "")
-        yield jpeg(Image.fromarray(picture), caption)
-
-
-def _title(split: ClassSplit, class_id: int) -> str:
-    return split.names[class_id] + (" (novel)" if class_id in split.novel else "")
+        tags = ", ".join(titles[i] for i in np.flatnonzero(part.by_tag[index]).tolist())
+        caption = f"{part.source.name(index)}, {width}x{height}"
+        yield jpeg(Image.fromarray(picture), f"{caption}, tags: {tags}" if tags else caption)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,27 +18,22 @@ from weakshot_seg.utils.tables import Table
 SPLITS = (1, 2, 3, 4)
 
 
-@dataclass(frozen=True)
-class Part:
-    """The training or the validation images, read once; their files may have problems."""
+class Part(NamedTuple):
+    """The training or the validation images, read once; their files may have problems.
+
+    Attributes:
+        by_mask: bool ``[n, K]``, the classes in each mask.
+        by_tag: bool ``[n, K]``, the classes that each image has by its tags alone.
+    """
 
     title: str
     source: LabelledImages
     survey: Survey
-
-    @property
-    def by_mask(self) -> NDArray[np.bool_]:
-        """Bool ``[n, K]``, the classes in each mask."""
-        return self.survey.presence
-
-    @property
-    def by_tag(self) -> NDArray[np.bool_]:
-        """Bool ``[n, K]``, the classes that each image has by its tags alone."""
-        return by_tag(self.source)
+    by_mask: NDArray[np.bool_]
+    by_tag: NDArray[np.bool_]
 
 
-@dataclass(frozen=True)
-class DatasetReport:
+class DatasetReport(NamedTuple):
     """The parts of a data set that could be read, a split of its classes if there is one, and all numbers.
 
     ``problems`` are the reasons why training cannot work, a line each.
@@ -47,8 +42,8 @@ class DatasetReport:
     parts: tuple[Part, ...]
     split: ClassSplit | None
     tables: tuple[Table, ...]
-    problems: tuple[str, ...]
-    remarks: tuple[str, ...] = ()
+    problems: Sequence[str]
+    remarks: Sequence[str] = ()
 
     @property
     def verdict(self) -> str:
@@ -69,12 +64,12 @@ def inspect(data: WeakShotDataModule) -> DatasetReport:
     parts = tuple(part for part in (train, val) if part is not None)
     tables = tuple(map(_files_table, parts))
     if train is None:
-        return DatasetReport(parts, None, tables, tuple(problems))
+        return DatasetReport(parts, None, tables, problems)
     try:
         split = data.split_classes(train.source)
         known = data.weak_dataset(train.source, split).known
     except UserError as error:
-        return DatasetReport(parts, None, tables, (*problems, str(error)))
+        return DatasetReport(parts, None, tables, [*problems, str(error)])
     if val is not None and tuple(val.source.class_names) != split.names:
         problems.append("training and validation images have different class names: give both the same list")
         val = None
@@ -83,7 +78,7 @@ def inspect(data: WeakShotDataModule) -> DatasetReport:
     elif not train.by_mask[:, list(split.base)].any():
         problems.append("no training image has a mask of a base class: add masks, or name other novel classes")
     tables += (_split_table(data, train), _class_table(split, train, val))
-    return DatasetReport(parts, split, tables, tuple(problems), tuple(_remarks(split, known, train, val)))
+    return DatasetReport(parts, split, tables, problems, _remarks(split, known, train, val))
 
 
 def _read(title: str, make: Callable[[], LabelledImages], problems: list[str]) -> Part | None:
@@ -94,30 +89,30 @@ def _read(title: str, make: Callable[[], LabelledImages], problems: list[str]) -
         problems += [problem.message for problem in survey.problems]
     except BadFiles as error:
         problems += [problem.message for problem in error.problems]
-        return Part(title, error.source, survey_of(error.source)) if error.source is not None else None
+        if error.source is None:
+            return None
+        source, survey = error.source, survey_of(error.source)
     except DataError as error:
-        if str(error) not in problems:  # a bad list of class names concerns both parts
-            problems.append(str(error))
+        problems += [str(error)] if str(error) not in problems else []  # a bad list of names concerns both parts
         return None
-    return Part(title, source, survey)
+    return Part(title, source, survey, survey.presence, by_tag(source))
 
 
 def _files_table(part: Part) -> Table:
-    survey = part.survey
-    sizes = survey.sizes[survey.sizes[:, 0] > 0]
-    rows = [
-        ("", "images"),
-        ("all", str(len(part.source))),
-        ("readable", str(len(sizes))),
-        ("with a labelled pixel", str(int(part.by_mask.any(1).sum()))),
-        ("with tags of classes not in the mask", str(int(part.by_tag.any(1).sum()))),
-        ("without any label", str(int((~(part.by_mask | part.by_tag).any(1)).sum()))),
-    ]
+    sizes = part.survey.sizes[part.survey.sizes[:, 0] > 0]
+    counts = {
+        "all": len(part.source),
+        "readable": len(sizes),
+        "with a labelled pixel": part.by_mask.any(1).sum(),
+        "with tags of classes not in the mask": part.by_tag.any(1).sum(),
+        "without any label": (~(part.by_mask | part.by_tag).any(1)).sum(),
+    }
+    rows = [("", "images"), *((name, str(count)) for name, count in counts.items())]
     for axis, name in ((1, "width"), (0, "height")):
         if len(sizes):
-            low, middle, high = np.quantile(sizes[:, axis], (0, 0.5, 1)).astype(int)
-            rows.append((f"{name} (lowest, median, highest)", f"{low}, {middle}, {high}"))
-    rows.append(("ids in the masks", _ranges(np.flatnonzero(survey.ids).tolist()) or "-"))
+            numbers = np.quantile(sizes[:, axis], (0, 0.5, 1)).astype(int)
+            rows.append((f"{name} (lowest, median, highest)", ", ".join(map(str, numbers))))
+    rows.append(("ids in the masks", _ranges(np.flatnonzero(part.survey.ids).tolist()) or "-"))
     return Table(f"{part.title} images", tuple(rows), "<>")
 
 
@@ -130,50 +125,44 @@ def _split_table(data: WeakShotDataModule, train: Part) -> Table:
             splits.setdefault(data.split_classes(train.source, number), []).append(number)
         except DataError:
             continue
-    rows = [("split", "base", "novel", "images with novel labels", "novel classes", "in no training image")]
+    head = ("split", "base", "novel", "images with novel labels", "novel classes", "in no training image")
+    rows: list[tuple[str, ...]] = [head]
     for split, numbers in splits.items():
-        images = int(labels[:, list(split.novel)].any(1).sum())
-        counts = (str(len(split.base)), str(len(split.novel)), str(images))
+        images = labels[:, list(split.novel)].any(1).sum()
+        counts = (str(count) for count in (len(split.base), len(split.novel), images))
         absent = [split.names[i] for i in split.novel if not labels[:, i].any()]
         rows.append((_ranges(numbers), *counts, _some(split.novel_names), _some(absent) or "-"))
     return Table("splits", tuple(rows), "<>>><<")
 
 
 def _class_table(split: ClassSplit, train: Part, val: Part | None) -> Table:
-    head: tuple[str, ...] = ("id", "class", "kind", "images by mask", "by tag", "pixels %")
-    columns = [train.by_mask.sum(0), train.by_tag.sum(0), _shares(train.survey)]
-    if val is not None:
-        head += ("validation images", "pixels %")
-        columns += [val.by_mask.sum(0), _shares(val.survey)]
-    rows = [head]
+    head = ["id", "class", "kind", "images by mask", "by tag", "pixels %"]
+    head += ["validation images", "pixels %"] if val else []
+    columns = [train.by_mask.sum(0), train.by_tag.sum(0), _shares(train)]
+    columns += [val.by_mask.sum(0), _shares(val)] if val else []
+    rows = [tuple(head)]
     for index, name in enumerate(split.names):
-        kind = "novel" if index in split.novel else "base"
         values = (f"{column[index]:.2f}" if column.dtype == float else str(column[index]) for column in columns)
-        rows.append((str(index), name, kind, *values))
+        rows.append((str(index), name, "novel" if index in split.novel else "base", *values))
     return Table(f"classes ({len(split.base)} base, {len(split.novel)} novel)", tuple(rows), "><<" + ">" * len(columns))
 
 
 def _remarks(split: ClassSplit, known: NDArray[np.bool_], train: Part, val: Part | None) -> list[str]:
-    novel = list(split.novel)
-    left_out = np.flatnonzero(~known.any(1))
-    no_label = [split.names[i] for i in novel if not known[:, i].any()]
-    no_mask = [split.names[i] for i in split.base if not train.by_mask[:, i].any()]
-    remarks = []
-    if len(left_out):
-        names = _some([train.source.name(int(i)) for i in left_out])
-        remarks.append(f"{len(left_out)} training images have no label and are left out: {names}")
-    if no_label:
+    remarks, novel = [], list(split.novel)
+    if left_out := [train.source.name(i) for i in np.flatnonzero(~known.any(1)).tolist()]:
+        remarks.append(f"{len(left_out)} training images have no label and are left out: {_some(left_out)}")
+    if no_label := [split.names[i] for i in novel if not known[:, i].any()]:
         remarks.append(f"novel classes that no training image carries: {_some(no_label)}")
-    if no_mask:
+    if no_mask := [split.names[i] for i in split.base if not train.by_mask[:, i].any()]:
         remarks.append(f"base classes without a mask in the training images: {_some(no_mask)}")
     if novel and (val is None or not val.by_mask[:, novel].any()):
         remarks.append("no validation image has a mask of a novel class: novel IoU cannot be measured")
     return remarks
 
 
-def _shares(survey: Survey) -> NDArray[np.float64]:
+def _shares(part: Part) -> NDArray[np.float64]:
     """Percentage of the labelled pixels."""
-    return 100 * survey.pixels / max(1, survey.pixels.sum())
+    return 100 * part.survey.pixels / max(1, part.survey.pixels.sum())
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:

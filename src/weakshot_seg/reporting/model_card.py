@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from weakshot_seg.checkpoints.reading import SavedModel
@@ -13,42 +12,44 @@ from weakshot_seg.reporting.results import Result
 from weakshot_seg.utils.recipe import Recipe
 
 
-@dataclass(frozen=True)
-class CardFacts:
-    """All that a card states.
+def model_card(
+    saved: SavedModel,
+    result: Result | None,
+    title: str,
+    dataset: str,
+    license: str | None,
+    parameters: int,
+    versions: Sequence[tuple[str, str]],
+) -> str:
+    """``README.md`` with YAML front matter as the Hugging Face hub reads it.
 
-    Attributes:
-        title: above it.
+    Args:
         saved: the model, with the recipe as it was trained.
-        parameters: how many numbers were learned.
-        versions: (library, version) of what wrote the card.
         result: its metrics; None: unknown.
+        title: above it.
         dataset: what it was trained on, in words.
         license: of the weights, as the hub spells it; None: not stated.
+        parameters: how many numbers were learned.
+        versions: (library, version) of what wrote the card.
     """
-
-    title: str
-    saved: SavedModel
-    parameters: int
-    versions: Sequence[tuple[str, str]]
-    result: Result | None
-    dataset: str
-    license: str | None
-
-
-def model_card(facts: CardFacts) -> str:
-    """``README.md`` with YAML front matter as the Hugging Face hub reads it."""
-    recipe = facts.saved.recipe
+    recipe = saved.recipe
+    left_out = recipe.loss.get("without") or []
+    terms = ((name, term) for name, term in recipe.loss["terms"].items() if isinstance(term, dict))
     return render(
         "model_card.md",
-        facts=facts,
+        saved=saved,
         recipe=recipe,
-        split=facts.saved.class_split,
-        result=facts.result,
+        split=saved.class_split,
+        result=result,
+        title=title,
+        dataset=dataset,
+        license=license,
+        parameters=parameters,
+        versions=versions,
         start=_start(recipe),
-        losses=_losses(recipe),
+        losses=", ".join(f"{name} {term.get('weight')}" for name, term in terms if name not in left_out),
         optimiser=", ".join(f"{key} {value}" for key, value in recipe.optim.items() if not key.startswith("_")),
-        images_per_step=_images_per_step(recipe.data, recipe.trainer),
+        images_per_step=_images_per_step(recipe),
     )
 
 
@@ -61,18 +62,9 @@ def _start(recipe: Recipe) -> str:
     return "pretrained backbone of timm" if backbone.get("pretrained") else "random weights"
 
 
-def _losses(recipe: Recipe) -> str:
-    """Terms that were used, with their weights."""
-    left_out = recipe.loss.get("without") or []
-    terms = recipe.loss["terms"].items()
-    return ", ".join(
-        f"{name} {term.get('weight')}" for name, term in terms if isinstance(term, dict) and name not in left_out
-    )
-
-
-def _images_per_step(data: dict[str, Any], trainer: dict[str, Any]) -> int | None:
+def _images_per_step(recipe: Recipe) -> int | None:
     """None if unknown: ``devices=auto``, or not trained here."""
-    devices = trainer.get("devices", 1)
-    counts = [data.get("batch_size"), trainer.get("accumulate_grad_batches", 1), trainer.get("num_nodes", 1)]
-    counts.append(len(devices) if isinstance(devices, list) else devices)
+    counts: list[Any] = [recipe.data.get("batch_size")]
+    counts += [recipe.trainer.get(key, 1) for key in ("accumulate_grad_batches", "num_nodes", "devices")]
+    counts = [len(count) if isinstance(count, list) else count for count in counts]
     return math.prod(counts) if all(isinstance(count, int) and count > 0 for count in counts) else None
