@@ -101,11 +101,7 @@ def train(cfg: DictConfig) -> float | None:
 
 
 def initial_weights(module: WeakShotModule, cfg: DictConfig) -> Path | None:
-    """Puts the weights to start from into the module, if there are any; returns the checkpoint to resume from.
-
-    Raises:
-        ConfigError: the weights do not fit, or the results of the run have no checkpoint any more.
-    """
+    """Puts the weights to start from into the module, if there are any; returns the checkpoint to resume from."""
     folder = Path(cfg.output_dir)
     checkpoint = load_last(module, folder / "checkpoints") if cfg.resume else None
     if checkpoint:

@@ -117,14 +117,10 @@ class SegmentationReport:
 
 
 class SegmentationMetrics(Metric):
-    """Counts predicted against true classes over a validation set; summed over processes under DDP.
-
-    Attributes:
-        confusion: int64 ``[K, K]``, row = true class, column = predicted class.
-    """
+    """Counts predicted against true classes over a validation set; summed over processes under DDP."""
 
     full_state_update = False
-    confusion: Tensor
+    confusion: Tensor  # int64 [K, K], row = true class, column = predicted class
 
     def __init__(self, split: ClassSplit) -> None:
         super().__init__()
@@ -135,10 +131,8 @@ class SegmentationMetrics(Metric):
     def update(self, predictions: Sequence[Tensor], truths: Sequence[Tensor]) -> None:
         """Counts the pixels of a batch of label maps of any shapes; waits for the device once.
 
-        Class ids are 0..K-1; true ones may be :data:`IGNORE` (not counted).
-
-        Raises:
-            DataError: shapes differ, or an id is out of range.
+        Class ids are 0..K-1, true ones also :data:`IGNORE` (not counted); else, or if shapes differ, a
+        :class:`DataError` is raised.
         """
         for prediction, truth in zip(predictions, truths, strict=True):
             if prediction.shape != truth.shape:
@@ -153,7 +147,7 @@ class SegmentationMetrics(Metric):
         self.confusion += torch.from_numpy(counts).view(num_classes, num_classes).to(self.confusion.device)
 
     def compute(self) -> Tensor:
-        """The confusion matrix int64 ``[K, K]``, summed over processes."""
+        """The confusion matrix, summed over processes."""
         return self.confusion
 
     def report(self) -> SegmentationReport:

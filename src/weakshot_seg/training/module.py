@@ -30,7 +30,7 @@ class WeakShotModule(pl.LightningModule):
     Args:
         model: images ``[B, 3, H, W]`` -> :class:`SegOutput`.
         criterion: (output, targets) -> :class:`Losses`.
-        optimizer: of all of it.
+        optimizer: builds optimiser and schedule.
         class_split: the classes.
         recipe: settings to rebuild the module from; stored in checkpoints.
         seed: of dropout and of the sampling in the losses.
@@ -75,11 +75,7 @@ class WeakShotModule(pl.LightningModule):
         torch.manual_seed(random.Random(f"{self.seed} {batch_idx} {self.global_rank}").getrandbits(63))
 
     def training_step(self, batch: WeakBatch, batch_idx: int) -> Tensor:
-        """One step.
-
-        At the steps that loggers write, logs every part unweighted as ``train/<term>/<part>``, the weighted sum as
-        ``train/loss``, and ``train/weighted/<term>/<part>`` and the diagnostics of the terms.
-        """
+        """One step; where loggers write, also ``train/<term>/<part>``, the same ``weighted``, and diagnostics."""
         losses = self.criterion(self.model(batch.images), batch.targets)
         if self.logs_this_step:
             weighted = {f"weighted/{name}": value for name, value in losses.weighted.items()}
@@ -99,10 +95,7 @@ class WeakShotModule(pl.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clips the gradients, and skips the step if they are not finite.
-
-        Logs their norm as ``train/grad_norm`` (before it is clipped), ``train/skipped_steps``, and the learning rates.
-        """
+        """Clips the gradients, skips the step if they are not finite, logs their norm before and the learning rates."""
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
         self.guard.decide(norm, optimizer)
@@ -135,10 +128,7 @@ class WeakShotModule(pl.LightningModule):
         ]
 
     def on_validation_epoch_end(self) -> None:
-        """Logs ``val/base_iou``, ``val/novel_iou``, ... in percent.
-
-        ``val/score`` chooses the best checkpoint: novel IoU, or mIoU where no novel class has ground truth.
-        """
+        """Logs ``val/base_iou``, ... in percent, and ``val/score``: novel IoU, or mIoU if no novel class is there."""
         self.report = self.metrics.report()
         self.metrics.reset()
         self.report_step = max(self.global_step, self.trained_steps)

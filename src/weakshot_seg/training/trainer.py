@@ -42,8 +42,7 @@ def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
     """Builds the trainer of the group ``trainer``; its ``val_check_interval`` counts steps (or is their share).
 
     Raises:
-        ConfigError: this machine has not the devices, the precision is none of :data:`PRECISIONS`, or Lightning refuses
-            the settings.
+        ConfigError: the machine has not the devices, the precision is not supported, or Lightning refuses the settings.
     """
     silence_libraries()
     check_devices(settings.get("accelerator", "auto"), settings.get("devices", 1))
@@ -67,10 +66,9 @@ def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
 
 def check_devices(accelerator: str, devices: Any) -> None:
     """Refuses with a :class:`ConfigError` more processes than there are CPUs: Lightning would start any number."""
-    has_gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    has_gpu = accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
     most = max(num_cpus(), 2)  # two is how one tries whether several work
-    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not has_gpu)
-    if on_cpu and str(devices).isdigit() and int(devices) > most:
+    if accelerator in ("cpu", "auto") and not has_gpu and str(devices).isdigit() and int(devices) > most:
         raise ConfigError(
             f"trainer.devices={devices} would start as many processes, but without a GPU this machine has {num_cpus()} "
             f"CPU(s): use trainer.devices=1, or {most} at most"

@@ -54,10 +54,9 @@ def noting_damage(file: Path, remarks: list[str]) -> Iterator[None]:
 
 def lives(process: int) -> bool:
     """Whether a process of this machine runs; True where that cannot be asked."""
-    if os.name != "posix":  # elsewhere signal 0 would end it
-        return True
     try:
-        os.kill(process, 0)
+        if os.name == "posix":  # elsewhere signal 0 would end it
+            os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:

@@ -22,8 +22,8 @@ def is_first_process() -> bool:
 def claim(folder: Path) -> bool:
     """Makes a folder and takes it for this process, until it ends, however it ends, or :func:`run_lock` is left.
 
-    (filelock takes care that data loading processes, which outlive a killed run by seconds, do not hold it as well.) Of
-    the processes of one distributed run the first one holds the lock. False if another process has it.
+    Data loading processes, which outlive a killed run by seconds, do not hold it. Of the processes of one distributed
+    run the first one holds the lock. False if another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -49,10 +49,6 @@ class LastCheckpoint(Checkpoint):
     SIGTERM, SIGUSR1): then training stops after the current step with :class:`StoppedBySignal`. Always between two
     optimiser steps, for a checkpoint amid accumulated gradients would not resume to the same run. A validation that was
     interrupted is made up for. (``ModelCheckpoint`` does neither of the last two.)
-
-    Args:
-        directory: folder of the two files.
-        every_n_steps: optimiser steps between two saves.
     """
 
     def __init__(self, directory: str, every_n_steps: Count = 250) -> None:

@@ -55,8 +55,7 @@ class ValidatedImage:
 class ValidationCallback(pl.Callback, ABC):
     """Has :meth:`see` called with the images of every validation; under DDP with those of the first process.
 
-    ``validation_step`` returns a dict with ``"predictions"``, a list of uint8 maps ``[h_i, w_i]`` at the sizes of
-    ``batch.truths``.
+    ``validation_step`` returns ``"predictions"``: uint8 maps ``[h_i, w_i]`` at the sizes of ``batch.truths``.
     """
 
     @abstractmethod
@@ -78,12 +77,7 @@ class ValidationCallback(pl.Callback, ABC):
 
 
 class PredictionPanels(ValidationCallback):
-    """Writes a PNG for each of the first validation images after every validation, over those of the one before.
-
-    Args:
-        directory: folder of the PNG files, made when needed.
-        num_images: how many images.
-    """
+    """Writes PNG files of the first ``num_images`` of every validation, over those of the one before."""
 
     def __init__(self, directory: str, num_images: NonNegativeInt = 8) -> None:
         self.directory = Path(directory)
@@ -108,11 +102,7 @@ class RankedImages(ValidationCallback):
 
     The score of an image is :func:`~weakshot_seg.training.metrics.image_miou`: images without ground truth have none. A
     few images are kept in memory, those nearest to the ranks that are wanted among the images so far. This always gives
-    the best and the worst; of a large data set, the images shown as median may be a few ranks away from it.
-
-    Args:
-        directory: folder of the file and of ``ranked``, made when needed.
-        num_images: how many best, median and worst images to show.
+    the ``num_images`` best and worst; of a large data set, those shown as median may be a few ranks away from it.
     """
 
     def __init__(self, directory: str, num_images: NonNegativeInt = 3) -> None:

@@ -19,9 +19,6 @@ class MetricsFile(pl.Callback):
 
     It holds the latest report and the rules under which it was reached: split, stage, seed, supervision, label scope,
     novel classes.
-
-    Args:
-        directory: folder of the file, made when needed.
     """
 
     def __init__(self, directory: str) -> None:
@@ -29,14 +26,9 @@ class MetricsFile(pl.Callback):
         self._seconds_before = 0.0
         self._start = time.monotonic()
 
-    @property
-    def seconds(self) -> float:
-        """Time since the start of the training or evaluation, with that of the sessions it was resumed from."""
-        return self._seconds_before + time.monotonic() - self._start
-
     def state_dict(self) -> dict[str, Any]:
-        """The time so far, stored in checkpoints."""
-        return {"seconds": self.seconds}
+        """Seconds of the training or evaluation so far, with those of the sessions it was resumed from."""
+        return {"seconds": self._seconds_before + time.monotonic() - self._start}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes over the time from a checkpoint."""
@@ -56,7 +48,7 @@ class MetricsFile(pl.Callback):
             **{key: recipe.data.get(key) for key in ("supervision", "label_scope")},
             "novel_classes": list(pl_module.class_split.novel_names),
             "step": pl_module.report_step,
-            "seconds": round(self.seconds, 1),
+            "seconds": round(self.state_dict()["seconds"], 1),
             "skipped_steps": pl_module.guard.reported,
             **pl_module.report.to_dict(),
         }

@@ -40,13 +40,8 @@ class ResilientWandbLogger(WandbLogger):
 
     If W&B cannot be reached when the run begins, it is kept offline, to be uploaded later by ``wandb sync``. (Once it
     has begun, W&B itself waits for the network.) If W&B's service process dies, it is started anew; if that fails, the
-    training goes on without.
-
-    Args:
-        save_dir: folder of the job's outputs.
-        resume: continue the run that is there, if any, in its group.
-        group: of a new run.
-        settings: further arguments of ``WandbLogger`` and ``wandb.init`` (``mode="offline"`` needs no account).
+    training goes on without. ``settings`` are of ``WandbLogger`` and ``wandb.init`` (``mode="offline"`` needs no
+    account); ``group`` is that of a new run.
     """
 
     def __init__(self, save_dir: str, resume: bool = False, group: str | None = None, **settings: Any) -> None:
@@ -112,11 +107,8 @@ class WandbDashboard(ValidationCallback):
 
     Config: the recipe and the classes. After every validation: the table ``val/classes``, ``val/confusion_matrix``,
     and ``val/images`` with true and predicted masks. Summary: the latest means as ``final/base_iou``, ... In the
-    re-training stage: the quality of its pseudo-labels, in the summary and, by class, as ``pseudo_labels/classes``.
-
-    Args:
-        num_images: how many validation images to show.
-        pseudo_labels: folder of the pseudo-labels of the re-training stage.
+    re-training stage: the quality of the labels in ``pseudo_labels``, in the summary and, by class, as
+    ``pseudo_labels/classes``.
     """
 
     def __init__(self, num_images: NonNegativeInt = 8, pseudo_labels: str | None = None) -> None:
