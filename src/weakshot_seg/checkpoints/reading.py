@@ -70,9 +70,8 @@ def read_checkpoint(path: Path) -> SavedModel:
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can fail anywhere in the readers of zip archives and pickles
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise BrokenCheckpointError(
-            f"ckpt={path} cannot be read, it may be truncated or no checkpoint: {reason}"
-        ) from error
+        problem = "cannot be read, it may be truncated or no checkpoint"
+        raise BrokenCheckpointError(f"ckpt={path} {problem}: {reason}") from error
     if not isinstance(checkpoint, dict) or "weakshot_seg" not in checkpoint:
         raise ConfigError(f"ckpt={path} was not written by weakshot_seg.train")
     content, state = checkpoint["weakshot_seg"], checkpoint.get("state_dict")

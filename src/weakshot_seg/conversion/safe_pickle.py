@@ -85,13 +85,6 @@ def _make_array(data: Any, dtype: Any, shape: Any, order: str) -> np.ndarray:
     return np.array(array, dtype=dtype.dtype.newbyteorder("="))
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    """What ``_codecs.encode`` does for the bytes of protocols 0 to 2."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"it asks for the encoding {encoding!r}")
-    return text.encode("latin1")
-
-
 def _plain(value: Any) -> Any:
     """Containers with the notes replaced by arrays; anything else left is a number, a string, bytes or None."""
     if isinstance(value, dict):
@@ -111,8 +104,8 @@ ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.numeric", "_frombuffer"): _make_array,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _DType,
-    ("_codecs", "encode"): _latin1,
-    ("__builtin__", "bytes"): lambda: b"",  # protocols 0 to 2, for empty bytes
+    ("_codecs", "encode"): lambda text, encoding: text.encode("latin1"),  # bytes of protocols 0 to 2, ...
+    ("__builtin__", "bytes"): lambda: b"",  # ... and empty ones
     ("collections", "OrderedDict"): OrderedDict,
 }
 """The only names a pickle may use, and what they stand for here."""

@@ -28,18 +28,13 @@ PAUSE = 0.05
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of a file and the model on a batch of images of one size.
-
-    Attributes:
-        max_difference: Largest difference of two scores; NaN if a score is.
-        argmax_agreement: Share of the pixels whose highest score is that of the same class, 0..1.
-    """
+    """Of a file and the model on a batch of images of one size."""
 
     images: int
     height: int
     width: int
-    max_difference: float
-    argmax_agreement: float
+    max_difference: float  # of two scores; NaN if one is
+    argmax_agreement: float  # share of the pixels whose highest score is that of the same class, 0..1
 
 
 @dataclass(frozen=True)
@@ -62,22 +57,16 @@ class Speed:
 
 @dataclass(frozen=True)
 class Report:
-    """How an exported file agrees with its model.
-
-    Attributes:
-        step: Optimiser steps of the model.
-        compared_on: Where the images are from.
-        versions: Of the libraries, by name.
-    """
+    """How an exported file agrees with its model."""
 
     file: str
     format: str
     ckpt: str
-    step: int
-    compared_on: str
+    step: int  # of the optimiser
+    compared_on: str  # where the images are from
     batches: Sequence[Agreement]
     tolerance: Tolerance
-    versions: dict[str, str]
+    versions: dict[str, str]  # of the libraries
     speed: Speed | None = None
 
     @property
@@ -109,19 +98,18 @@ class Report:
         for b in self.batches:
             same = f"{100 * b.argmax_agreement:.3f} %"
             rows.append((str(b.images), f"{b.width}x{b.height}", f"{b.max_difference:.1e}", same))
-        lines = [
-            f"{self.format} beside the model, on {self.compared_on}:\n",
-            aligned(rows, ">>>>"),
-            f"\nin all: scores differ by up to {self.max_difference:.1e} "
-            f"(max_difference={self.tolerance.max_difference:g}), at least {100 * self.argmax_agreement:.3f} % of the "
-            f"pixels have the same class (min_agreement={self.tolerance.min_agreement:g})",
-        ]
-        if (speed := self.speed) is not None:
-            lines.append(
-                f"speed on the CPU, {speed.threads} threads, the first batch: {self.format} "
-                f"{1000 * speed.file:.1f} ms, PyTorch {1000 * speed.model:.1f} ms (medians; ratio {speed.ratio:.2f})"
+        limits, same = self.tolerance, f"{100 * self.argmax_agreement:.3f} %"
+        text = (
+            f"{self.format} beside the model, on {self.compared_on}:\n\n{aligned(rows, '>>>>')}\n\n"
+            f"in all: scores differ by up to {self.max_difference:.1e} (max_difference={limits.max_difference:g}), "
+            f"at least {same} of the pixels have the same class (min_agreement={limits.min_agreement:g})"
+        )
+        if s := self.speed:
+            times = (
+                f"{self.format} {1000 * s.file:.1f} ms, PyTorch {1000 * s.model:.1f} ms (medians; ratio {s.ratio:.2f})"
             )
-        return "\n".join(lines)
+            text += f"\nspeed on the CPU, {s.threads} threads, the first batch: {times}"
+        return text
 
 
 def runner(network: Network) -> Run:

@@ -68,7 +68,7 @@ class Format:
 
 
 def find_format(name: str) -> Format:
-    """A format by its name; a ConfigError if it needs packages that are not installed."""
+    """A format; a ConfigError if it needs packages that are not installed."""
     missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
     if missing:
         raise ConfigError(f"format={name} needs {', '.join(missing)}: pip install -e '.[export]'")

@@ -19,16 +19,7 @@ class Recipe(BaseModel, extra="allow", frozen=True):
     All other settings of the training, such as loggers, are kept too.
 
     Attributes:
-        model: builds the network.
-        loss: builds the criterion.
-        optim: builds optimiser and schedule.
         data: builds the data module; in a model folder only how images are resized and labelled.
-        trainer: options of the training.
-        name: of the run.
-        stage: "first" or "retrain".
-        supervision: "weakshot", "base_only" or "full".
-        candidates: classes that pseudo-labels choose from, see :data:`~weakshot_seg.data.pseudo_labels.Candidates`.
-        weights: file that the training started from.
     """
 
     model: Group = {}
@@ -36,13 +27,13 @@ class Recipe(BaseModel, extra="allow", frozen=True):
     optim: Group = {}
     data: Group = {}
     trainer: Group = {}
-    name: str | None = None
+    name: str | None = None  # of the run
     split: int | None = None
     seed: int = 0
-    stage: str | None = None
-    supervision: str | None = None
-    candidates: Literal["all", "image", "novel"] | None = None
-    weights: str | None = None
+    stage: str | None = None  # "first" or "retrain"
+    supervision: str | None = None  # "weakshot", "base_only" or "full"
+    candidates: Literal["all", "image", "novel"] | None = None  # that pseudo-labels choose from
+    weights: str | None = None  # file that the training started from
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Recipe:
