@@ -83,12 +83,10 @@ def test_labels_scores_and_areas_against_the_formula(eager: Path, segmenter: Seg
 
 
 def test_files_pictures_and_arrays_are_the_same(segmenter: Segmenter, tmp_path: Path) -> None:
-    image = scene(0, 40, 70)
-    Image.fromarray(image).save(tmp_path / "a.png")
-    expected = segmenter.predict(image)
-    for same in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(image), Image.open(tmp_path / "a.png")):
-        result = segmenter.predict(same)
-        assert np.array_equal(result.labels, expected.labels)
+    image, file = scene(0, 40, 70), tmp_path / "a.png"
+    Image.fromarray(image).save(file)
+    for result in segmenter.predict([image, file, str(file), Image.fromarray(image), Image.open(file)]):
+        assert np.array_equal(result.labels, segmenter.predict(image).labels)
         assert np.array_equal(result.image, image)
     grey = np.asarray(Image.fromarray(image).convert("L"))
     assert np.array_equal(segmenter.predict(grey).labels, segmenter.predict(np.stack([grey] * 3, -1)).labels)
