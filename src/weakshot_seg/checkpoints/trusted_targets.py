@@ -13,18 +13,14 @@ from weakshot_seg.config.compose import conf_dir, leaves
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.recipe import Recipe
 
-PARTS = ("model", "loss", "optim", "data")
-"""Groups of settings that are built from a checkpoint's recipe; all others are those of the command."""
-LOOK_UP = "hydra.utils.get_object"
-"""Calls nothing itself, but gives whatever its ``path`` names."""
+PARTS = ("model", "loss", "optim", "data")  # groups built from a checkpoint's recipe; all others are the command's
+LOOK_UP = "hydra.utils.get_object"  # calls nothing itself, but gives whatever its path names
 
 
 def check_recipe(recipe: Recipe, origin: str | Path, allow_targets: Sequence[str] = ()) -> None:
-    """Refuses a recipe that would call anything but what the files of ``conf/`` name for the same group.
+    """Refuses a recipe of ``origin`` that would call anything but what the files of ``conf/`` name for the same group.
 
-    Args:
-        recipe: as the file ``origin`` has it.
-        allow_targets: full names, or packages and modules, that the user trusts besides.
+    ``allow_targets`` are full names, or packages and modules, that the user trusts besides.
 
     Raises:
         ConfigError: naming the first target that is not allowed. Nothing has been imported or called then.

@@ -28,6 +28,7 @@ from weakshot_seg.errors import StoppedBySignal, UserError
 R = TypeVar("R")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+WRONG_CALL = (HydraException, TypeError, ImportError)
 
 
 def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], R | None]]:
@@ -53,8 +54,7 @@ def entry_point(task: Callable[..., R]) -> Callable[..., R]:
     errors are printed at once, the other jobs go on, and the exit code is 1. A process that is asked to end prints one
     line and ends with 128 + the number of the signal.
 
-    The settings of a job of a sweep are checked here; those of a single run have been, before Hydra wrote anything: see
-    :class:`~weakshot_seg.config.preflight.Preflight`.
+    The settings of a job of a sweep are checked here, those of a single run before Hydra writes anything.
     """
 
     @functools.wraps(task)
@@ -110,10 +110,8 @@ def mendable(error: BaseException) -> str | None:
                 "data.num_workers=0; resume=true goes on from the last checkpoint"
             )
     # Hydra wraps whatever a constructor raises; only wrong names and arguments are the user's business.
-    wrong_call = all(isinstance(cause, HydraException | TypeError | ImportError) for cause in chain)
-    if isinstance(error, OmegaConfBaseException) or (isinstance(error, HydraException) and wrong_call):
-        return _one_line(error)
-    return None
+    wrong = isinstance(error, HydraException) and all(isinstance(cause, WRONG_CALL) for cause in chain)
+    return _one_line(error) if wrong or isinstance(error, OmegaConfBaseException) else None
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,7 +1,4 @@
-"""Measures a checkpoint: ``weakshot evaluate ckpt=FILE``.
-
-The validation data are those of the checkpoint's own recipe unless ``data=...`` is given.
-"""
+"""Measures a checkpoint on its own validation data or on ``data=...``: ``weakshot evaluate ckpt=FILE``."""
 
 from __future__ import annotations
 

@@ -15,8 +15,7 @@ SETTING = re.compile(r"([+~]*[\w./@$-]+)=(.+)", re.DOTALL)
 def quote_settings(arguments: Sequence[str]) -> list[str]:
     """The arguments of a command line, with quotes around the values that Hydra could not read without them.
 
-    What it can read, and what has quotes or interpolations already, stays as it is. Commas separate the items of a list
-    ``[a,b]``, and in a multirun (``-m``) the values of a sweep.
+    Commas separate the items of a list ``[a,b]``, and in a multirun (``-m``) the values of a sweep.
     """
     multirun = not {"-m", "--multirun"}.isdisjoint(arguments)
     return [_quoted(argument, multirun) for argument in arguments]
@@ -24,24 +23,21 @@ def quote_settings(arguments: Sequence[str]) -> list[str]:
 
 def _quoted(argument: str, multirun: bool) -> str:
     setting = SETTING.fullmatch(argument)
-    if setting is None or argument.startswith("-") or _is_readable(argument):
+    if setting is None or argument.startswith("-") or re.search(r"""\$\{|['"]""", setting[2]) or _is_readable(argument):
         return argument
     key, value = setting.groups()
-    if re.search(r"""\$\{|['"]""", value):
+    if value[0] + value[-1] == "[]":
+        changed = f"{key}=[{_each(key, value[1:-1].split(','))}]"
+    elif value[0] in "[{":
         return argument
-    if value.startswith(("[", "{")):
-        changed = f"{key}=[{_each(key, value[1:-1])}]" if value[0] + value[-1] == "[]" else argument
     else:
-        changed = f"{key}={_each(key, value) if multirun else _in_quotes(value)}"
+        changed = f"{key}={_each(key, value.split(',') if multirun else [value])}"
     return changed if _is_readable(changed) else argument
 
 
-def _each(key: str, values: str) -> str:
-    return ",".join(item if _is_readable(f"{key}={item}") else _in_quotes(item) for item in values.split(","))
-
-
-def _in_quotes(value: str) -> str:
-    return QuotedString(value.strip(), Quote.single).with_quotes()
+def _each(key: str, values: Sequence[str]) -> str:
+    quoted = [QuotedString(value.strip(), Quote.single).with_quotes() for value in values]
+    return ",".join(old if _is_readable(f"{key}={old}") else new for old, new in zip(values, quoted, strict=True))
 
 
 def _is_readable(argument: str) -> bool:

@@ -23,13 +23,9 @@ COMMENT = re.compile(r"^(?:  - )?(\w+):[^#\n]*#\s*(.*(?:\n +#.*)*)$", re.MULTILI
 
 
 def show(command: str) -> None:
-    """Lets Hydra answer ``--help`` or ``-sc ...`` in ``sys.argv`` for a command."""
-
-    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=command.replace("-", "_"))
-    def nothing(cfg: DictConfig) -> None:
-        raise SystemExit("only --help and -sc install=, uninstall= and query= are answered here")
-
-    nothing()
+    """Lets Hydra answer ``--help`` or ``-sc ...`` in ``sys.argv`` for a command, which is not run."""
+    name = command.replace("-", "_")
+    hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(lambda cfg: None)()
 
 
 def complete(commands: Collection[str]) -> None:

@@ -74,4 +74,3 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "app": APP | {"examples": NonNegativeInt, "max_megapixels": Positive},
     "card": MODEL | {"out": str, **dict.fromkeys(("metrics", "title", "dataset", "license"), str | None)},
 }
-"""By the name of the file in ``conf``: the type of each setting."""

@@ -20,10 +20,8 @@ from weakshot_seg.config.compose import check_interpolation, leaves, raw
 from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import ConfigError
 
-SECRET = re.compile(r"(api_?key|access_?key|token|password|secret)$", re.IGNORECASE)
-"""Ends of the names of secrets."""
-HYDRAS = ("hydra.run.", "hydra.sweep.", "hydra.job.")
-"""Hydra's settings that users change and that are needed at once."""
+SECRET = re.compile(r"(api_?key|access_?key|token|password|secret)$", re.IGNORECASE)  # ends of the names of secrets
+HYDRAS = ("hydra.run.", "hydra.sweep.", "hydra.job.")  # settings that users change and that are needed at once
 
 
 class Preflight(Callback):
@@ -35,7 +33,7 @@ class Preflight(Callback):
         The folder is fixed in ``hydra.run.dir``; one that is given without interpolations is left to ``run_lock``.
         """
         with _refusing(config):
-            check_written(config, OmegaConfBaseException)
+            _check_written(config, OmegaConfBaseException)
             _set(config, "runtime.output_dir", str(Path(_folder(config, "run.dir")).absolute()))
             own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
             check_settings(own, config.hydra.job.config_name)
@@ -46,19 +44,14 @@ class Preflight(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """For a sweep, whose jobs have settings of their own and may run where other environment variables are set."""
         with _refusing(config):
-            check_written(config, InterpolationKeyError)
+            _check_written(config, InterpolationKeyError)
             _folder(config, "sweep.dir", make=config.hydra.output_subdir is not None)
 
 
-def check_written(cfg: DictConfig, refused: type[Exception]) -> None:
-    """Refuses secrets, and interpolations that cannot be resolved for a ``refused`` kind of error.
-
-    Raises:
-        ConfigError: naming the setting and the remedy, never the secret.
-    """
-    written = leaves(raw(cfg))
-    # Those last that refer to others
-    for key, value in sorted(written, key=lambda item: item[0].startswith("hydra.") + item[0].startswith("hydra.run.")):
+def _check_written(cfg: DictConfig, refused: type[Exception]) -> None:
+    """Refuses secrets, without showing them, and interpolations that fail with a ``refused`` kind of error."""
+    own, run = "hydra.", "hydra.run."  # these refer to the others: last
+    for key, value in sorted(leaves(raw(cfg)), key=lambda item: item[0].startswith(own) + item[0].startswith(run)):
         if value and isinstance(value, str) and SECRET.search(key):
             raise ConfigError(
                 f"{key} is a secret, and settings are written to the output folder: leave it out; for W&B use "

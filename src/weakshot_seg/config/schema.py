@@ -23,13 +23,12 @@ from weakshot_seg.config.types import described, fits, shown
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.ranges import Count, NonNegative, NonNegativeInt, Positive
 
-NAMED_PARTS = ("callbacks", "logger", "loss.terms")
-"""Nodes whose children are named at will, each with a ``_target_``."""
+NAMED_PARTS = ("callbacks", "logger", "loss.terms")  # nodes whose children are named at will, each with a _target_
 HYDRAS_OWN = {"_target_": str, "_partial_": bool, "_recursive_": bool, "_args_": list} | {
     "_convert_": Literal["none", "partial", "object", "all"]
 }
-TYPED = ("weakshot_seg.", "pytorch_lightning.", "hydra.")
-"""Packages whose annotations are taken at their word; those of others may say less than their code accepts."""
+TYPED = ("weakshot_seg.", "pytorch_lightning.", "hydra.")  # annotations of others may say less than their code accepts
+# Arguments of pytorch_lightning.Trainer, which annotates them without their range
 TRAINER: dict[str, Any] = {
     "max_steps": Count,
     "accumulate_grad_batches": Count,
@@ -39,7 +38,6 @@ TRAINER: dict[str, Any] = {
     "num_sanity_val_steps": Annotated[int, Ge(-1)] | None,
     "num_nodes": Count,
 }
-"""Arguments of ``pytorch_lightning.Trainer``, which annotates them without their range."""
 
 
 def check_settings(cfg: DictConfig, command: str | None = None) -> None:
@@ -66,7 +64,7 @@ def check_values(settings: Mapping[str, Any], command: str | None, variables: Co
             raise ConfigError(f"{key}={shown(value)} is no setting: {_similar(key, known)}")
     for group in GROUPS:
         check_node(group, settings.get(group))
-    check_together(settings)
+    _check_together(settings)
 
 
 def check_node(key: str, node: Any) -> None:
@@ -75,25 +73,17 @@ def check_node(key: str, node: Any) -> None:
     Raises:
         ConfigError: see :func:`check_settings`.
     """
-    if isinstance(node, Mapping):
-        for name, child in node.items():
-            where = f"{key}.{name}"
-            if key in NAMED_PARTS and not (isinstance(child, Mapping) and "_target_" in child):
-                raise ConfigError(f"{where}={shown(child)} has no _target_: choose one that exists, or drop ~{where}")
-            check_node(where, child)
-        if "_target_" in node:
-            _check_call(key, node)
-    elif isinstance(node, list):
-        for index, child in enumerate(node):
-            check_node(f"{key}.{index}", child)
+    for name, child in node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ():
+        where = f"{key}.{name}"
+        if key in NAMED_PARTS and not (isinstance(child, Mapping) and "_target_" in child):
+            raise ConfigError(f"{where}={shown(child)} has no _target_: choose one that exists, or drop ~{where}")
+        check_node(where, child)
+    if isinstance(node, Mapping) and "_target_" in node:
+        _check_call(key, node)
 
 
-def check_together(settings: Mapping[str, Any]) -> None:
-    """Refuses settings that are sound by themselves and contradict each other.
-
-    Raises:
-        ConfigError: naming both, and the remedy.
-    """
+def _check_together(settings: Mapping[str, Any]) -> None:
+    """Refuses settings that are sound by themselves and contradict each other."""
     model, data, loss = (settings.get(group) or {} for group in ("model", "data", "loss"))
     dim, heads = model.get("dim"), model.get("num_heads")
     if isinstance(dim, int) and isinstance(heads, int) and dim % heads:
