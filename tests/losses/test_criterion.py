@@ -46,17 +46,11 @@ def test_parts_of_which_nothing_is_known_are_zero() -> None:
     assert parts([[], []], [[], []]) == {*mask, *complement, "similarity/base", "similarity/novel"}
 
 
-def test_terms_can_be_left_out() -> None:
-    output, targets = make_output(), make_targets([[0, 1], [2]], [[3], [4]])
-    terms = {"a": MaskLoss(), "b": ClassificationLoss()}
-    losses = Criterion(HungarianMatcher(), terms, without=["a", "c"])(output, targets)
-    assert set(losses.parts) == {"b/cross_entropy"}
-
-
 def test_the_total_is_the_weighted_sum_of_the_parts_of_the_right_layers() -> None:
     output, targets = make_output(layers=3), make_targets([[0, 1], [2]], [[3], [4]])
     terms = {"a": MaskLoss(weight=0.5, focal_weight=7, dice_weight=3), "b": MaskLoss(weight=2.0, layers="last")}
-    losses = Criterion(HungarianMatcher(), terms)(output, targets)
+    left_out = {"c": ClassificationLoss()}
+    losses = Criterion(HungarianMatcher(), terms | left_out, without=["c", "d"])(output, targets)
     p = losses.parts
     assert set(p) == {"a/focal", "a/dice", "b/focal", "b/dice"}
     expected = 0.5 * (7 * p["a/focal"] + 3 * p["a/dice"]) + 2 * (20 * p["b/focal"] + p["b/dice"])
