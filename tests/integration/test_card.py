@@ -24,8 +24,7 @@ from weakshot_seg.checkpoints.reading import read_model
 from weakshot_seg.cli import card, evaluate, predict
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.reporting.model_card import CardFacts, model_card
-from weakshot_seg.reporting.pages import escape_markdown
+from weakshot_seg.reporting.model_card import model_card
 from weakshot_seg.reporting.results import Result
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -48,34 +47,26 @@ def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     asked: list[str] = []
 
     class Hub(BaseHTTPRequestHandler):
-        def do_HEAD(self) -> None:
-            self.answer()
-
         def do_GET(self) -> None:
-            self.answer()
-
-        def answer(self) -> None:
             asked.append(f"{self.command} {self.path}")
             repository, _, rest = self.path.lstrip("/").partition("/resolve/")
             revision, _, name = rest.partition("/")
+            body, header, value = b"", "X-Error-Code", "EntryNotFound"
             if repository != "user/shapes":
-                self.reply(404, b"", "X-Error-Code", "RepoNotFound")
+                value = "RepoNotFound"
             elif revision not in ("main", "v1", COMMIT):
-                self.reply(404, b"", "X-Error-Code", "RevisionNotFound")
-            elif not (folder / name).is_file():
-                self.reply(404, b"", "X-Error-Code", "EntryNotFound")
-            else:
+                value = "RevisionNotFound"
+            elif (folder / name).is_file():
                 body = (folder / name).read_bytes()
-                self.reply(200, body, "ETag", f'"{sha256(body).hexdigest()}"')
-
-        def reply(self, status: int, body: bytes, header: str, value: str) -> None:
-            self.send_response(status)
-            self.send_header(header, value)
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("Content-Length", str(len(body)))
+                header, value = "ETag", f'"{sha256(body).hexdigest()}"'
+            self.send_response(200 if body else 404)
+            for key, text in ((header, value), ("X-Repo-Commit", COMMIT), ("Content-Length", str(len(body)))):
+                self.send_header(key, text)
             self.end_headers()
             if self.command == "GET":
                 self.wfile.write(body)
+
+        do_HEAD = do_GET
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -166,24 +157,20 @@ def test_the_hub_reads_the_card(folder: Path, trained: Path) -> None:
         ({"data": {"label_scope": "crop"}}, "labels of each crop"),
     ],
 )
-def test_the_card_names_the_supervision(change: dict[str, Any], expected: str, folder: Path) -> None:
+def test_the_card_names_the_supervision_and_the_hub_reads_any_title(
+    change: dict[str, Any], expected: str, folder: Path, trained: Path
+) -> None:
     saved = read_model(folder)
     saved = replace(saved, recipe=saved.recipe.model_copy(update=change))
-    text = model_card(CardFacts("x", saved, 1, [], None, "scenes", None))
+    title = '"a": {b} 🐼 <c> | *d*'
+    facts = {"title": title, "dataset": title, "license": "cc-by-4.0", "parameters": 1, "versions": []}
+    text = model_card(saved, None, **facts)
     assert expected in text
     assert "Not measured with these weights" in text
-
-
-def test_the_hub_reads_any_title(folder: Path, trained: Path) -> None:
-    title, result = '"a": {b} 🐼 <c> | *d*', Result.read(trained / "metrics.json")
-    text = model_card(CardFacts(title, read_model(folder), 1, [], result, title, license="cc-by-4.0"))
+    text = model_card(saved, Result.read(trained / "metrics.json"), **facts)
     read = ModelCard(text).data
     assert (read.model_name, read.eval_results[0].dataset_name, read.license) == (title, title, "cc-by-4.0")
     assert r"""# "a": \{b\} 🐼 \<c\> \| \*d\*""" in text
-
-
-def test_markdown_in_a_name_is_shown_as_it_is() -> None:
-    assert escape_markdown("a|b *c*\n<img>") == r"a\|b \*c\* \<img\>"
 
 
 def test_the_hub_gives_the_same_model(hub: list[str], folder: Path) -> None:
@@ -195,13 +182,19 @@ def test_the_hub_gives_the_same_model(hub: list[str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
-    [("user/none", "no such model at the hub"), ("user/shapes@v9", "no revision v9")],
+    ("name", "offline", "expected"),
+    [
+        ("user/none", False, "no such model at the hub"),
+        ("user/shapes@v9", False, "no revision v9"),
+        ("user/shapes", True, "no such file or folder, and the hub cannot be reached"),
+    ],
 )
-def test_what_the_hub_has_not(name: str, expected: str, hub: list[str], refusal: Refusal, tmp_path: Path) -> None:
-    (tmp_path / "photo.png").write_bytes(b"")
-    assert expected in refusal(predict.main, f"ckpt={name}", f"source={tmp_path}/photo.png")
-    assert hub
+def test_what_the_hub_does_not_give(
+    name: str, offline: bool, expected: str, hub: list[str], refusal: Refusal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    assert expected in refusal(predict.main, f"ckpt={name}", f"source={__file__}")
+    assert bool(hub) != offline
 
 
 def test_a_model_of_another_library_at_the_hub(hub: list[str], folder: Path, tmp_path: Path) -> None:
@@ -214,39 +207,32 @@ def test_a_model_of_another_library_at_the_hub(hub: list[str], folder: Path, tmp
         (tmp_path / "away").rename(weights)
 
 
-def test_without_a_network(hub: list[str], refusal: Refusal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    (tmp_path / "photo.png").write_bytes(b"")
-    line = refusal(predict.main, "ckpt=user/shapes", f"source={tmp_path}/photo.png")
-    assert "ckpt=user/shapes: no such file or folder, and the hub cannot be reached" in line
-    assert "give its folder" in line
-    assert not hub
-
-
-def test_broken_folders(folder: Path, refusal: Refusal, tmp_path: Path) -> None:
-    def copy(name: str) -> Path:
-        return Path(shutil.copytree(folder, tmp_path / name))
-
-    (copy("no_config") / "config.json").unlink()
-    (copy("cut") / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:1000])
-    (copy("json") / "config.json").write_text("{")
-    (copy("nested") / "config.json").write_text("[" * 100_000)
-    (copy("foreign") / "config.json").write_text('{"model_type": "maskformer"}')
-    tensors = load_file(folder / "model.safetensors")
-    tensors.pop("model.head.classify.bias")
-    save_file(tensors, copy("less") / "model.safetensors")
-    (tmp_path / "photo.png").write_bytes(b"")
-    for name, expected in {
-        "no_config": "is no model folder",
-        "cut": "download or write it again",
-        "json": "download or write it again",
-        "nested": "cannot be read",
-        "foreign": "was not written by weakshot card",
-        "less": "does not fit this model",
-    }.items():
-        line = refusal(predict.main, f"ckpt={tmp_path / name}", f"source={tmp_path}/photo.png")
-        assert expected in line
-        assert str(tmp_path / name) in line
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("config.json", None, "is no model folder"),
+        ("config.json", "{", "download or write it again"),
+        ("config.json", "[" * 100_000, "cannot be read"),
+        ("config.json", '{"model_type": "maskformer"}', "was not written by weakshot card"),
+        ("model.safetensors", "cut", "download or write it again"),
+        ("model.safetensors", "less", "does not fit this model"),
+    ],
+)
+def test_broken_folders(
+    file: str, content: str | None, expected: str, folder: Path, refusal: Refusal, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(folder, tmp_path / "model")) / file
+    if content is None:
+        path.unlink()
+    elif content == "less":
+        tensors = load_file(path)
+        tensors.pop("model.head.classify.bias")
+        save_file(tensors, path)
+    else:
+        path.write_bytes(path.read_bytes()[:1000] if content == "cut" else content.encode())
+    line = refusal(predict.main, f"ckpt={tmp_path}/model", f"source={__file__}")
+    assert expected in line
+    assert f"{tmp_path}/model" in line
 
 
 @pytest.mark.parametrize(
@@ -275,8 +261,7 @@ def test_spoilt_settings_of_a_folder(
     assert path[-1] in node
     node[path[-1]] = value
     (model / "config.json").write_text(json.dumps(config))
-    (tmp_path / "photo.png").write_bytes(b"")
-    line = refusal(predict.main, f"ckpt={model}", f"source={tmp_path}/photo.png")
+    line = refusal(predict.main, f"ckpt={model}", f"source={__file__}")
     assert expected in line
     assert str(model) in line
 
