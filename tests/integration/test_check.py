@@ -1,5 +1,6 @@
 """``weakshot check``: all that is wrong in one run, exit codes, and the page."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -161,13 +162,8 @@ def test_what_concerns_both_parts_is_named_once(
 
 
 def test_classes_that_nobody_shows(run: Run, tagged_photos: Path) -> None:
-    names = "[none,sky,grass,fox,owl,cat,b,dog,c,chair]"
-    code, output = run(
-        "experiment=folder",
-        f"data.root={tagged_photos}",
-        f"data.class_names={names}",
-        "data.novel_classes=[cat,dog,fox]",
-    )
+    names = ("data.class_names=[none,sky,grass,fox,owl,cat,b,dog,c,chair]", "data.novel_classes=[cat,dog,fox]")
+    code, output = run("experiment=folder", f"data.root={tagged_photos}", *names)
     assert code == 0
     assert "note: novel classes that no training image carries: fox" in output
     assert table(output, "splits")[1][-1] == "fox"
@@ -176,13 +172,10 @@ def test_classes_that_nobody_shows(run: Run, tagged_photos: Path) -> None:
 
 def test_names_that_look_like_markup_stay_text(run: Run, tagged_photos: Path, tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>&amp;"
-    (tagged_photos / "images/training/photo 0.jpg").rename(tagged_photos / "images/training/<b onload='x'>.jpg")
-    (tagged_photos / "annotations/training/photo 0.png").rename(
-        tagged_photos / "annotations/training/<b onload='x'>.png"
-    )
-    (tagged_photos / "classes.json").write_text(
-        f'{{"1": "sky", "2": "grass", "5": "{evil}", "7": "dog", "9": "chair"}}'
-    )
+    for path in list(tagged_photos.glob("*/training/photo 0.*")):
+        path.rename(path.with_name(f"<b onload='x'>{path.suffix}"))
+    names = {"1": "sky", "2": "grass", "5": evil, "7": "dog", "9": "chair"}
+    (tagged_photos / "classes.json").write_text(json.dumps(names))
     (tagged_photos / "tags.csv").write_text(f"photo 4,{evil}\nphoto 5,dog\n<i>,<u>\n")
     code, output = run("experiment=folder", f"data.root={tagged_photos}", f"html={tmp_path}/page.html")
     assert code == 1
