@@ -1,4 +1,4 @@
-"""``python -m weakshot_seg.cli.evaluate``, and what may be given as a checkpoint."""
+"""``weakshot evaluate``, and what may be given as a checkpoint."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,52 +12,45 @@ from weakshot_seg.cli import evaluate, predict
 Command = Callable[..., None]
 Metrics = Callable[[Path], dict[str, Any]]
 Refusal = Callable[..., str]
+Measure = Callable[..., dict[str, Any]]
 CPU = "trainer.accelerator=cpu"
 
 
+@pytest.fixture
+def measure(command: Command, metrics_of: Metrics, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Runs the command; returns its metrics."""
+
+    def run(ckpt: Path, *settings: str, name: str = "here") -> dict[str, Any]:
+        command(evaluate.main, f"ckpt={ckpt}", CPU, *settings, f"hydra.run.dir={tmp_path / name}", folder=tmp_path)
+        return metrics_of(tmp_path / name)
+
+    return run
+
+
 def test_evaluation_repeats_the_last_validation(
-    trained: Path, command: Command, metrics_of: Metrics, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, measure: Measure, metrics_of: Metrics, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command(
-        evaluate.main, f"ckpt={trained}/checkpoints/last.ckpt", CPU, f"hydra.run.dir={tmp_path}/here", folder=tmp_path
-    )
-    assert metrics_of(tmp_path / "here") == metrics_of(trained)
+    assert measure(trained / "checkpoints" / "last.ckpt") == metrics_of(trained)
     assert len(list((tmp_path / "here" / "pictures").iterdir())) == 4
     printed = capsys.readouterr().out
     assert "novel *" in printed
     assert str(tmp_path / "here" / "metrics.json") in printed
 
 
-def test_another_inference(eager: Path, command: Command, metrics_of: Metrics, tmp_path: Path) -> None:
+def test_another_inference(eager: Path, measure: Measure) -> None:
     """Without scales and flip, augmentation is the plain evaluation, and so is a window as large as the image."""
-    results = {}
-    for name, settings in {
-        "whole": (),
-        "tta of nothing": ("inference=tta", "inference.scales=[1.0]", "inference.flip=false"),
-        "sliding, one window": ("inference=sliding", "inference.window=32"),
-        "tta": ("inference=tta", "inference.scales=[1.0,1.5]"),
-        "sliding": ("inference=sliding", "inference.window=16"),
-        "both": ("inference=tta", "inference@inference.inner=sliding", "inference.inner.window=16"),
-    }.items():
-        folder = tmp_path / str(len(results))
-        command(evaluate.main, f"ckpt={eager}", CPU, *settings, f"hydra.run.dir={folder}", folder=tmp_path)
-        results[name] = metrics_of(folder)
-    whole = results.pop("whole")
-    same = [name for name, metrics in results.items() if metrics == whole]
-    assert same == ["tta of nothing", "sliding, one window"]
+    whole = measure(eager, name="whole")
+    for name, settings, is_same in (
+        ("tta of nothing", "inference=tta inference.scales=[1.0] inference.flip=false", True),
+        ("one window", "inference=sliding inference.window=32", True),
+        ("both", "inference=tta inference@inference.inner=sliding inference.inner.window=16", False),
+    ):
+        assert (measure(eager, *settings.split(), name=name) == whole) == is_same, name
 
 
-def test_data_of_the_same_classes(trained: Path, command: Command, metrics_of: Metrics, tmp_path: Path) -> None:
+def test_data_of_the_same_classes(trained: Path, measure: Measure, metrics_of: Metrics) -> None:
     settings = ("data=synthetic", "data.num_workers=0", "data.train.size=64", "data.val.num_images=3")
-    command(
-        evaluate.main,
-        f"ckpt={trained}/checkpoints/best.ckpt",
-        CPU,
-        *settings,
-        f"hydra.run.dir={tmp_path}",
-        folder=tmp_path,
-    )
-    measured, before = metrics_of(tmp_path), metrics_of(trained)
+    measured, before = measure(trained / "checkpoints" / "best.ckpt", *settings), metrics_of(trained)
     assert measured["novel_classes"] == before["novel_classes"]
     assert [c["pixels"] for c in measured["classes"]] != [c["pixels"] for c in before["classes"]]
 
@@ -69,9 +62,7 @@ def test_data_of_other_classes(
     (tmp_path / "classes.txt").write_text("sky\ncat\ndog")
     ckpt = f"{trained}/checkpoints/last.ckpt"
     line = refusal(evaluate.main, f"ckpt={ckpt}", "data=folder", f"data.root={tmp_path}", CPU)
-    assert ckpt in line
-    assert "3 (sky, cat, dog" in line
-    assert "16 classes (sky, grass, water" in line
+    assert all(part in line for part in (ckpt, "3 (sky, cat, dog", "16 classes (sky, grass, water"))
 
 
 @pytest.fixture
