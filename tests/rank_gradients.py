@@ -22,7 +22,7 @@ def terms(channels: int) -> dict[str, LossTerm]:
         "mask": MaskLoss(),
         "complement": ComplementLoss(),
         "absence": AbsenceLoss(),
-        "similarity": PixelSimilarityLoss(simnet, num_points=10_000, layers="last"),
+        "similarity": PixelSimilarityLoss(simnet, num_points=10_000),
     }
 
 

@@ -7,7 +7,6 @@ import runpy
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
@@ -25,17 +24,10 @@ from weakshot_seg.reporting.runs import find_runs
 from weakshot_seg.train import check_processes
 
 ROOT = Path(__file__).parents[2]
-Command = Callable[..., None]
 
 
 @pytest.fixture
-def sweep(
-    command: Command,
-    small: tuple[str, ...],
-    few_scenes: tuple[str, ...],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[Callable[..., None]]:
+def sweep(command, small, few_scenes, tmp_path, monkeypatch):
     """``python -m weakshot_seg.train -m ...`` in ``tmp_path``, in this process but for what the launcher starts."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
 
@@ -137,14 +129,11 @@ def test_sweep_goes_on_after_a_split_that_fails(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("by_slurm", [False, True])
-def test_several_devices_per_job_only_where_slurm_starts_the_processes(by_slurm, monkeypatch):
+def test_several_devices_per_job_only_where_slurm_starts_the_processes(monkeypatch):
     monkeypatch.setattr(HydraConfig, "get", staticmethod(lambda: SimpleNamespace(mode=RunMode.MULTIRUN)))
     options: dict[str, Any] = {"accelerator": "cpu", "devices": 2, "strategy": "ddp", "logger": False}
-    if not by_slurm:
-        with pytest.raises(ConfigError, match=r"scripts/sweep\.sh"):
-            check_processes(pl.Trainer(**options))
-        return
+    with pytest.raises(ConfigError, match=r"scripts/sweep\.sh"):
+        check_processes(pl.Trainer(**options))
     slurm = {"NTASKS": "2", "NTASKS_PER_NODE": "2", "JOB_NAME": "job", "JOB_ID": "1", "PROCID": "0", "LOCALID": "0"}
     for name, value in {**slurm, "NODEID": "0", "NNODES": "1", "NODELIST": "localhost"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)

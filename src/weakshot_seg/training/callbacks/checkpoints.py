@@ -25,11 +25,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Saves to the local file ``path``.
-
-        Raises:
-            OSError: naming the file, if the disk is full; the former file is still there.
-        """
+        """Saves to a local file; if the disk is full, the former one stays and an :class:`OSError` names it."""
         try:
             with replacing(path) as temporary, temporary.open("wb") as file:
                 torch.save(checkpoint, file)
@@ -86,7 +82,8 @@ class LastCheckpoint(Checkpoint):
         """Stops on request: only now have the loggers got the step before."""
         self._stop_if_asked(trainer)
         self._step_before = trainer.global_step
-        self._number_logs(trainer, trainer.global_step)
+        # the number of what is logged next: Lightning's is one short after a checkpoint saved at a validation
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         """Saves at every multiple of the interval and on request."""
@@ -121,11 +118,6 @@ class LastCheckpoint(Checkpoint):
         """If the last validation was interrupted, no step is left: this is the first hook of the resumed training."""
         self._make_up(trainer)
 
-    @staticmethod
-    def _number_logs(trainer: pl.Trainer, step: int) -> None:
-        """Lightning's number of what it logs next is one short after a checkpoint that was saved at a validation."""
-        trainer.fit_loop.epoch_loop._batches_that_stepped = step
-
     def _amid_training(self, trainer: pl.Trainer) -> bool:
         return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and self._between_steps
 
@@ -135,7 +127,7 @@ class LastCheckpoint(Checkpoint):
         if not (trainer.enable_validation and batches and self._validated_step < trainer.global_step):
             return
         if trainer.val_check_batch is not None and batches % trainer.val_check_batch == 0:
-            self._number_logs(trainer, trainer.global_step - 1)
+            trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step - 1
             trainer.validating = True
             trainer.fit_loop.epoch_loop.val_loop.run()
             trainer.training = True
