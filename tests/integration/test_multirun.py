@@ -27,6 +27,5 @@ def test_two_splits_in_one_sweep_with_offline_wandb(
     first, second = (json.loads((folder / "wandb_run.json").read_text()) for folder in runs)
     assert first["id"] != second["id"]
     assert first["group"] == second["group"]
-    assert metrics_of(runs[0])["novel_classes"] != metrics_of(runs[1])["novel_classes"]
     # the second job is what it would have been alone, without W&B
     assert metrics_of(train(tmp_path / "alone", "split=2")) == metrics_of(runs[1])

@@ -73,7 +73,6 @@ def test_the_configuration_is_there(first, second):
     assert first.config["classes"]["novel"] == list(SPLIT.novel_names)
     assert first.config["classes"]["base"] == [SPLIT.names[index] for index in SPLIT.base]
     assert second.config["stage"] == "retrain"
-    assert second.config["pseudo_labels"]
 
 
 def test_curves(first, folder):

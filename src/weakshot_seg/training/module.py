@@ -31,7 +31,6 @@ class WeakShotModule(pl.LightningModule):
         model: images ``[B, 3, H, W]`` -> :class:`SegOutput`.
         criterion: (output, targets) -> :class:`Losses`.
         optimizer: builds optimiser and schedule.
-        class_split: the classes.
         recipe: settings to rebuild the module from; stored in checkpoints.
         seed: of dropout and of the sampling in the losses.
     """

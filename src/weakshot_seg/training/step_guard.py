@@ -103,11 +103,7 @@ class StepGuard:
             torch._foreach_copy_(buffers, kept.split([len(buffer) for buffer in buffers]))
 
     def report(self) -> None:
-        """Warns of steps skipped since the latest report; between two batches of a step it does nothing.
-
-        Raises:
-            DivergedError: too many in a row, naming step, loss terms, learning rate and images of the last.
-        """
+        """Warns of skipped steps, with a :class:`DivergedError` if they are too many; amid a step it does nothing."""
         if self._amid_step or not self._attempts:
             return
         attempts, self._attempts = self._attempts, []

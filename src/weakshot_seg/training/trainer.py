@@ -41,8 +41,7 @@ def silence_libraries() -> None:
 def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
     """Builds the trainer of the group ``trainer``; its ``val_check_interval`` counts steps (or is their share).
 
-    Raises:
-        ConfigError: the machine has not the devices, the precision is not supported, or Lightning refuses the settings.
+    A :class:`ConfigError` says that the machine or Lightning cannot do what the settings ask for.
     """
     silence_libraries()
     check_devices(settings.get("accelerator", "auto"), settings.get("devices", 1))

@@ -30,10 +30,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what processes killed amid :func:`replacing` left in and below ``folder``, but for runs further below.
-
-    Files of processes that live stay, and so does whatever only looks alike.
-    """
+    """Removes what dead processes left of :func:`replacing` in and below ``folder``, but for runs further below."""
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not Path(place, name, ".lock").exists()]
         for name in files:

@@ -13,10 +13,7 @@ class AveragedWeights(WeightAveraging):
     """Averages weights and statistics of normalisation over the steps; validation and prediction use the average.
 
     A checkpoint holds the average as ``state_dict``, which is what every other command reads, and beside it the weights
-    that a resumed training goes on with.
-
-    Args:
-        decay: share of the former average in the new one.
+    that a resumed training goes on with. ``decay`` is the share of the former average in the new one.
     """
 
     def __init__(self, decay: Share = 0.999) -> None:

@@ -18,8 +18,7 @@ SHOWN = {"train/loss": "loss {:.3g}", "val/base_iou": "base IoU {:.1f}", "val/no
 class TrainingProgress(ProgressBar):
     """One line: step, time left, speed of this session, loss, and base and novel IoU of the latest validation.
 
-    Args:
-        refresh_rate: steps, or batches of an evaluation, between two updates, which wait for the GPU; 0: no line.
+    It waits for the GPU every ``refresh_rate`` steps, or batches of an evaluation; 0: no line.
     """
 
     def __init__(self, refresh_rate: NonNegativeInt = 10) -> None:
