@@ -95,3 +95,12 @@ def test_a_command_runs_as_main_module_that_other_processes_can_start_again(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(__main__, "module_of", lambda command: "probe")
     assert call("predict", "ckpt=a") == "__main__ probe ['ckpt=a']\n"
+
+
+@pytest.mark.parametrize("command", __main__.COMMANDS)
+def test_every_command_checks_its_settings(
+    command: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert call(command, "++nothing=1", code=2).startswith("error: ")
+    assert not list(tmp_path.iterdir())

@@ -159,3 +159,7 @@ def accept(report: MatchReport, cfg: DictConfig) -> None:
         counts += f", {len(report.reshaped)} of another shape (listed above)"
         remedy = "nothing was written; use partial=true to convert what matches"
         raise ConfigError(f"{cfg.source} matches in part only: {counts}; {remedy}")
+
+
+if __name__ == "__main__":
+    main()
