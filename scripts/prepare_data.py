@@ -14,8 +14,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from downloading import download, unpack, verify_checksum
 from weakshot_seg.cli.entry_point import entry_point
-from weakshot_seg.data.download import download, unpack, verify_checksum
 from weakshot_seg.data.readers.ade20k import ADE20K
 from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K
 from weakshot_seg.data.readers.official import KnownDataset, OfficialImages

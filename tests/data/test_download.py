@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 import prepare_data
+from downloading import download, unpack
 from official_layouts import random_maps, write_coco, write_voc
-from weakshot_seg.data.download import download, unpack
 from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K
 from weakshot_seg.data.readers.official import OfficialImages
 from weakshot_seg.data.splits import published_class_names

@@ -106,7 +106,7 @@ def recipes(victim: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
         "later": lambda r: r["data"]["train"].update(touching(victim)),  # called in setup()
         "through ours": lambda r: r["data"].update(val_transform={"_target_": through, **command}),
         "ours, but no part": lambda r: r["data"].update(
-            val_transform={"_target_": "weakshot_seg.data.download.download", "url": "file:///etc/passwd"}
+            val_transform={"_target_": "weakshot_seg.data.images.read_image", "path": "/etc/passwd"}
         ),
         "other group": lambda r: r["data"].update(val_transform={"_target_": r["optim"]["_target_"]}),
         "interpolation": lambda r: r["data"].update(split_file="${oc.env:HOME}"),
