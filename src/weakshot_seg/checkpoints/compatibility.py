@@ -29,8 +29,6 @@ MOVED = {
     "inference.whole": "inference.semantic",
 }
 """Modules of version 1 with what a recipe builds, and where it is now."""
-DROPPED: dict[str, tuple[str, ...]] = {}
-"""Settings of version 1 that no longer exist, by the full name of what took them."""
 
 SAME_RUN = ("supervision", "stage", "seed", "data.label_scope")
 """Settings that say what the results of a run are results of."""
@@ -58,9 +56,7 @@ def _moved(node: Any) -> Any:
     if isinstance(node, list | tuple):
         return [_moved(child) for child in node]
     if isinstance(node, Mapping):
-        node = {key: _moved(child) for key, child in node.items()}
-        dropped = DROPPED.get(node.get("_target_", ""), ())
-        return {key: child for key, child in node.items() if key not in dropped}
+        return {key: _moved(child) for key, child in node.items()}
     if isinstance(node, str):
         module, _, name = node.removeprefix("weakshot_seg.").rpartition(".")
         return f"weakshot_seg.{MOVED[module]}.{name}" if node.startswith("weakshot_seg.") and module in MOVED else node

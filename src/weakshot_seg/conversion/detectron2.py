@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from weakshot_seg.conversion.matching import Source, Table, prefixed, to_ours
-from weakshot_seg.conversion.safe_pickle import load_pickle
+from weakshot_seg.conversion.safe_pickle import load_pickle, refusing
 from weakshot_seg.errors import ConfigError
 
 _RESNET_BLOCK = [
@@ -97,14 +97,8 @@ def load_file(path: Path) -> Any:
     """
     if path.suffix == ".pkl":
         return load_pickle(path)
-    try:
+    with refusing(path, "a .pth may hold nothing but tensors and plain containers"):
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; give a readable file") from error
-    except Exception as error:  # a broken or hostile file can fail anywhere in the readers of archives and pickles
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        remedy = "a .pth may hold nothing but tensors and plain containers"
-        raise ConfigError(f"{path} is refused: {reason}; {remedy}") from error
 
 
 def read_detectron2(content: Any, path: Path) -> Source:

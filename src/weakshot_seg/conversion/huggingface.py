@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from weakshot_seg.conversion.huggingface_config import read_config
 from weakshot_seg.conversion.matching import Source, prefixed, to_ours, to_theirs
+from weakshot_seg.conversion.safe_pickle import refusing
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.files import replacing
 
@@ -92,8 +92,13 @@ def read_huggingface(folder: Path) -> Source:
         ConfigError: a file is missing or broken, or the network is another than MaskFormer with ResNet or Swin.
     """
     config = read_config(folder)
+    paths = sorted(folder.glob("model*.safetensors"))  # model-00001-of-00002.safetensors
+    if not paths:
+        raise ConfigError(f"{folder} has no weights; give a folder with model.safetensors")
+    with refusing(folder, "download the weights again"):
+        tensors = {name: tensor for path in paths for name, tensor in load_file(path).items()}
     stored = {}
-    for name, tensor in _tensors(folder).items():
+    for name, tensor in tensors.items():
         for pattern, spelling in IN_MEMORY:
             name = re.sub(pattern, spelling, name)
         stored[name] = tensor
@@ -129,16 +134,6 @@ def write_huggingface(folder: Path, tensors: dict[str, Tensor], files: Mapping[s
             temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf8")
     with replacing(folder / "model.safetensors") as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
-
-
-def _tensors(folder: Path) -> dict[str, Tensor]:
-    paths = sorted(folder.glob("model*.safetensors"))  # model-00001-of-00002.safetensors
-    if not paths:
-        raise ConfigError(f"{folder} has no weights; give a folder with model.safetensors")
-    try:
-        return {name: tensor for path in paths for name, tensor in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"the weights in {folder} cannot be read ({error}); download them again") from error
 
 
 def _relative_position_index(window: int) -> Tensor:

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from weakshot_seg.conversion.matching import Source
+from weakshot_seg.conversion.safe_pickle import refusing
 from weakshot_seg.conversion.sizes import Tensors, model_settings, resnet_sizes
 from weakshot_seg.errors import ConfigError
 
 REQUIRED = {
     "backbone_config": {
         "resnet": {
-            "layer_type": "bottleneck",
-            "hidden_act": "relu",
-            "downsample_in_first_stage": False,
+            **{"layer_type": "bottleneck", "hidden_act": "relu", "downsample_in_first_stage": False},
             "downsample_in_bottleneck": False,  # True = the stride is in the 1x1 convolution
         },
         "swin": {"hidden_act": "gelu", "use_absolute_embeddings": False, "qkv_bias": True, "patch_size": 4},
@@ -71,8 +70,7 @@ def make_config(tensors: Tensors, num_heads: int, class_names: tuple[str, ...]) 
         "mask_feature_size": sizes["embedding_dim"],
         "id2label": {str(i): name for i, name in enumerate(class_names)},
         "label2id": {name: i for i, name in enumerate(class_names)},
-        "dtype": "float32",
-        "torch_dtype": "float32",
+        **dict.fromkeys(("dtype", "torch_dtype"), "float32"),
     }
 
 
@@ -87,12 +85,6 @@ def make_preprocessor(
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; give a folder of save_pretrained") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error}); download it again") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds no settings; download it again")
+    with refusing(path, "download it again, into a folder of save_pretrained"):
+        content: Mapping[str, Any] = dict(json.loads(path.read_text("utf8")))
     return content

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,19 @@ def load_pickle(path: Path) -> Any:
     Raises:
         ConfigError: the file is missing or broken, or needs anything else (nothing of it has been executed then).
     """
+    with refusing(path, "a .pkl may hold nothing but plain containers and numpy arrays"), path.open("rb") as file:
+        return _plain(_Unpickler(file, encoding="latin1").load())  # Python 2 wrote bytes as strings
+
+
+@contextmanager
+def refusing(path: Path, remedy: str) -> Iterator[None]:
+    """A ConfigError in one line for whatever a missing, broken or hostile file makes its reader raise."""
     try:
-        with path.open("rb") as file:
-            return _plain(_Unpickler(file, encoding="latin1").load())  # Python 2 wrote bytes as strings
+        yield
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; give a readable .pkl file") from error
-    except Exception as error:  # a broken or hostile pickle can fail in any way
-        reason = " ".join(str(error).split()) or type(error).__name__
-        remedy = "a .pkl may hold nothing but plain containers and numpy arrays"
+        raise ConfigError(f"{path}: {error.strerror or error}; give a readable file") from error
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{path} is refused: {reason}; {remedy}") from error
 
 
