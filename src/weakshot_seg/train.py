@@ -28,8 +28,7 @@ from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.training.step_guard import StepGuard
 from weakshot_seg.training.trainer import make_trainer, silence_libraries
 from weakshot_seg.utils.recipe import Recipe
-from weakshot_seg.utils.run_lock import run_lock
-from weakshot_seg.utils.run_status import recorded
+from weakshot_seg.utils.run_status import recorded, run_lock
 
 log = logging.getLogger(__name__)
 

@@ -23,14 +23,6 @@ def test_plain_resolves_to_builtin_types() -> None:
         plain(OmegaConf.create({"a": "???"}))
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"a": {"b": "???"}, "c": "${a.b}"}, "a.b has no value: give one with a.b="),
-        ({"a": "${oc.env:NOT_SET}"}, "a='${oc.env:NOT_SET}' cannot be resolved"),
-    ],
-)
-def test_what_cannot_be_resolved_is_named(settings: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError) as caught:
-        resolved(OmegaConf.create(settings))
-    assert str(caught.value).startswith(message)
+def test_what_has_no_value_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"^a\.b has no value: give one with a\.b="):
+        resolved(OmegaConf.create({"a": {"b": "???"}, "c": "${a.b}"}))

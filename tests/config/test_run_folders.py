@@ -11,7 +11,7 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-import weakshot_seg.utils.run_lock  # noqa: F401  before the forks
+import weakshot_seg.utils.run_status  # noqa: F401  before the forks
 from weakshot_seg.cli.entry_point import command
 from weakshot_seg.config.run_folders import run_folder
 

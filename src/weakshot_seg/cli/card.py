@@ -49,11 +49,7 @@ def main(cfg: DictConfig) -> None:
 
 
 def find_metrics(given: str | None, ckpt: str, saved: SavedModel) -> Result | None:
-    """The metrics to show: those of a given file, or of the run the checkpoint lies in if they are of its weights.
-
-    Raises:
-        ConfigError: the file cannot be read or is about other classes, or a given one is about another model.
-    """
+    """The metrics to show: those of a given file, or of the run the checkpoint lies in if they are of its weights."""
     path = Path(given or Path(ckpt).parent.parent / "metrics.json").expanduser()
     if not given and not path.is_file():
         log.info("no metrics.json beside the checkpoint: the card has no numbers (metrics=FILE)")

@@ -30,11 +30,9 @@ from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.recipe import Recipe
 from weakshot_seg.utils.tables import first_few
 
-EXPERIMENTS = {171: "coco", 150: "ade20k"}
-"""The paper's experiments by number of classes."""
+EXPERIMENTS = {171: "coco", 150: "ade20k"}  # the paper's, by number of classes
 SIMNET = "criterion.terms.similarity."
-OPTIONAL = ("num_batches_tracked", "similarity.balance.counts")
-"""Ends of our names that other implementations do not store: counters that no evaluation reads."""
+OPTIONAL = ("num_batches_tracked", "similarity.balance.counts")  # counters of ours that no evaluation reads
 
 
 @command("convert")

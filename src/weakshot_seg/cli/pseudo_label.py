@@ -1,7 +1,4 @@
-"""Predicts pseudo-labels for re-training: ``weakshot pseudo-label ckpt=FILE out=DIR``.
-
-Settings: ``conf/pseudo_label.yaml``. An interrupted call goes on where it stopped.
-"""
+"""Predicts pseudo-labels for re-training: ``weakshot pseudo-label ckpt=FILE out=DIR``."""
 
 from __future__ import annotations
 
@@ -18,17 +15,10 @@ from weakshot_seg.training.trainer import make_trainer
 @command("pseudo_label")
 def main(cfg: DictConfig) -> float | None:
     """Labels all training images; prints and returns their novel IoU."""
-    data = cfg.get("data")
-    return make_pseudo_labels(
-        cfg.ckpt,
-        cfg.out,
-        plain(cfg.inference),
-        partial(make_trainer, cfg.trainer),
-        cfg.candidates,
-        plain(data) if data else None,
-        cfg.allow_targets,
-        cfg.force,
-    )
+    data = plain(cfg.data) if cfg.get("data") else None
+    trainer, inference = partial(make_trainer, cfg.trainer), plain(cfg.inference)
+    choice = (cfg.candidates, data, cfg.allow_targets, cfg.force)
+    return make_pseudo_labels(cfg.ckpt, cfg.out, inference, trainer, *choice)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from weakshot_seg.errors import ConfigError
 
@@ -30,38 +29,11 @@ def raw(config: DictConfig) -> dict[str, Any]:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """As :func:`plain`, for settings that the user may have written.
-
-    Raises:
-        ConfigError: naming a setting that has no value or cannot be resolved.
-    """
+    """As :func:`plain`; a ConfigError naming a setting that has no value."""
     for key, value in leaves(raw(config)):
         if value == "???":
             raise ConfigError(f"{key} has no value: give one with {key}=...")
-        check_interpolation(config, key, value)
     return cast(dict[str, Any], plain(config))
-
-
-def check_interpolation(
-    config: DictConfig, key: str, value: Any, refused: type[Exception] = OmegaConfBaseException
-) -> None:
-    """Refuses a setting that cannot be resolved, for a ``refused`` kind of error; not if it refers to a missing value.
-
-    Raises:
-        ConfigError: naming the setting and the reason.
-    """
-    if not isinstance(value, str) or "${" not in value:
-        return
-    try:
-        OmegaConf.select(config, key)
-    except InterpolationToMissingValueError:
-        pass
-    except OmegaConfBaseException as error:
-        if isinstance(error, refused):
-            reason = str(error).splitlines()[0].split("resolving interpolation: ")[-1].strip('"')
-            raise ConfigError(
-                f"{key}={value!r} cannot be resolved ({reason}): correct it; ${{oc.env:NAME,DEFAULT}} has a default"
-            ) from error
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -14,9 +14,9 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import MISSING, DictConfig, OmegaConf, read_write
-from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, InterpolationToMissingValueError, OmegaConfBaseException
 
-from weakshot_seg.config.compose import check_interpolation, leaves, raw
+from weakshot_seg.config.compose import leaves, raw
 from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import ConfigError
 
@@ -57,8 +57,18 @@ def _check_written(cfg: DictConfig, refused: type[Exception]) -> None:
                 f"{key} is a secret, and settings are written to the output folder: leave it out; for W&B use "
                 "`wandb login` or the environment variable WANDB_API_KEY"
             )
-        if key.startswith(HYDRAS) or not key.startswith("hydra."):
-            check_interpolation(cfg, key, value, refused)
+        if (key.startswith("hydra.") and not key.startswith(HYDRAS)) or "${" not in str(value):
+            continue
+        try:
+            OmegaConf.select(cfg, key)
+        except InterpolationToMissingValueError:
+            pass  # what is missing is refused by itself
+        except OmegaConfBaseException as error:
+            if isinstance(error, refused):
+                reason = str(error).splitlines()[0].split("resolving interpolation: ")[-1].strip('"')
+                raise ConfigError(
+                    f"{key}={value!r} cannot be resolved ({reason}): correct it; ${{oc.env:NAME,DEFAULT}} has a default"
+                ) from error
 
 
 def _set(cfg: DictConfig, key: str, value: Any) -> None:

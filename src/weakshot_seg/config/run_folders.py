@@ -23,7 +23,7 @@ def run_folder(parent: str, name: str, resume: bool, job: int | None = None) -> 
         if not _holds_run(folder):
             if resume or job is None:
                 break
-            from weakshot_seg.utils.run_lock import claim  # brings PyTorch, which --help and completion do without
+            from weakshot_seg.utils.run_status import claim  # brings PyTorch, which --help and completion do without
 
             if claim(folder):
                 break

@@ -68,11 +68,7 @@ def check_values(settings: Mapping[str, Any], command: str | None, variables: Co
 
 
 def check_node(key: str, node: Any) -> None:
-    """Refuses unknown arguments and values of the wrong type or size, at any depth of plain settings named ``key``.
-
-    Raises:
-        ConfigError: see :func:`check_settings`.
-    """
+    """Refuses unknown arguments and values of the wrong type or size, at any depth of plain settings named ``key``."""
     for name, child in node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ():
         where = f"{key}.{name}"
         if key in NAMED_PARTS and not (isinstance(child, Mapping) and "_target_" in child):

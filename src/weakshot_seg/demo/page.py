@@ -13,8 +13,7 @@ from weakshot_seg.demo.view import View, message, open_image, starred
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.segmenter import Segmenter
 
-KEPT = 3600
-"""Seconds for which uploads, and what was predicted for a visitor, are kept."""
+KEPT = 3600  # seconds for which uploads, and what was predicted for a visitor, are kept
 HINT = "Drop an image, or take one of the examples."
 
 
@@ -80,10 +79,7 @@ def build_page(
 def serve(page: gr.Blocks, host: str, port: int | None, share: bool) -> str:
     """Opens the page at an address of this machine, and returns that; another thread serves it.
 
-    ``port=None`` takes the first free one from 7860; with ``share`` the page has a public address as well.
-
-    Raises:
-        ConfigError: the port is taken.
+    ``port=None`` takes the first free one from 7860; a port that is taken is a ConfigError.
     """
     os.environ["GRADIO_RUN_HISTORY"] = "False"  # else the browser keeps every image; older versions know no argument
     text, code = ("system-ui", "sans-serif"), ("monospace",)  # fonts that are there: gradio's own come from Google

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
-from weakshot_seg.data.images import UNREADABLE, read_image
+from weakshot_seg.data.images import read_image
 from weakshot_seg.errors import DataError
 from weakshot_seg.prediction.segmentation import ClassArea, Segmentation
 from weakshot_seg.structures import IGNORE
@@ -27,19 +27,12 @@ LARGEST, SHOWN, TILE = 2048, (480, 1024), 320
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """An image and its prediction at the size of the page; small enough to be kept for every visitor.
+    """An image and its prediction at the size of the page; small enough to be kept for every visitor."""
 
-    Attributes:
-        image: uint8 ``[h, w, 3]``.
-        labels: uint8 ``[h, w]``, class ids.
-        areas: Classes in the full label map, the largest first.
-        proposals: Pictures uint8 ``[h, w, 3]`` of the best proposals, with captions.
-    """
-
-    image: Bytes
-    labels: Bytes
-    areas: tuple[ClassArea, ...]
-    proposals: list[tuple[Bytes, str]]
+    image: Bytes  # [h, w, 3]
+    labels: Bytes  # [h, w], class ids
+    areas: tuple[ClassArea, ...]  # in the full label map, the largest first
+    proposals: list[tuple[Bytes, str]]  # pictures [h, w, 3] of the best, with captions
 
     @classmethod
     def of(cls, segmentation: Segmentation, proposals: int) -> View:
@@ -69,13 +62,9 @@ class View:
 
 
 def open_image(path: Path, max_megapixels: float) -> tuple[Bytes, str]:
-    """Reads an image, at most :data:`LARGEST` pixels long: masks of many proposals are made at its size.
+    """Reads an image as RGB uint8 ``[h, w, 3]``, at most :data:`LARGEST` pixels long, and gives its size in words.
 
-    Returns:
-        RGB uint8 ``[h, w, 3]``, and its size in words.
-
-    Raises:
-        DataError: the file is no image, is broken, or has more than ``max_megapixels``; it is not decoded then.
+    A DataError if the file is no image, is broken, or has more than ``max_megapixels``; it is not decoded then.
     """
     try:
         with Image.open(path) as file:  # the header alone: a small file may hold a very large image
@@ -85,7 +74,7 @@ def open_image(path: Path, max_megapixels: float) -> tuple[Bytes, str]:
     except Image.DecompressionBombError as error:
         limit = f"at most {max_megapixels:g} megapixels are taken here"
         raise DataError(f"{path.name} is too large, {limit}: shrink it") from error
-    except (DataError, *UNREADABLE) as error:
+    except Exception as error:
         raise DataError(
             f"{path.name} cannot be read: it is damaged, or no JPEG, PNG, WebP, TIFF or BMP file; take another"
         ) from error

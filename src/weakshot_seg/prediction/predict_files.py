@@ -37,11 +37,7 @@ class FilePredictor:
     threads: int
 
     def predict(self, items: Sequence[Item]) -> list[str]:
-        """Predicts images, then videos; returns messages about those that cannot be read, in their order.
-
-        Raises:
-            ConfigError: see :meth:`Results.finished`.
-        """
+        """Predicts images, then videos; returns messages about those that cannot be read, in their order."""
         todo = [item for item in items if not self.results.finished(item)]
         images = [item for item in todo if not item.is_video]
         read = in_threads(_read, images, self.threads)

@@ -24,18 +24,12 @@ def is_result(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Item:
-    """An image or a video to predict, or a frame of a video.
+    """An image or a video to predict, or a frame of a video."""
 
-    Attributes:
-        path: Of the file, absolute.
-        name: Of its results: a path without suffix, ``/`` between its parts; no other item of a call has it.
-        frame: Number of the frame, from 0, shown after so many ``seconds``; None: the whole file.
-    """
-
-    path: Path
-    name: str
-    frame: int | None = None
-    seconds: float | None = None
+    path: Path  # absolute
+    name: str  # of its results: a path without suffix, "/" between its parts; no other item of a call has it
+    frame: int | None = None  # its number from 0; None: the whole file
+    seconds: float | None = None  # after which the frame is shown
 
     @property
     def is_video(self) -> bool:
@@ -59,22 +53,16 @@ class Origin:
 
 @dataclass(frozen=True)
 class Record:
-    """What ``classes/NAME.json`` holds of an image, a video or, until its video is finished, a frame.
-
-    Attributes:
-        scores: Names of the classes whose scores were written.
-        classes: Those in the label map, the largest first; of a video they are in its ``frames``.
-        every: Every how many frames of a video one was predicted; None: no video.
-    """
+    """What ``classes/NAME.json`` holds of an image, a video or, until its video is finished, a frame."""
 
     image: str
     height: int
     width: int
-    scores: list[str] = field(default_factory=list)
-    classes: list[ClassArea] = field(default_factory=list)
+    scores: list[str] = field(default_factory=list)  # names of the classes whose scores were written
+    classes: list[ClassArea] = field(default_factory=list)  # the largest first; of a video they are in its frames
     frame: int | None = None
     seconds: float | None = None
-    every: int | None = None
+    every: int | None = None  # of how many frames of a video one was predicted; None: no video
     frames: list[Record] = field(default_factory=list)
 
     @classmethod

@@ -65,8 +65,7 @@ class Results:
     def finished(self, item: Item) -> Record | None:
         """The record of an item if all that is wanted of it is there and not older than its file, else None.
 
-        Raises:
-            ConfigError: results of the item's name are of another file.
+        A ConfigError if results of the item's name are of another file.
         """
         path, wanted = self.path("classes", item), self.wanted
         record = None if wanted.overwrite else Record.read(path)
@@ -122,10 +121,9 @@ class Results:
             self.path(kind, item).unlink(missing_ok=True)
 
     def _remove_all(self, replaced: set[str]) -> None:
-        """Removes all results: a broken image or an interruption must not leave those of another model.
+        """Removes all results, or none with a ConfigError if the call would not replace them.
 
-        Raises:
-            ConfigError: the call would not replace all of them. Nothing has been removed then.
+        A broken image or an interruption must not leave those of another model.
         """
         items: list[Item] = []
         folder = self.out / "classes"

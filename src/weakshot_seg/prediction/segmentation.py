@@ -21,12 +21,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ClassArea:
-    """A class and its pixels in a label map.
-
-    Attributes:
-        share: Of the image, 0..1.
-        confidence: Mean score of the class over its pixels, 0..1 (scores above 1 count as 1).
-    """
+    """A class, its ``share`` 0..1 of the image, and its mean score ``confidence`` there (those above 1 count as 1)."""
 
     class_id: int
     name: str
@@ -38,11 +33,9 @@ class ClassArea:
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """One of the network's proposals: its number ``query``, its most probable class and its mask.
+    """One of the network's proposals: its number ``query``, and its most probable class with ``probability`` 0..1.
 
-    Attributes:
-        probability: Of the class, 0..1.
-        mask: float32 ``[h, w]``, probability of each pixel to belong to the proposal.
+    ``mask`` float32 ``[h, w]`` is the probability of each pixel to belong to it.
     """
 
     query: int
@@ -86,11 +79,7 @@ class Segmentation:
 
     @torch.inference_mode()
     def scores(self, class_name: str) -> Floats:
-        """The scores of one class, float32 ``[h, w]``, computed now: those of all classes seldom fit into memory.
-
-        Raises:
-            ConfigError: there is no such class.
-        """
+        """Scores of one class (else a ConfigError), float32 ``[h, w]``; those of all classes seldom fit into memory."""
         if class_name not in self.split.names:
             raise ConfigError(f"no class {class_name!r}; the model knows {', '.join(self.split.names)}")
         index = self.split.names.index(class_name)
@@ -98,11 +87,7 @@ class Segmentation:
 
     @torch.inference_mode()
     def proposals(self, most: int = 10) -> list[Proposal]:
-        """The best proposals, by the probability of their class.
-
-        Raises:
-            ConfigError: the image was seen more than once, in windows or augmented, so that there is no one set.
-        """
+        """The best proposals, by the probability of their class; a ConfigError after windows or augmentation."""
         if not isinstance(self.raw_scores, ProposalScores):
             raise ConfigError("proposals are those of one pass over the image: predict it with inference=whole")
         probabilities, ids = self.raw_scores.class_probabilities()[:, :-1].max(1)

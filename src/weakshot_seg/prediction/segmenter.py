@@ -31,12 +31,9 @@ Key = TypeVar("Key")
 def load(
     ckpt: str | Path, device: str = "auto", inference: Inference | None = None, allow_targets: Sequence[str] = ()
 ) -> Segmenter:
-    """A segmenter from a checkpoint.
+    """A :class:`Segmenter` of a checkpoint, a model folder, or a model of the Hugging Face hub.
 
-    Args:
-        ckpt: a checkpoint, a model folder, or a model of the Hugging Face hub.
-        device: as ``inference`` see :class:`Segmenter`.
-        allow_targets: packages of your own that the model was made of; never for files of strangers.
+    ``allow_targets`` are packages of your own that the model was made of; never for files of strangers.
 
     Raises:
         ConfigError: the file is missing, broken or not one of ours, or there is no such device.
@@ -129,11 +126,7 @@ class Segmenter:
 
 
 def as_pixels(image: ImageLike) -> Pixels:
-    """Any image as RGB uint8 ``[h, w, 3]``.
-
-    Raises:
-        DataError: the file cannot be read, or the array is no image.
-    """
+    """Any image as RGB uint8 ``[h, w, 3]``; a DataError if the file cannot be read, or the array is no image."""
     if isinstance(image, Image.Image):
         return upright_rgb(image)
     if isinstance(image, str | os.PathLike):

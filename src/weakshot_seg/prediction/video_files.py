@@ -41,26 +41,16 @@ def read_frames(path: Path, every: int = 1) -> Iterator[tuple[int, float, NDArra
 
 
 def length_and_rate(path: Path) -> tuple[int | None, Fraction]:
-    """About how many frames a video has, by its header (None: unknown), and how many per second.
-
-    Raises:
-        DataError: the file is missing, broken or has no picture.
-    """
+    """About how many frames a video has, by its header (None: unknown), and how many per second."""
     with _opened(path) as (container, stream):
         rate = stream.average_rate or USUAL_RATE
         return stream.frames or round((container.duration or 0) / av.time_base * rate) or None, rate
 
 
 def write_video(path: Path, pictures: Iterable[tuple[float, Image.Image]], rate: Fraction) -> None:
-    """Writes an MP4 (H.264; MPEG-4 where FFmpeg lacks its encoder).
+    """Writes an MP4 (H.264; MPEG-4 where FFmpeg lacks its encoder) of about ``rate`` pictures per second.
 
-    Args:
-        path: of the file, with any suffix.
-        pictures: at least one: time in seconds and RGB picture; all take the size of the first, and times rise.
-        rate: pictures per second, about.
-
-    Raises:
-        OSError: the file cannot be written.
+    ``pictures`` are at least one time in seconds and RGB picture; all take the size of the first, and times rise.
     """
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264" if "libx264" in av.codecs_available else "mpeg4", rate=rate)

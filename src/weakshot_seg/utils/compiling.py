@@ -28,11 +28,7 @@ class Compilable(nn.Module):
 
 
 def check_backend(backend: Backend, setting: str) -> None:
-    """Refuses a backend that ``torch.compile`` does not have, and "inductor" without a C++ compiler.
-
-    Raises:
-        ConfigError: naming the setting and the remedy.
-    """
+    """A ConfigError for a backend that ``torch.compile`` does not have, and "inductor" without a C++ compiler."""
     names = torch.compiler.list_backends(exclude_tags=None)
     if isinstance(backend, str) and backend not in names:
         raise ConfigError(f"{setting}={backend!r}: choose one of {names} or null")

@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-PADDING_VALUE = 128
-"""Grey of padded pixels: close to the mean of the normalised input."""
-MULTIPLE = 32
-"""Batches are padded to a multiple of the largest stride of the backbone."""
+PADDING_VALUE = 128  # grey, close to the mean of the normalised input
+MULTIPLE = 32  # the largest stride of the backbone
 
 
 def pad_batch(images: Sequence[Tensor]) -> Tensor:

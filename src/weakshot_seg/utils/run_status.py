@@ -1,4 +1,4 @@
-"""``status.json``: which run a folder holds and how it ended, written from its first second."""
+"""The folder of a run: one process at a time, and ``status.json``: which run it is and how it stands."""
 
 from __future__ import annotations
 
@@ -7,18 +7,60 @@ import os
 import socket
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt
+from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
+from pytorch_lightning.utilities import rank_zero_only
 
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.utils.files import lives, noting_damage, replacing
-from weakshot_seg.utils.run_lock import is_first_process
+from weakshot_seg.utils.files import lives, remove_leftovers, replacing
+
+
+def is_first_process() -> bool:
+    """Whether this is the first, or only, process of a run; Lightning has the number without declaring it."""
+    return getattr(rank_zero_only, "rank", 0) == 0
+
+
+def claim(folder: Path) -> bool:
+    """Makes a folder and takes it for this process until it ends, however it ends, or :func:`run_lock` is left.
+
+    Of the processes of one distributed run the first one holds the lock. False if another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if is_first_process():
+            _lock(folder.resolve()).acquire(blocking=False)
+    except Timeout:
+        return False
+    return True
+
+
+@contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Claims a folder (else a ConfigError) while the block lasts, and removes half-written files of a killed run."""
+    if not claim(folder):
+        raise ConfigError(
+            f"another process is training in {folder}: wait until it ends, or give this run a name of its own "
+            "(name=NAME; in a sweep such as 'name=lr${optim.lr}')"
+        )
+    try:
+        if is_first_process():
+            remove_leftovers(folder)
+        yield
+    finally:
+        _lock(folder.resolve()).release(force=True)
+
+
+@cache  # a lock is held as long as its object lives; data loading processes, which outlive a killed run, do not hold it
+def _lock(folder: Path) -> FileLock:
+    return FileLock(folder / ".lock")
 
 
 @dataclass(frozen=True)
@@ -86,10 +128,9 @@ def recorded(folder: Path, *, name: str, split: int, seed: int, stage: str, supe
 
 def _readable(folder: Path) -> RunStatus | None:
     """The status of a run; None without one, and for a damaged one: it will be replaced."""
-    status = None
-    with noting_damage(folder / "status.json", []):
-        status = RunStatus.read(folder)
-    return status
+    with suppress(Exception):
+        return RunStatus.read(folder)
+    return None
 
 
 def _now() -> str:

@@ -20,26 +20,15 @@ BREAK = "\x1f"
 
 @dataclass(frozen=True)
 class Table:
-    """A titled table.
-
-    Attributes:
-        title: Above it.
-        rows: The first is the head; all of one length.
-        sides: "<" or ">" for each column: flush left or right.
-    """
+    """A titled table."""
 
     title: str
-    rows: tuple[tuple[str, ...], ...]
-    sides: str
+    rows: tuple[tuple[str, ...], ...]  # the first is the head; all of one length
+    sides: str  # "<" or ">" for each column: flush left or right
 
 
 def aligned(rows: Sequence[tuple[str, ...]], sides: str) -> str:
-    """Rows as lines without colours or frames, as wide as the terminal; long texts go on in the next line.
-
-    Args:
-        rows: All of one length.
-        sides: See :class:`Table`; columns flush right (numbers) are never broken.
-    """
+    """The table as plain text, as wide as the terminal; long texts go on in the next line, those flush right never."""
     grid = Grid(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     needed = 0
     for side, column in zip(sides, zip(*rows, strict=True), strict=True):
@@ -66,8 +55,5 @@ def number_text(value: float | None) -> str:
 
 
 def csv_text(text: str) -> str:
-    """A text for a cell of a CSV file: a spreadsheet takes none for a formula, because those get an apostrophe first.
-
-    Names need it (of images, classes, runs), numbers do not.
-    """
+    """A name for a cell of a CSV file: what a spreadsheet would take for a formula gets an apostrophe first."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -47,14 +47,9 @@ def label_png(label_map: Bytes) -> Image.Image:
 
 
 def overlay(image: Bytes, label_map: Bytes, alpha: float = 0.6, novel: Collection[int] = (), line: int = 2) -> Bytes:
-    """Label colours over the image's brightness, :data:`IGNORE` left bare; novel regions hatched and outlined.
+    """Label colours, of opacity ``alpha`` 0..1, over the image's brightness; :data:`IGNORE` is left bare.
 
-    Args:
-        image: uint8 ``[h, w, 3]``.
-        label_map: uint8 ``[h, w]``.
-        alpha: Opacity of the colours, 0..1.
-        novel: Class ids to mark.
-        line: Width of outlines in pixels.
+    The classes ``novel`` (ids) are hatched, with outlines ``line`` pixels wide.
     """
     # only the image's brightness, and not its deepest shadows: else it would tint the colours of the classes
     light = 50 + 0.8 * (image @ np.array([0.299, 0.587, 0.114]))
@@ -122,13 +117,9 @@ def panel(image: Bytes, truth: Bytes, prediction: Bytes, split: ClassSplit) -> I
 def labelled_overlay(
     image: Bytes, label_map: Bytes, split: ClassSplit, largest: int = 1024, listed: Collection[int] | None = None
 ) -> Image.Image:
-    """One image under its label colours with a legend below; novel classes are hatched and starred.
+    """One image under its label colours, its longer edge at most ``largest`` pixels, with a legend below.
 
-    Args:
-        image: uint8 ``[h, w, 3]``.
-        label_map: uint8 ``[h, w]``.
-        largest: Longer edge in pixels to which large images are shrunk. Lines and letters grow with it.
-        listed: Ids in the legend; None: those in the label map.
+    The legend has the classes ``listed`` (ids); None: those in the label map.
     """
     image, label_map = resized(image, 480, largest), resized(label_map, 480, largest)
     scale = max(1.0, max(label_map.shape) / 800)

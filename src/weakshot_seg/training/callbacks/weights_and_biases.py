@@ -24,7 +24,7 @@ from weakshot_seg.training.callbacks.pictures import ValidatedImage, ValidationC
 from weakshot_seg.training.metrics import SegmentationReport
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.ranges import NonNegativeInt
-from weakshot_seg.utils.run_lock import is_first_process
+from weakshot_seg.utils.run_status import is_first_process
 from weakshot_seg.utils.visualize import resized
 
 BROKEN = (OSError, wandb.Error, HandleAbandonedError, MailboxClosedError)
