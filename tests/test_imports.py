@@ -50,7 +50,7 @@ KNOWN_TO = {
     "onnx": {"exporting/formats.py"},
     "onnxruntime": {"exporting/formats.py"},
     "yaml": {"reporting/runs.py"},
-    "filelock": {"data/readers/official.py", "utils/run_lock.py"},
+    "filelock": {"data/readers/official.py", "utils/run_status.py"},
     "hydra": {"cli", "train.py", "config", "checkpoints/building.py", "training/trainer.py", "prediction"},
     "omegaconf": {"cli", "train.py", "config", "checkpoints/trusted_targets.py", "training/trainer.py"},
     "wandb": {"training/callbacks/weights_and_biases.py"},
