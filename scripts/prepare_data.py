@@ -13,17 +13,52 @@ import argparse
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from downloading import download, unpack, verify_checksum
 from weakshot_seg.cli.entry_point import entry_point
 from weakshot_seg.data.readers.ade20k import ADE20K
 from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K
-from weakshot_seg.data.readers.official import KnownDataset, OfficialImages
+from weakshot_seg.data.readers.official import KnownDataset, OfficialImages, Part
 from weakshot_seg.data.readers.voc import VOC2012
 from weakshot_seg.data.splits import published_class_names
 from weakshot_seg.errors import DataError
 
-DATASETS = {dataset.name: dataset for dataset in (ADE20K, COCO_STUFF_10K, VOC2012)}
+
+class Official(NamedTuple):
+    """The official download of a data set.
+
+    Attributes:
+        checksum: "md5:..." or "sha1:..." of the archive; None where none is known for certain.
+        counts: Images of each part.
+    """
+
+    dataset: KnownDataset
+    url: str
+    checksum: str | None
+    counts: dict[Part, int]
+
+
+DATASETS = {
+    "ade20k": Official(
+        ADE20K,
+        "http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
+        "sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7",  # as GluonCV and others check it
+        {"train": 20210, "val": 2000},
+    ),
+    "coco_stuff_10k": Official(
+        COCO_STUFF_10K,
+        "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/cocostuff-10k-v1.1.zip",
+        None,  # none is published; the archive has a checksum of each of its files
+        {"train": 9000, "val": 1000},
+    ),
+    "voc2012": Official(
+        VOC2012,
+        "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+        "md5:6cd6e144f989b92b3379bac3b3de84fd",  # as torchvision checks it
+        {"train": 1464, "val": 1449},
+    ),
+}
 
 
 @entry_point
@@ -41,18 +76,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.url and not options.download:
         parser.error("--url needs --download")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    dataset, root = DATASETS[options.name], options.root.expanduser()
+    official, root = DATASETS[options.name], options.root.expanduser()
     archive = options.archive
     if options.download:
-        archive = fetched(options.url or dataset.url, root, dataset)
-    elif archive and archive.is_file() and archive.name == file_name(dataset.url):
-        verify_checksum(archive, dataset.checksum)
+        archive = fetched(options.url or official.url, root, official.checksum)
+    elif archive and archive.is_file() and archive.name == file_name(official.url):
+        verify_checksum(archive, official.checksum)
     if archive is not None:
         unpack(archive, root)
-    check_counts(dataset, root)
-    for part in dataset.counts:
-        OfficialImages(dataset, root, part, published_class_names(dataset.name), options.cache_dir)
-    print(f"ready: data={dataset.name} data.root={options.root.absolute()}")
+    check_counts(official, root)
+    for part in official.counts:
+        OfficialImages(official.dataset, root, part, published_class_names(options.name), options.cache_dir)
+    print(f"ready: data={options.name} data.root={options.root.absolute()}")
 
 
 def file_name(url: str) -> str:
@@ -60,7 +95,7 @@ def file_name(url: str) -> str:
     return url.rsplit("/", 1)[-1]
 
 
-def fetched(url: str, root: Path, dataset: KnownDataset) -> Path:
+def fetched(url: str, root: Path, checksum: str | None) -> Path:
     """The archive in ``root``, fetched unless it is there.
 
     Raises:
@@ -68,19 +103,20 @@ def fetched(url: str, root: Path, dataset: KnownDataset) -> Path:
     """
     archive = root / file_name(url)
     if archive.is_file():
-        verify_checksum(archive, dataset.checksum)
+        verify_checksum(archive, checksum)
     else:
-        download(url, archive, dataset.checksum)
+        download(url, archive, checksum)
     return archive
 
 
-def check_counts(dataset: KnownDataset, root: Path) -> None:
+def check_counts(official: Official, root: Path) -> None:
     """Refuses a folder that holds fewer images than the official data.
 
     Raises:
         DataError: naming the part that has too few.
     """
-    for part, count in dataset.counts.items():
+    dataset = official.dataset
+    for part, count in official.counts.items():
         layout, folder = dataset.recognise(root, part)
         found = len(layout.files(folder, part))
         if found < count:

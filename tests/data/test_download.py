@@ -7,7 +7,7 @@ import re
 import tarfile
 import threading
 import zipfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +18,6 @@ import pytest
 import prepare_data
 from downloading import download, unpack
 from official_layouts import random_maps, write_coco, write_voc
-from weakshot_seg.data.readers.coco_stuff import COCO_STUFF_10K
 from weakshot_seg.data.readers.official import OfficialImages
 from weakshot_seg.data.splits import published_class_names
 from weakshot_seg.errors import DataError
@@ -189,14 +188,14 @@ def test_the_command_from_a_server_to_images(site, tmp_path, capsys, monkeypatch
     write_coco(tmp_path / "source", maps := random_maps(171, train=3, val=2))
     site.files["coco.zip"] = folder_as(zipped, tmp_path / "source")
     root, name = tmp_path / "root", "coco_stuff_10k"
-    small = replace(COCO_STUFF_10K, counts={"train": 3, "val": 2})
+    small = prepare_data.DATASETS[name]._replace(counts={"train": 3, "val": 2})
     monkeypatch.setitem(prepare_data.DATASETS, name, small)
     for source in (["--download", "--url", f"{site.address}/coco.zip"],) * 2 + ([],):  # fetched once, then unpacked
         prepare_data.main([name, "--root", str(root), *source])
         assert capsys.readouterr().out == f"ready: data={name} data.root={root}\n"
     assert len(site.asked) == 1
     assert len([path for path in (root / ".weakshot_seg").iterdir() if path.is_dir()]) == 4  # unpacked twice
-    images = OfficialImages(small, root, "val", published_class_names(name))
+    images = OfficialImages(small.dataset, root, "val", published_class_names(name))
     assert np.array_equal(images.load(1)[1], maps["val"][1])
 
 

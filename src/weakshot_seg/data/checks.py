@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,16 +108,6 @@ class Survey:
     pixels: NDArray[np.int64]
     problems: tuple[Problem, ...] = ()
 
-    @classmethod
-    def zeros(cls, images: int, classes: int) -> Survey:
-        """Of so many images and classes."""
-        sizes, presence = np.zeros((images, 2), dtype=np.int64), np.zeros((images, classes), dtype=bool)
-        return cls(sizes, presence, np.zeros(IGNORE + 1, dtype=np.int64), np.zeros(classes, dtype=np.int64))
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """All but the problems, by name."""
-        return {name: value for name, value in vars(self).items() if name != "problems"}
-
 
 def survey_files(
     files: Sequence[LabelledFile], labels: LabelFormat, title: str, verify: bool = True, keep: Keep | None = None
@@ -128,16 +117,15 @@ def survey_files(
     ``keep``, which can be pickled, is called with each file that is sound and its map of class ids.
     """
     task = partial(_inspect, labels=labels, verify=verify, keep=keep)
-    return _sum_up(in_parallel(task, files, title), Survey.zeros(len(files), len(labels.stored)), labels.classes)
+    return _sum_up(in_parallel(task, files, title), len(files), labels)
 
 
 def survey_of(source: LabelledImages) -> Survey:
     """What the images of any source hold: its own survey, or else all of them are loaded, in parallel."""
     if isinstance(survey := getattr(source, "survey", None), Survey):
         return survey
-    survey = Survey.zeros(len(source), len(source.class_names))
-    ids = LabelFormat(range(len(source.class_names)))
-    return _sum_up(in_parallel(partial(_load, source), range(len(source)), "reading data"), survey, ids.classes)
+    findings = in_parallel(partial(_load, source), range(len(source)), "reading data")
+    return _sum_up(findings, len(source), LabelFormat(range(len(source.class_names))))
 
 
 def _inspect(file: LabelledFile, labels: LabelFormat, verify: bool, keep: Keep | None) -> _Finding:
@@ -179,14 +167,15 @@ def _load(source: LabelledImages, index: int) -> _Finding:
     return image.shape[:2], np.bincount(ids, minlength=IGNORE + 1), []
 
 
-def _sum_up(findings: Iterable[_Finding], survey: Survey, classes: NDArray[np.uint8]) -> Survey:
-    """Adds all findings; ``classes`` gives the class id of each stored id, or ``IGNORE``: uint8 ``[256]``."""
-    is_class = np.flatnonzero(classes != IGNORE)
+def _sum_up(findings: Iterable[_Finding], images: int, labels: LabelFormat) -> Survey:
+    classes, is_class = labels.classes, np.flatnonzero(labels.classes != IGNORE)
+    sizes, presence = np.zeros((images, 2), np.int64), np.zeros((images, len(labels.stored)), bool)
+    ids, pixels = np.zeros(IGNORE + 1, np.int64), np.zeros(len(labels.stored), np.int64)
     problems: list[Problem] = []
-    for index, (size, pixels, found) in enumerate(findings):
-        survey.sizes[index] = size
-        survey.presence[index, classes[is_class[pixels[is_class] > 0]]] = True
-        survey.ids[:] += pixels
+    for index, (size, counts, found) in enumerate(findings):
+        sizes[index] = size
+        presence[index, classes[is_class[counts[is_class] > 0]]] = True
+        ids += counts
         problems += found
-    np.add.at(survey.pixels, classes[is_class], survey.ids[is_class])
-    return replace(survey, problems=tuple(problems))
+    np.add.at(pixels, classes[is_class], ids[is_class])
+    return Survey(sizes, presence, ids, pixels, tuple(problems))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.files import reading
 
 FILES = ("classes.json", "classes.txt", "names.txt")
 """Looked for in the root of a data set if no class names are given."""
@@ -54,7 +55,7 @@ def unknown_class(name: str, names: Sequence[str]) -> str:
 
 def _parse(path: Path) -> list[tuple[int, object]]:
     """Pairs of id and name."""
-    try:
+    with reading(f"class names from {path}", REMEDY):
         text = path.read_text("utf-8-sig")  # Windows' editors write a mark first: it is no part of a name
         if path.suffix.lower() != ".json":
             return list(enumerate(line.strip() for line in text.rstrip().splitlines()))
@@ -66,8 +67,6 @@ def _parse(path: Path) -> list[tuple[int, object]]:
         if content and isinstance(content[0], dict):
             return [(_id(entry["id"]), entry["name"]) for entry in content]
         return list(enumerate(content))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DataError(f"cannot read class names from {path} ({type(error).__name__}: {error}): {REMEDY}") from error
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -15,13 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from weakshot_seg.errors import DataError
+from weakshot_seg.utils.files import reading
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
-UNREADABLE = (
-    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, MemoryError),
-    *(struct.error, zlib.error, Image.DecompressionBombError),
-)
-"""What Pillow raises for broken files."""
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
@@ -87,22 +83,14 @@ def read_mask(path: Path, verify: bool = True) -> NDArray[np.uint8]:
 
 @contextmanager
 def _opened(path: Path, name: str, remedy: str, verify: bool = False) -> Iterator[Image.Image]:
-    """Opens a picture; whatever goes wrong in reading it becomes a DataError of one line."""
-    try:
-        with Image.open(path) as file:
-            if verify:
-                _verify(path.read_bytes())
-            yield file
-    except DataError:
-        raise
-    except UNREADABLE as error:
-        lines = str(error).splitlines() or [""]
-        reason = getattr(error, "strerror", None) or lines[0].split(" <")[0] or type(error).__name__
-        raise DataError(f"cannot read {name} ({reason}): {remedy}") from error
+    with reading(name, remedy), Image.open(path) as file:
+        if verify:
+            _verify(path.read_bytes())
+        yield file
 
 
 def _verify(content: bytes) -> None:
-    """Finds damage in a PNG or JPEG file that Pillow passes over in silence; raises one of :data:`UNREADABLE`."""
+    """Finds damage in a PNG or JPEG file that Pillow passes over in silence; raises anything."""
     if content.startswith(PNG):
         _verify_png(io.BytesIO(content))
     elif content.startswith(JPEG):

@@ -24,7 +24,7 @@ from weakshot_seg.data.source import Image, by_tag, present_classes
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE
-from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.files import reading, replacing
 from weakshot_seg.utils.tables import first_few
 
 FILE = "manifest.json"
@@ -92,13 +92,8 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> Manifest:
         """The manifest of a folder; a ``DataError`` if there is none of ours."""
-        try:
+        with reading(f"the pseudo-labels in {folder}", f"make them with weakshot pseudo-label ckpt=... out={folder}"):
             return TypeAdapter(cls).validate_json((folder / FILE).read_bytes())
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{folder} holds no pseudo-labels ({FILE}: {type(error).__name__}): make them with "
-                f"weakshot pseudo-label ckpt=... out={folder}"
-            ) from error
 
     def write(self, folder: Path) -> None:
         """Writes the file, whole or not at all."""

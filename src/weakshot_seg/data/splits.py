@@ -10,11 +10,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import StrictInt, TypeAdapter, ValidationError
+from pydantic import StrictInt, TypeAdapter
 
 from weakshot_seg.data.class_names import unknown_class
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import ClassSplit
+from weakshot_seg.utils.files import reading
 
 DEFAULT_RATIO = 0.25
 """Share of the novel classes in the paper: base to novel is 3:1."""
@@ -108,14 +109,7 @@ def _choose(splits: dict[int, list[int]], split: int, origin: str) -> list[int]:
 
 
 def _read_split_file(path: Path) -> dict[int, list[int]]:
-    try:
+    remedy = 'write {"1": [novel class ids], "2": ...} or {"split1": {"novel": [ids]}, ...}, or set data.split_file'
+    with reading(f"the split file {path}", remedy):
         content = SPLIT_FILE.validate_json(path.read_bytes())
         return {int(k.removeprefix("split")): v.novel if isinstance(v, _Novel) else v for k, v in content.items()}
-    except OSError as error:
-        raise DataError(f"cannot read the split file {path} ({error.strerror}): check data.split_file") from error
-    except ValueError as error:
-        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise DataError(
-            f'the split file {path} has another layout ({reason}): write {{"1": [novel class ids], "2": ...}} or '
-            '{"split1": {"novel": [ids]}, ...}'
-        ) from error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from weakshot_seg.data.checks import Problem
 from weakshot_seg.data.class_names import unknown_class
 from weakshot_seg.data.images import IMAGE_SUFFIXES
-from weakshot_seg.errors import DataError
+from weakshot_seg.utils.files import reading
 
 FILE = "tags.csv"
 """Looked for in the root of a data set if no other file is named."""
@@ -42,16 +42,14 @@ class Tags:
         self.listed: NDArray[np.bool_] = np.zeros(len(images), dtype=bool)
         self.classes: NDArray[np.bool_] = np.zeros((len(images), len(class_names)), dtype=bool)
         self.problems: list[Problem] = []
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                reader = csv.reader(file)
-                for row in reader:
-                    cells = [cell.strip() for cell in row]
-                    if any(cells) and (reader.line_num > 1 or [cell.lower() for cell in cells] != HEADER):
-                        place = f"line {reader.line_num} of {path}"
-                        self.problems += [Problem(path, f"{place} {message}") for message in self._add(cells)]
-        except (OSError, ValueError, csv.Error) as error:
-            raise DataError(f"cannot read the tags {path} ({error}): save it as CSV in UTF-8") from error
+        remedy = "save it as CSV in UTF-8"
+        with reading(f"the tags {path}", remedy), path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            for row in reader:
+                cells = [cell.strip() for cell in row]
+                if any(cells) and (reader.line_num > 1 or [cell.lower() for cell in cells] != HEADER):
+                    place = f"line {reader.line_num} of {path}"
+                    self.problems += [Problem(path, f"{place} {message}") for message in self._add(cells)]
 
     def _add(self, row: Sequence[str]) -> Iterator[str]:
         """Adds the tags of a line; yields what is wrong with it."""

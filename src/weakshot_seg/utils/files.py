@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from weakshot_seg.errors import DataError, UserError
+
 LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")
 """Name of a temporary file, with the number of its process."""
 
@@ -47,6 +51,21 @@ def noting_damage(file: Path, remarks: list[str]) -> Iterator[None]:
     except Exception as error:  # JSON, YAML and CSV of any content raise nearly every kind
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         remarks.append(f"{file.name} cannot be read ({reason[:200]})")  # some errors quote the file
+
+
+@contextmanager
+def reading(what: object, remedy: str) -> Iterator[None]:
+    """Makes whatever fails in the block, but for a ``UserError``, a ``DataError`` of one line."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # broken bytes lead to anything: TypeError, zlib.error, MemoryError, ...
+        text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        text = text.partition("\n")[0].partition(" <")[0]  # without the addresses of objects
+        name = type(error).__name__
+        reason = (error.strerror or text or name) if isinstance(error, OSError) else f"{name}: {text}"
+        raise DataError(f"cannot read {what} ({reason}): {remedy}") from error
 
 
 def lives(process: int) -> bool:

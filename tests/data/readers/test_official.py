@@ -205,14 +205,13 @@ def test_a_damaged_cache_is_named(tmp_path):
     survey = place / "survey.npz"
     whole, content = dict(np.load(survey)), survey.read_bytes()
     damaged = [b"", b"no arrays", content[:300], content[:-30]]
-    for array in (np.array([print], dtype=object), np.zeros((2, 20), bool), np.zeros((2, 21))):
-        np.savez(survey, **(whole | {"presence": array}))
-        damaged.append(survey.read_bytes())
+    np.savez(survey, **(whole | {"presence": np.array([print], dtype=object)}))
+    damaged.append(survey.read_bytes())
     with zipfile.ZipFile(survey, "w") as archive, archive.open("presence.npy", "w") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|b1", "fortran_order": False, "shape": (2**60, 21)})
     for content in (*damaged, survey.read_bytes()):
         survey.write_bytes(content)
-        with pytest.raises(DataError, match=rf"the cache {place} is damaged \(.*\): remove it$"):
+        with pytest.raises(DataError, match=rf"cannot read the cache {place} \(.*\): remove it$"):
             read(VOC2012, tmp_path)
 
 

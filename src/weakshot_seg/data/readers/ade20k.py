@@ -13,8 +13,5 @@ ADE20K = KnownDataset(
         Layout("PNG of MaskFormer", PARTS, "images/{}", "annotations_detectron2/{}", LabelFormat(range(150))),
         Layout("official PNG", PARTS, "images/{}", "annotations/{}", LabelFormat(range(1, 151))),
     ),
-    url="http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip",
-    checksum="sha1:219e1696abb36c8ba3a3afe7fb2f4b4606a897c7",  # as GluonCV and others check it
-    counts={"train": 20210, "val": 2000},
     inner=("ADEChallengeData2016",),
 )

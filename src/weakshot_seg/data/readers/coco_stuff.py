@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,9 @@ from weakshot_seg.data.checks import LabelFormat
 from weakshot_seg.data.readers.official import KnownDataset, Layout, Part
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.files import reading
 
+REMEDY = "replace it by the original"
 VARIABLE = "S"
 """In the MATLAB files, the map of ids."""
 
@@ -32,7 +32,7 @@ def read_mat5(path: Path) -> NDArray[np.uint8]:
     Raises:
         DataError: the file is missing, broken or of another version, has no such variable, or ids above 255.
     """
-    with _naming(path):
+    with reading(f"mask {path}", REMEDY):
         return _as_ids(scipy.io.loadmat(path, variable_names=[VARIABLE])[VARIABLE], path)
 
 
@@ -44,27 +44,15 @@ def read_mat73(path: Path) -> NDArray[np.uint8]:
         raise DataError(
             f"{path} is a MATLAB 7.3 file (COCO-Stuff-10K v1.0), which needs h5py: pip install -e '.[coco]'"
         ) from error
-    with _naming(path), h5py.File(path, "r") as file:
+    with reading(f"mask {path}", REMEDY), h5py.File(path, "r") as file:
         return _as_ids(np.ascontiguousarray(file[VARIABLE][()].T), path)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # broken bytes lead to anything: TypeError, zlib.error, MemoryError, ...
-        text = str(error) if isinstance(error, KeyError) else (getattr(error, "strerror", None) or str(error))
-        reason = f"{type(error).__name__}: {text.splitlines()[0] if text else ''}"
-        raise DataError(f"cannot read mask {path} ({reason}): replace it by the original") from error
 
 
 def _as_ids(ids: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     if ids.ndim != 2 or not ids.size or not 0 <= ids.min() <= ids.max() <= IGNORE:
         raise DataError(
             f"mask {path}: {VARIABLE} has the shape {ids.shape} and ids up to {ids.max() if ids.size else 0}, but a "
-            f"map of ids 0 to {IGNORE} was expected: replace it by the original"
+            f"map of ids 0 to {IGNORE} was expected: {REMEDY}"
         )
     return ids.astype(np.uint8)
 
@@ -89,7 +77,4 @@ COCO_STUFF_10K = KnownDataset(
         Layout("v1.0", *OFFICIAL, V10, LIST, is_mat73),
         Layout("v1.1", *OFFICIAL, V11, LIST),
     ),
-    url="http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset/cocostuff-10k-v1.1.zip",
-    checksum=None,  # none is published; the archive has a checksum of each of its files
-    counts={"train": 9000, "val": 1000},
 )

@@ -15,6 +15,7 @@ from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image, read_mask
 from weakshot_seg.data.tags import Tags
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.files import reading
 from weakshot_seg.utils.ranges import LabelId
 
 REMEDY = "add class names, correct the mask, or set data.label_offset or data.ignore_label"
@@ -152,10 +153,8 @@ def listed_files(names: Path, image_folder: Path, label_folder: Path, label_suff
         DataError: the text file is missing or empty.
         BadFiles: naming every file that is not there.
     """
-    try:
+    with reading(f"the list of images {names}", "replace it by the original"):
         lines = [line.strip() for line in names.read_text("utf8").splitlines()]
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the list of images {names} ({error}): replace it by the original") from error
     files = [
         LabelledFile(name, image_folder / f"{name}.jpg", label_folder / f"{name}{label_suffix}")
         for name in dict.fromkeys(filter(None, lines))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from filelock import FileLock
@@ -21,6 +21,7 @@ from PIL import Image
 from weakshot_seg.data.checks import BadFiles, LabelFormat, LabelledFile, Survey, survey_files
 from weakshot_seg.data.readers.files import FileImages, data_folder, listed_files, no_mask, pair_files
 from weakshot_seg.errors import DataError
+from weakshot_seg.utils.files import reading
 
 log = logging.getLogger(__name__)
 
@@ -78,21 +79,15 @@ class Layout:
 
 @dataclass(frozen=True)
 class KnownDataset:
-    """A data set, the layouts in which people have it (the first that fits is taken), and its official download.
+    """A data set, and the layouts in which people have it (the first that fits is taken).
 
-    Attributes:
-        checksum: "md5:..." or "sha1:..." of the archive; None where none is known for certain.
-        counts: Images of each part.
-        inner: Folders within the root where it may lie instead, as its archive unpacks.
+    ``inner`` are folders within the root where it may lie instead, as its archive unpacks.
     """
 
     name: str
     title: str
     num_classes: int
     layouts: tuple[Layout, ...]
-    url: str
-    checksum: str | None
-    counts: Mapping[Part, int]
     inner: tuple[str, ...] = ()
 
     def recognise(self, root: Path, part: Part) -> tuple[Layout, Path]:
@@ -156,23 +151,12 @@ def _cached(
                 f"cannot write the cache of labels to {folder} ({reason}): set data.cache_dir to a folder that can be "
                 "written"
             ) from error
-    survey = _read_survey(place, Survey.zeros(len(files), len(labels.stored)).arrays())
+    with reading(f"the cache {place}", "remove it"), np.load(place / SURVEY, allow_pickle=False) as arrays:
+        survey = Survey(**arrays)
     if not labels.is_png:
         files = [replace(file, labels=_copy_of(file, place)) for file in files]
         labels = LabelFormat(range(len(labels.stored)))
     return files, labels, survey
-
-
-def _read_survey(place: Path, expected: dict[str, NDArray[Any]]) -> Survey:
-    try:
-        with np.load(place / SURVEY, allow_pickle=False) as content:
-            arrays = {key: content[key] for key in expected}
-        for key, array in arrays.items():
-            if (array.dtype, array.shape) != (expected[key].dtype, expected[key].shape):
-                raise ValueError(f"{key} is {array.dtype} {array.shape}")
-    except Exception as error:  # broken bytes lead to anything
-        raise DataError(f"the cache {place} is damaged ({error or type(error).__name__}): remove it") from error
-    return Survey(**arrays)
 
 
 def _build(files: Sequence[LabelledFile], labels: LabelFormat, place: Path) -> None:
@@ -189,7 +173,8 @@ def _build(files: Sequence[LabelledFile], labels: LabelFormat, place: Path) -> N
             survey = survey_files(files, labels, f"reading {place.name.rsplit('-', 1)[0]}", keep=keep)
             if survey.problems:
                 raise BadFiles(survey.problems)
-            np.savez(temporary / SURVEY, allow_pickle=False, **survey.arrays())
+            arrays = {name: value for name, value in vars(survey).items() if name != "problems"}
+            np.savez(temporary / SURVEY, allow_pickle=False, **arrays)
             os.replace(temporary, place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -209,9 +194,7 @@ def _fingerprint(files: Sequence[LabelledFile], labels: LabelFormat) -> str:
     """Of all that a cache depends on: names, sizes and times of the files, and the meaning of the ids."""
     digest = hashlib.sha256(repr((VERSION, labels.is_png, list(labels.stored), labels.ignore_label)).encode())
     for file in files:
-        try:
+        with reading(f"{file.image} or {file.labels}", "replace it by the original"):
             states = [path.stat() for path in (file.image, file.labels) if path is not None]
-        except OSError as error:
-            raise DataError(f"cannot read {error.filename} ({error.strerror}): replace it by the original") from error
         digest.update(repr((file.name, *((state.st_size, state.st_mtime_ns) for state in states))).encode())
     return digest.hexdigest()[:16]

@@ -18,8 +18,5 @@ VOC2012 = KnownDataset(
         _layout("SegmentationClass", {"train": "train", "val": "val"}),
         _layout("SegmentationClassAug", {"val": "val"}),  # only if need be: SBD's masks lack the rim between objects
     ),
-    url="http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
-    checksum="md5:6cd6e144f989b92b3379bac3b3de84fd",  # as torchvision checks it
-    counts={"train": 1464, "val": 1449},
     inner=("VOCdevkit/VOC2012", "VOC2012"),
 )
