@@ -1,7 +1,5 @@
 """Converts weights: ``weakshot convert source=FILE out=FILE``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from weakshot_seg.conversion.huggingface import read_huggingface, to_huggingface
 from weakshot_seg.conversion.huggingface_config import make_config, make_preprocessor
 from weakshot_seg.conversion.matching import MatchReport, Source, match
 from weakshot_seg.conversion.sizes import backbone_settings, fit_recipe, num_classes
-from weakshot_seg.data.class_names import read_class_names
+from weakshot_seg.data.class_names import read_classes
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import ClassSplit
@@ -98,7 +96,7 @@ def compose_recipe(overrides: Sequence[str], count: int | None) -> Recipe:
 def class_names(file: str | None, count: int | None, source: Source, recipe: Recipe) -> tuple[str, ...]:
     """Names by id: from a file, else of the experiment, else of the source, else numbers."""
     if file:
-        names = read_class_names(file, Path())
+        names = tuple(read_classes(file, Path()).values())
         if count not in (None, len(names)):
             raise ConfigError(f"classes={file} has {len(names)} names, but source has {count} classes")
         return names

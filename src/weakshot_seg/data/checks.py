@@ -159,10 +159,7 @@ def _inspect(file: LabelledFile, labels: LabelFormat, verify: bool, keep: Keep |
 
 
 def _load(source: LabelledImages, index: int) -> _Finding:
-    try:
-        image, label_map = source.load(index)
-    except DataError as error:
-        return (0, 0), np.zeros(IGNORE + 1, dtype=np.int64), [Problem(Path(source.name(index)), str(error))]
+    image, label_map = source.load(index)
     ids = np.empty(0, dtype=np.uint8) if label_map is None else label_map.ravel()
     return image.shape[:2], np.bincount(ids, minlength=IGNORE + 1), []
 

@@ -19,11 +19,6 @@ LISTS = ("categories", "classes", "names")
 """Keys under which a JSON file may hold the classes; all else in it is ignored (COCO's annotation files will do)."""
 
 
-def read_class_names(given: Sequence[str] | str | Path | None, root: Path) -> tuple[str, ...]:
-    """The class names in the order of their ids: see :func:`read_classes`."""
-    return tuple(read_classes(given, root).values())
-
-
 def read_classes(given: Sequence[str] | str | Path | None, root: Path) -> dict[int, str]:
     """The id of each class in the masks, ascending, and its name.
 
@@ -32,9 +27,7 @@ def read_classes(given: Sequence[str] | str | Path | None, root: Path) -> dict[i
 
     ``given`` are the names themselves, or a file of them (relative to ``root``, the folder of the data set, or to the
     working directory), or None: the first of :data:`FILES` in ``root``.
-
-    Raises:
-        DataError: there is no such file, it has another layout, or names or ids are missing, given twice or too high.
+    A ``DataError`` if there is none, it has another layout, or names or ids are missing, given twice or too high.
     """
     if given is not None and not isinstance(given, str | Path):
         return _valid(list(enumerate(given)), "data.class_names")

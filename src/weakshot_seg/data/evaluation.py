@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,7 @@ from weakshot_seg.structures import IGNORE, EvalBatch
 from weakshot_seg.utils.padding import pad_batch
 
 
-@dataclass(frozen=True)
-class EvalSample:
+class EvalSample(NamedTuple):
     """One image uint8 ``[3, H, W]``, its true map uint8 ``[h, w]``, and the rest as in :class:`EvalBatch`."""
 
     image: Tensor
@@ -62,5 +61,5 @@ class EvalDataset(Dataset[EvalSample]):
 
 def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
     """One batch, see :func:`~weakshot_seg.utils.padding.pad_batch`."""
-    images, truths, names, candidates = zip(*((s.image, s.truth, s.name, s.candidates) for s in samples), strict=True)
+    images, truths, names, candidates = zip(*samples, strict=True)
     return EvalBatch(pad_batch(images), tuple(image.shape[1:] for image in images), truths, names, candidates)

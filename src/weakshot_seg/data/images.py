@@ -28,10 +28,7 @@ def read_image(path: Path, remedy: str = "replace or remove it and its mask", ve
     needed for files that have been verified before. ``remedy`` says what to do about a broken one.
 
     Returns:
-        uint8 ``[h, w, 3]``. Transparency is dropped; 16-bit grey is reduced to 8 bits.
-
-    Raises:
-        DataError: the file is missing, broken, or of a mode that has no agreed way to RGB.
+        uint8 ``[h, w, 3]``. Transparency is dropped; 16-bit grey is reduced to 8 bits. 32-bit pixels are refused.
     """
     with _opened(path, f"image {path}", remedy, verify) as file:
         return upright_rgb(file, f"image {path}")
@@ -59,13 +56,9 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_mask(path: Path, verify: bool = True) -> NDArray[np.uint8]:
-    """Reads a label file: one channel of ids, a palette is ignored; ``verify``: see :func:`read_image`.
+    """The ids as stored in a label file of one channel: uint8 ``[h, w]``; ``verify``: see :func:`read_image`.
 
-    Returns:
-        uint8 ``[h, w]`` of the ids as stored.
-
-    Raises:
-        DataError: the file is missing, broken, has colours instead of ids, or ids above 255.
+    A palette is ignored; colours instead of ids and ids above 255 are refused (``DataError``).
     """
     with _opened(path, f"mask {path}", "replace it, or remove it and its image", verify) as file:
         if file.mode in ("L", "P", "1"):

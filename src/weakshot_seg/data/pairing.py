@@ -93,13 +93,8 @@ class PairSampler(Sampler[list[SampleRequest]]):
     Args:
         presence: bool ``[n, K]``, the image-level labels known to training (never read from masks of novel classes).
         batch_size: Images of a batch in this process.
-        num_batches: Batches of the whole run, counted from its very beginning.
-        seed: Not negative.
-        start_batch: First batch to give, when a run is resumed.
+        num_batches: Batches of the whole run; the first to give is ``start_batch``, when a run is resumed.
         paired: False: anchors only.
-
-    Raises:
-        DataError: there are no images.
     """
 
     def __init__(

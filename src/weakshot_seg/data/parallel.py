@@ -30,10 +30,7 @@ def in_parallel(task: Callable[[T], R], items: Sequence[T], title: str) -> Itera
     """``task(item)`` of each item, in order, computed by as many processes as there are CPUs.
 
     Both can be pickled; each process gets the task once. ``title`` is that of the progress bar, which appears after a
-    second.
-
-    Raises:
-        DataError: a process was killed.
+    second. A ``DataError`` if a process was killed.
     """
     bar = partial(tqdm, desc=title, total=len(items), delay=1, leave=False, disable=None)
     processes = min(num_cpus(), len(items) // PER_PROCESS)

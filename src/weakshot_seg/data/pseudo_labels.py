@@ -182,9 +182,6 @@ def candidate_classes(dataset: WeakShotDataset, candidates: Candidates) -> NDArr
     """The classes to choose from in each training image: bool ``[len, K]``, by what training may know.
 
     Without a mask, base classes that are not among the tags may be there or not: then these can be chosen, too.
-
-    Raises:
-        ConfigError: unknown candidates.
     """
     if candidates not in get_args(Candidates):
         raise ConfigError(f"unknown candidates '{candidates}': use one of {', '.join(get_args(Candidates))}")
@@ -217,8 +214,7 @@ def agreement_counts(
 ) -> list[tuple[int, int]]:
     """Part and whole of each share in :class:`Agreement`, of one image.
 
-    ``labels`` are the pseudo-labels made of the other arguments, see
-    :func:`pseudo_map`.
+    ``labels`` are the pseudo-labels made of the other arguments, see :func:`pseudo_map`.
     """
     base, novel, wanted = known != IGNORE, np.flatnonzero(is_novel), np.flatnonzero(tags & is_novel)
     counts = (
@@ -231,11 +227,7 @@ def agreement_counts(
 
 
 def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) -> tuple[Agreement, Quality]:
-    """Reads the pseudo-labels of all training images; ``free``: the predictions could be of any class.
-
-    Raises:
-        DataError: a file is missing, broken or not of ours.
-    """
+    """Reads the pseudo-labels of all training images, all of ours; ``free``: predictions could be of any class."""
     areas, counts = np.zeros((3, len(dataset.split.novel)), np.int64), np.zeros((4, 2), np.int64)
     for of_image in in_parallel(partial(_count, files, dataset), range(len(files)), "measuring pseudo-labels"):
         areas += of_image[0]

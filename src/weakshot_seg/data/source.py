@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakshot_seg.errors import DataError
-from weakshot_seg.structures import IGNORE
 
 Image = NDArray[np.uint8]
 
@@ -56,11 +55,7 @@ def tag_only_classes(source: LabelledImages) -> tuple[str, ...]:
 
 
 def load_labelled(source: LabelledImages, index: int) -> tuple[Image, Image | None]:
-    """What ``source.load(index)`` gives.
-
-    Raises:
-        DataError: image and label map differ in size: files can change after they were checked.
-    """
+    """``source.load(index)``; a ``DataError`` if the sizes differ: files can change after they were checked."""
     image, label_map = source.load(index)
     if label_map is not None and label_map.shape != image.shape[:2]:
         raise DataError(of_other_size(f"the mask of {source.name(index)}", label_map.shape, image.shape[:2]))
@@ -77,9 +72,7 @@ def of_other_size(mask: str, shape: Sequence[int], image: Sequence[int]) -> str:
 
 def present_classes(label_map: Image, num_classes: int) -> NDArray[np.bool_]:
     """Which classes a map of class ids shows: bool ``[num_classes]``."""
-    present = np.zeros(IGNORE + 1, dtype=bool)
-    present[label_map] = True
-    return present[:num_classes]
+    return np.bincount(label_map.ravel(), minlength=num_classes)[:num_classes] > 0
 
 
 class Selection:

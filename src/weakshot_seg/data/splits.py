@@ -61,7 +61,11 @@ def make_split(
                 raise DataError(f"unknown novel class '{name}': {unknown_class(name, names)}")
         novel, origin = [names.index(name) for name in novel_classes], "novel_classes"
     elif split_file is not None:
-        novel, origin = _choose(_read_split_file(Path(split_file)), split, str(split_file)), str(split_file)
+        remedy = 'write {"1": [novel class ids], "2": ...} or {"split1": {"novel": [ids]}, ...}, or set data.split_file'
+        with reading(f"the split file {split_file}", remedy):
+            content = SPLIT_FILE.validate_json(Path(split_file).read_bytes()).items()
+            splits = {int(k.removeprefix("split")): v.novel if isinstance(v, _Novel) else v for k, v in content}
+        novel, origin = _choose(splits, split, str(split_file)), str(split_file)
     elif published is not None and seed is None and novel_ratio == DEFAULT_RATIO:
         lists = _published(published)
         if len(lists["class_names"]) != len(names):
@@ -106,10 +110,3 @@ def _choose(splits: dict[int, list[int]], split: int, origin: str) -> list[int]:
     if split not in splits:
         raise DataError(f"no split {split} in {origin}: use one of {', '.join(map(str, sorted(splits)))}")
     return splits[split]
-
-
-def _read_split_file(path: Path) -> dict[int, list[int]]:
-    remedy = 'write {"1": [novel class ids], "2": ...} or {"split1": {"novel": [ids]}, ...}, or set data.split_file'
-    with reading(f"the split file {path}", remedy):
-        content = SPLIT_FILE.validate_json(path.read_bytes())
-        return {int(k.removeprefix("split")): v.novel if isinstance(v, _Novel) else v for k, v in content.items()}

@@ -31,9 +31,6 @@ class Tags:
         listed: bool ``[len(images)]``, the images that have a line.
         classes: bool ``[len(images), K]``.
         problems: Lines that name an unknown image or class, or have another form.
-
-    Raises:
-        DataError: the file cannot be read.
     """
 
     def __init__(self, path: Path, images: Sequence[str], class_names: Sequence[str]) -> None:

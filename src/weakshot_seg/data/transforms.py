@@ -33,15 +33,12 @@ class TrainTransform:
 
     Args:
         crop_size: Side of the square result in pixels.
-        scale: Lowest and highest factor on ``short_edge``, drawn uniformly.
+        scale: Lowest and highest factor on ``short_edge``, in this order (``ConfigError``), drawn uniformly.
         short_edge: Length the shorter edge is resized to, times the factor; None: ``crop_size``.
         max_size: Limit of the longer edge after resizing; None: no limit.
         color_jitter: Strength of the colour jitter; True or 1 is that of SSD, False or 0 is off.
         category_max_area: Largest share of the labelled pixels that one class may cover in a crop. Up to 10 crops are
             tried, then the last is taken. 1: any crop will do.
-
-    Raises:
-        ConfigError: the lowest scale is above the highest.
     """
 
     def __init__(

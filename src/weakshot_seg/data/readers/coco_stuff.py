@@ -27,11 +27,7 @@ def is_mat73(path: Path) -> bool:
 
 
 def read_mat5(path: Path) -> NDArray[np.uint8]:
-    """``S`` of a MATLAB 5 file: ids uint8 ``[h, w]`` as stored.
-
-    Raises:
-        DataError: the file is missing, broken or of another version, has no such variable, or ids above 255.
-    """
+    """``S`` of a MATLAB 5 file: ids uint8 ``[h, w]`` as stored; a ``DataError`` if it has none."""
     with reading(f"mask {path}", REMEDY):
         return _as_ids(scipy.io.loadmat(path, variable_names=[VARIABLE])[VARIABLE], path)
 

@@ -123,10 +123,7 @@ def data_folder(root: str | Path) -> Path:
 def pair_files(image_folder: Path, label_folder: Path | None) -> tuple[list[LabelledFile], list[Problem]]:
     """Images and PNG masks (if any) of two folders of the same layout, paired and sorted by name.
 
-    Also what is wrong: masks without an image, and files of the same name.
-
-    Raises:
-        DataError: a folder is missing or empty.
+    Also what is wrong: masks without an image, and files of the same name. A ``DataError`` if a folder is empty.
     """
     images, problems = _by_name(image_folder, IMAGE_SUFFIXES, "images")
     masks: dict[str, Path] = {}
@@ -147,12 +144,7 @@ def no_mask(file: LabelledFile, label_folder: Path, otherwise: str = "") -> Prob
 
 
 def listed_files(names: Path, image_folder: Path, label_folder: Path, label_suffix: str) -> list[LabelledFile]:
-    """The images and labels that a text file names, one per line without suffix.
-
-    Raises:
-        DataError: the text file is missing or empty.
-        BadFiles: naming every file that is not there.
-    """
+    """The images and labels that a text file names, one per line without suffix; ``BadFiles`` if some are missing."""
     with reading(f"the list of images {names}", "replace it by the original"):
         lines = [line.strip() for line in names.read_text("utf8").splitlines()]
     files = [

@@ -154,7 +154,7 @@ def _cached(
     with reading(f"the cache {place}", "remove it"), np.load(place / SURVEY, allow_pickle=False) as arrays:
         survey = Survey(**arrays)
     if not labels.is_png:
-        files = [replace(file, labels=_copy_of(file, place)) for file in files]
+        files = [replace(file, labels=place / "labels" / f"{file.name}.png") for file in files]
         labels = LabelFormat(range(len(labels.stored)))
     return files, labels, survey
 
@@ -169,7 +169,7 @@ def _build(files: Sequence[LabelledFile], labels: LabelFormat, place: Path) -> N
         shutil.rmtree(temporary, ignore_errors=True)  # of a build that was killed
         try:
             temporary.mkdir()
-            keep = None if labels.is_png else partial(_save_copy, temporary)
+            keep = None if labels.is_png else partial(_save_copy, temporary / "labels")
             survey = survey_files(files, labels, f"reading {place.name.rsplit('-', 1)[0]}", keep=keep)
             if survey.problems:
                 raise BadFiles(survey.problems)
@@ -181,13 +181,9 @@ def _build(files: Sequence[LabelledFile], labels: LabelFormat, place: Path) -> N
 
 
 def _save_copy(place: Path, file: LabelledFile, label_map: NDArray[np.uint8]) -> None:
-    path = _copy_of(file, place)
+    path = place / f"{file.name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(label_map).save(path)
-
-
-def _copy_of(file: LabelledFile, place: Path) -> Path:
-    return place / "labels" / f"{file.name}.png"
 
 
 def _fingerprint(files: Sequence[LabelledFile], labels: LabelFormat) -> str:

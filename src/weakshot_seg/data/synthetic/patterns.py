@@ -147,16 +147,10 @@ def _tilted(rng: np.random.Generator, size: int, most: float) -> tuple[Field, Fi
     return cos * x - sin * y + rng.random(), sin * x + cos * y + rng.random()
 
 
-def sky(rng: np.random.Generator, size: int) -> Field:
-    """Soft clouds: two octaves of coarse noise."""
-    clouds = 0.7 * value_noise(rng, size, 4, 3) + 0.3 * value_noise(rng, size, 9, 6)
-    return step(clouds - 0.5, 0.6)
-
-
-def grass(rng: np.random.Generator, size: int) -> Field:
-    """Upright blades: fine noise, stretched downwards."""
-    blades = 0.7 * value_noise(rng, size, 9, 34) + 0.3 * value_noise(rng, size, 20, 40)
-    return step(blades - 0.5, 0.6)
+def octaves(rng: np.random.Generator, size: int, coarse: tuple[int, int], fine: tuple[int, int]) -> Field:
+    """Noise of two grains, each given by its rows and columns."""
+    tones = 0.7 * value_noise(rng, size, *coarse) + 0.3 * value_noise(rng, size, *fine)
+    return step(tones - 0.5, 0.6)
 
 
 def water(rng: np.random.Generator, size: int) -> Field:

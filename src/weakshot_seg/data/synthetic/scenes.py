@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import colorsys
 import math
+from functools import partial
 from typing import Annotated, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -36,8 +37,8 @@ class Thing(NamedTuple):
 
 # The hues of neighbours overlap, so that the texture must decide.
 STUFF = {
-    "sky": (patterns.sky, (0.45, 0.75)),
-    "grass": (patterns.grass, (0.10, 0.40)),
+    "sky": (partial(patterns.octaves, coarse=(4, 3), fine=(9, 6)), (0.45, 0.75)),  # soft clouds
+    "grass": (partial(patterns.octaves, coarse=(9, 34), fine=(20, 40)), (0.10, 0.40)),  # upright blades
     "water": (patterns.water, (0.35, 0.70)),
     "brick": (patterns.brick, (-0.10, 0.25)),
 }
