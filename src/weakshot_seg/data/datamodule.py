@@ -143,11 +143,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         return cls(partial(images, part="train"), partial(images, part="val"), **settings)
 
     def setup(self, stage: str | None = None) -> None:
-        """Makes what ``stage`` needs, once: "fit" (also None) both parts, anything else the validation images only.
-
-        Raises:
-            DataError: the images, names and split do not fit together, or there is nothing to validate on.
-        """
+        """Makes what ``stage`` needs, once: "fit" (also None) both parts, anything else the validation images only."""
         fitting = stage in ("fit", None)
         starting = fitting and self._train is None
         if starting:

@@ -39,8 +39,7 @@ Candidates = Literal["all", "image", "novel"]
 """Which classes a prediction on a training image chooses from: ``all`` (method section 7), the ``image``'s own, or its
 ``novel`` ones. The first leaves pixels without a label, the last gives one to all outside the base masks."""
 
-Percent = float | None
-"""None where there is nothing to count."""
+Percent = float | None  # None where there is nothing to count
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,7 @@ class PseudoLabels:
     """Training images with pseudo-labels for novel classes; implements ``LabelledImages``.
 
     The true maps of the images are not used, so nothing of them can leak: base pixels come from the files too.
-
-    Raises:
-        DataError: see :meth:`Manifest.check_fits`; a file is missing or broken; base pixels differ from the masks.
+    A ``DataError`` if they do not fit: see :meth:`Manifest.check_fits`; also if base pixels differ from the masks.
     """
 
     def __init__(self, dataset: WeakShotDataset, folder: str | Path) -> None:
@@ -235,22 +232,17 @@ def measure(files: Sequence[Path], dataset: WeakShotDataset, free: bool = True) 
     shares = [_percent(part, whole) for part, whole in counts]
     iou = [_percent(hits, true + labelled - hits) if true else None for hits, true, labelled in areas.T]
     known = [value for value in iou if value is not None]
-    quality = Quality(
-        sum(known) / len(known) if known else None, dict(zip(dataset.split.novel_names, iou, strict=True))
-    )
+    mean = sum(known) / len(known) if known else None
+    quality = Quality(mean, dict(zip(dataset.split.novel_names, iou, strict=True)))
     return Agreement(*(shares if free else [None, None, *shares[2:]])), quality
 
 
 def _count(files: Sequence[Path], dataset: WeakShotDataset, index: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Of one image: right, true and labelled pixels of the novel classes ``[3, N]``, and its agreement ``[4, 2]``."""
     labels, novel = read_mask(files[index]), list(dataset.split.novel)
-    with PIL.Image.open(files[index]) as file:
-        try:
-            counts = np.array(json.loads(file.info[KEY]), dtype=np.int64).reshape(4, 2)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"{files[index]} was not written by weakshot pseudo-label: remove it, and call that again"
-            ) from error
+    remedy = "remove it, and call weakshot pseudo-label again"
+    with reading(f"the counts in {files[index]}", remedy), PIL.Image.open(files[index]) as file:
+        counts = np.array(json.loads(file.info[KEY]), dtype=np.int64).reshape(4, 2)
     truth = dataset.source.load(index)[1]
     if truth is None:
         return np.zeros((3, len(novel)), np.int64), counts

@@ -32,7 +32,7 @@ class TrainTransform:
     """Random scale, SSD colour jitter, crop, flip, and padding at the right and bottom: what MaskFormer trains with.
 
     Args:
-        crop_size: Side of the square result in pixels.
+        crop_size: Side S of the square result in pixels.
         scale: Lowest and highest factor on ``short_edge``, in this order (``ConfigError``), drawn uniformly.
         short_edge: Length the shorter edge is resized to, times the factor; None: ``crop_size``.
         max_size: Limit of the longer edge after resizing; None: no limit.
@@ -66,9 +66,7 @@ class TrainTransform:
     def __call__(self, image: Image, label_map: Image, seed: int) -> tuple[Image, Image, NDArray[np.bool_]]:
         """Augments an RGB image uint8 ``[h, w, 3]`` and its label map uint8 ``[h, w]``; the seed decides everything.
 
-        Returns:
-            Image ``[S, S, 3]``, label map ``[S, S]`` and padding (bool ``[S, S]``) with S = ``crop_size``. Padding is
-            grey and ``IGNORE``.
+        Returns image ``[S, S, 3]``, label map ``[S, S]`` and padding (bool ``[S, S]``; grey and ``IGNORE``).
         """
         # All steps draw in turn from these two generators. set_random_seed() would give each step a generator of its
         # own with the same seed, and so the same coin: flipped images would be the brightened ones.

@@ -40,9 +40,6 @@ class WeakShotDataset(Dataset[WeakSample]):
         split: The split as training sees it: without novel classes when ``supervision="full"``.
         known: bool ``[len, K]``, the image-level labels that training may know; pairing works on them.
         source: The images with all labels: for measuring only.
-
-    Raises:
-        ConfigError: an unknown option, or one that needs masks where there are tags.
     """
 
     def __init__(

@@ -77,8 +77,7 @@ class FolderImages(FileImages):
         tags: CSV file, see :class:`~weakshot_seg.data.tags.Tags`. An image that it lists needs no mask.
 
     Raises:
-        BadFiles: the message names the first culprit, the remedy, and how many more there are.
-        DataError: a folder, the class names or the tags cannot be read.
+        BadFiles: all that is wrong; a plain ``DataError`` if a folder, the class names or the tags cannot be read.
     """
 
     def __init__(

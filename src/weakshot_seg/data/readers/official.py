@@ -110,10 +110,8 @@ class OfficialImages(FileImages):
 
     At first use every file is read once. What they hold is kept, with labels as PNG where reading them is slow, in a
     folder within ``cache_dir`` (None: ``.weakshot_seg`` in ``root``). A fingerprint of the source in its name ensures
-    that a changed source never meets it. It is built beside its place and moved there when it is whole.
-
-    Raises:
-        DataError: the root has none of the layouts, a file is missing or broken, or the cache cannot be written.
+    that a changed source never meets it. It is built beside its place and moved there when it is whole. All that cannot
+    be read or written is a ``DataError``.
     """
 
     def __init__(
