@@ -121,14 +121,14 @@ class Environment:
 class Distributed:
     """Makes a process one of several, as ``torchrun`` would.
 
-    With ``bad_rank`` the loss of the second step of one of them is NaN, and the trained parameters before each step and
-    after the last go to ``rank-<rank>.pt`` in ``folder``.
+    The loss of the second step of ``bad_rank`` is NaN, and the trained parameters before each step and after the last
+    go to ``rank-<rank>.pt`` in ``folder``.
     """
 
     rank: int
     world_size: int
     folder: Path
-    bad_rank: int | None = None
+    bad_rank: int
 
     def __call__(self) -> None:
         from pytorch_lightning.utilities import rank_zero_only
@@ -146,8 +146,7 @@ class Distributed:
         address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": file.read_text(), "TORCHELASTIC_RUN_ID": "test"}
         os.environ.update({name: str(value) for name, value in (ranks | address).items()})
         rank_zero_only.rank = self.rank  # Lightning has been imported before
-        if self.bad_rank is not None:
-            self._spoil()
+        self._spoil()
 
     def _spoil(self) -> None:
         from weakshot_seg.training.module import WeakShotModule

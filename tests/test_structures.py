@@ -4,18 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch, SegOutput, WeakBatch, WeakSample, WeakTargets
+from weakshot_seg.structures import ClassSplit, EvalBatch, SegOutput, WeakBatch, WeakSample
 
 CLASSES = 6
 NOVEL = torch.tensor([False, False, True, False, True, True])
-
-
-def test_collate_of_nothing() -> None:
-    empty = torch.full((2, 3, 3), IGNORE, dtype=torch.uint8)
-    targets = WeakTargets.collate(empty, empty == IGNORE, torch.zeros(2, CLASSES, dtype=torch.bool), NOVEL)
-    assert targets.classes.shape == targets.tag_slots.shape == (2, 0)
-    assert targets.mask_index.shape == (2, 0)
-    assert targets.counts == (0, 0)
 
 
 @pytest.fixture

@@ -181,6 +181,30 @@ def write_images() -> Callable[..., None]:
 
 
 @pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+    """Permutes the ids among the pixels of some classes in every training image; the label sets stay.
+
+    Returns a list that gets the number of changed pixels of every image loaded.
+    """
+
+    def apply(classes: tuple[int, ...]) -> list[int]:
+        load, changed = SyntheticScenes.load, []
+
+        def poisoned(scenes: SyntheticScenes, index: int) -> tuple[np.ndarray, np.ndarray]:
+            image, labels = load(scenes, index)
+            if scenes.part == "training":
+                where, before = np.isin(labels, classes), labels.copy()
+                labels[where] = np.random.default_rng(index).permutation(before[where])
+                changed.append(int((labels != before).sum()))
+            return image, labels
+
+        monkeypatch.setattr(SyntheticScenes, "load", poisoned)
+        return changed
+
+    return apply
+
+
+@pytest.fixture
 def tagged_photos(write_images: Callable[..., None], tmp_path: Path) -> Path:
     """Photos whose novel classes (cat, dog) have tags and no masks: with both, with masks alone, with tags alone."""
     root = tmp_path / "tagged"

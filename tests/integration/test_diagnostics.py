@@ -1,6 +1,5 @@
 """What every logger gets beside the losses: weighted terms, the norm of the gradient, how SimNet judges pairs."""
 
-import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -10,23 +9,21 @@ import torch
 import yaml
 from torch.overrides import TorchFunctionMode
 
+from run_rows import training_rows
 from weakshot_seg.training.module import WeakShotModule
 
 
 def rows(folder: Path) -> list[dict[str, float]]:
-    """What the CSV logger wrote in training, without empty cells."""
-    with (folder / "csv" / "version_0" / "metrics.csv").open() as file:
-        return [
-            {name: float(cell) for name, cell in row.items() if cell}
-            for row in csv.DictReader(file)
-            if row["train/loss"]
-        ]
+    return [{name: float(cell) for name, cell in row.items()} for row in training_rows(folder)]
 
 
-def test_weighted_terms_add_up_to_the_loss(trained):
+def test_weighted_terms_add_up_to_the_loss_and_pairs_are_judged(trained):
     config = yaml.safe_load((trained / ".hydra" / "config.yaml").read_text())
     terms = config["loss"]["terms"]
+    kinds = [f"{name}_{kind}" for name in ("precision", "recall", "f1") for kind in ("similar", "dissimilar")]
     for row in rows(trained):
+        assert {name for name in row if "/pairs/" in name} == {f"train/pairs/{name}" for name in (*kinds, "accuracy")}
+        assert 0 <= row["train/pairs/accuracy"] <= 1
         weighted = {name: value for name, value in row.items() if name.startswith("train/weighted/")}
         assert {name.removeprefix("train/weighted/").split("/")[0] for name in weighted} == set(terms)
         assert sum(weighted.values()) == pytest.approx(row["train/loss"], rel=1e-5)
@@ -35,14 +32,6 @@ def test_weighted_terms_add_up_to_the_loss(trained):
             factor = similarity["weight"] * similarity[f"{part}_weight"]
             raw = row[f"train/similarity/{part}"]
             assert row[f"train/weighted/similarity/{part}"] == pytest.approx(factor * raw, rel=1e-5)
-
-
-def test_pairs_are_judged(trained):
-    kinds = [f"{name}_{kind}" for name in ("precision", "recall", "f1") for kind in ("similar", "dissimilar")]
-    for row in rows(trained):
-        judged = {name.removeprefix("train/pairs/") for name in row if name.startswith("train/pairs/")}
-        assert judged == {*kinds, "accuracy"}
-        assert 0 <= row["train/pairs/accuracy"] <= 1
 
 
 def test_gradient_norm_before_clipping_at_the_logged_steps(train, tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """The leak rule from end to end: training does not notice when the pixels of novel classes change places."""
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from run_rows import training_rows
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 
@@ -17,43 +17,9 @@ SPLIT = make_split(SyntheticScenes.class_names, 1)
 THREE_STEPS = ("trainer.max_steps=3", "trainer.val_check_interval=3", "data.train_transform.scale=[0.5,2.0]")
 
 
-def losses(folder: Path) -> list[dict[str, str]]:
-    """Every training loss and part of it at every step, to the last digit."""
-    with (folder / "csv" / "version_0" / "metrics.csv").open() as file:
-        rows = [{k: v for k, v in row.items() if k.startswith("train/")} for row in csv.DictReader(file)]
-    return [row for row in rows if row["train/loss"]]
-
-
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     state: dict[str, torch.Tensor] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     return state
-
-
-@pytest.fixture
-def poison(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
-    """Permutes the ids among the pixels of some classes in every training image; the label sets stay.
-
-    Returns a list that gets the number of changed pixels of every image loaded.
-    """
-
-    def apply(classes: tuple[int, ...]) -> list[int]:
-        load, changed = SyntheticScenes.load, []
-
-        def poisoned(scenes: SyntheticScenes, index: int) -> tuple[np.ndarray, np.ndarray]:
-            image, labels = load(scenes, index)
-            if scenes.part == "training":
-                where = np.isin(labels, classes)
-                mixed = labels.copy()
-                mixed[where] = np.random.default_rng(index).permutation(labels[where])
-                assert np.array_equal(np.unique(mixed), np.unique(labels))
-                changed.append(int((mixed != labels).sum()))
-                labels = mixed
-            return image, labels
-
-        monkeypatch.setattr(SyntheticScenes, "load", poisoned)
-        return changed
-
-    return apply
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +34,10 @@ def test_only_base_pixels_are_seen(
     changed = poison(classes)
     folder = train(tmp_path, *THREE_STEPS)
     assert sum(changed) > 100
-    assert len(losses(folder)) == 3
-    assert (losses(folder)[0] != losses(clean)[0]) == seen
+    assert len(training_rows(folder)) == 3
+    assert (training_rows(folder)[0] != training_rows(clean)[0]) == seen
     if not seen:
-        assert losses(folder) == losses(clean)
+        assert training_rows(folder) == training_rows(clean)
         ours, theirs = weights(folder), weights(clean)
         assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -93,7 +59,7 @@ def test_novel_pixels_are_never_seen_beside_tags(
                 mask[novel] = 5 + 7 - mask[novel]
             Image.fromarray(mask).save(file)
         train_tagged("data.novel_classes=[cat,dog]", f"hydra.run.dir={tmp_path / part}")
-        states.append((losses(tmp_path / part), weights(tmp_path / part)))
+        states.append((training_rows(tmp_path / part), weights(tmp_path / part)))
     (clean_losses, clean), (poisoned_losses, poisoned) = states
     assert len(clean_losses) == 3
     assert clean_losses == poisoned_losses

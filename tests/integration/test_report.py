@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,8 +24,12 @@ def sweep(
     folder = tmp_path_factory.mktemp("sweep")
     splits = folder / "splits.json"
     splits.write_text(json.dumps({"1": [1, 4], "2": [99], "3": [5, 7]}))
-    with pytest.raises(SystemExit) as caught:
-        command(training.main, "-m", "split=1,2,3", f"+data.split_file={splits}", *small, *few_scenes, folder=folder)
+    wandb = ("logger=wandb", "logger.wandb.mode=offline", "hydra.callbacks.sweep_start.time=${now:%f}")
+    settings = (f"+data.split_file={splits}", *small, *few_scenes, *wandb)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
+        patch.delenv("WANDB_MODE", raising=False)
+        patch.setenv("WANDB_SILENT", "true")
+        command(training.main, "-m", "split=1,2,3", *settings, folder=folder)
     assert caught.value.code == 1
     return folder / "outputs" / "synthetic"
 
@@ -39,6 +44,20 @@ def test_the_other_splits_of_a_sweep_are_trained(sweep: Path) -> None:
     assert first.result.novel != third.result.novel
     assert second.result is None
     assert "novel class ids must be distinct and in 0..15, got [99]" in (second.reason or "")
+
+
+def test_jobs_of_a_sweep_do_not_know_of_each_other(
+    sweep: Path, train: Callable[..., Path], metrics_of: Callable[[Path], dict[str, Any]], tmp_path: Path
+) -> None:
+    folders = [sweep / "split1", sweep / "split3"]
+    first, second = (json.loads((folder / "wandb_run.json").read_text()) for folder in folders)
+    assert first["id"] != second["id"]
+    assert first["group"] == second["group"]
+    for folder, run in zip(folders, (first, second), strict=True):
+        assert len(list(folder.glob(f"wandb/offline-run-*-{run['id']}/run-{run['id']}.wandb"))) == 1
+        assert len(list((folder / "wandb").glob("offline-run-*"))) == 1
+    table = f"+data.split_file={sweep.parents[1]}/splits.json"  # alone, and without W&B
+    assert metrics_of(train(tmp_path / "alone", "split=3", table)) == metrics_of(folders[1])
 
 
 def test_the_report_shows_what_there_is_and_lists_what_failed(

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from processes import Distributed, start
 from weakshot_seg import train as training
 from weakshot_seg.losses.terms import MaskLoss
 from weakshot_seg.models.simformer import SimFormer
@@ -87,6 +86,7 @@ class Injection:
         return False
 
 
+HALF = ("trainer.precision=bf16-mixed",)
 LOGITS = ("loss=simformer", "model.num_queries=20")
 ACCUMULATED = ("trainer.accumulate_grad_batches=4", "trainer.log_every_n_steps=2", "data.batch_size=2")
 
@@ -94,17 +94,9 @@ ACCUMULATED = ("trainer.accumulate_grad_batches=4", "trainer.log_every_n_steps=2
 @pytest.mark.parametrize(
     ("place", "bad", "value", "text", "options"),
     [
-        ("images", 1, torch.nan, "classification/cross_entropy is nan", ()),
         ("images", 6, torch.nan, "classification/cross_entropy is nan", ACCUMULATED),  # the third batch of a step
         ("class_logits", 1, torch.inf, "classification/cross_entropy is nan", LOGITS),
-        ("term", 1, -torch.inf, "mask/dice is -inf", ()),
-        (
-            "gradients",
-            1,
-            torch.inf,
-            "the gradients are not finite, though the loss is",
-            ("trainer.precision=bf16-mixed",),
-        ),
+        ("gradients", 1, torch.inf, "the gradients are not finite, though the loss is", HALF),
     ],
 )
 def test_one_bad_batch_of_a_step_changes_nothing(
@@ -134,16 +126,3 @@ def test_a_training_that_has_diverged_stops_in_one_line(small, few_scenes, refus
     assert "images training_" in line
     assert "optim.lr" in line
     assert len(injection.states) == 2 * 5
-
-
-def test_processes_skip_together(small, few_scenes, tmp_path):
-    """A loss that is NaN in one of two processes: neither takes the step, and they end with the same weights."""
-    options = ("trainer=ddp", "trainer.devices=2", "trainer.max_steps=3", "trainer.val_check_interval=9", *QUICK)
-    options += ("trainer.sync_batchnorm=false",)
-    run = (*small, *few_scenes, *options, f"hydra.run.dir={tmp_path}/run")
-    jobs = [start(tmp_path / str(rank), *run, fault=Distributed(rank, 2, tmp_path, bad_rank=1)) for rank in (0, 1)]
-    assert [job.finish() for job in jobs] == [0, 0], [job.output for job in jobs]
-    first, second = (torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1))
-    torch.testing.assert_close(first, second, rtol=0, atol=0)
-    for before, after, taken in zip(first, first[1:], (True, False, True), strict=False):
-        assert any(not torch.equal(before[name], after[name]) for name in before) == taken

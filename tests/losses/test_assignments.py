@@ -93,10 +93,6 @@ def test_more_targets_than_queries_is_an_error_that_names_the_remedy() -> None:
         HungarianMatcher()(make_output(queries=3), make_targets([[0], [0, 1, 2]], [[3], [4]]))
 
 
-def test_a_batch_without_any_target() -> None:
-    assert HungarianMatcher()(make_output(), make_targets([[], []], [[], []])).queries.shape == (2, 2, 0)
-
-
 def test_class_query_k_answers_for_class_k() -> None:
     assignment = ClassQueries()(make_output(queries=5, layers=3), make_targets([[0, 2], [1]], [[4], []]))
     assert assignment.queries[:, 0].tolist() == 3 * [[0, 2, 4]]
