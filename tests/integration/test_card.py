@@ -185,7 +185,7 @@ def test_the_hub_gives_the_same_model(hub: list[str], folder: Path) -> None:
     ("name", "offline", "expected"),
     [
         ("user/none", False, "no such model at the hub"),
-        ("user/shapes@v9", False, "no revision v9"),
+        ("user/shapes@v9", False, "no such revision"),
         ("user/shapes", True, "no such file or folder, and the hub cannot be reached"),
     ],
 )

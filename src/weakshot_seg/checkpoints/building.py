@@ -1,7 +1,5 @@
 """Building a module: from a recipe, or of a trained model."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -40,14 +38,8 @@ def load_module(source: str | Path, allow_targets: Sequence[str] = ()) -> WeakSh
 def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
     """The module of a trained model, on the CPU in evaluation mode. What only trains is new if the model has it not.
 
-    Args:
-        saved: the model.
-        source: where it is from, for messages.
-        allow_targets: packages, modules or full names of classes that its recipe may name besides ours: code of your
-            own that it was trained with.
-
-    Raises:
-        ConfigError: the recipe is not trusted, has an unknown setting or a wrong value, or the weights do not fit it.
+    ``allow_targets`` are packages, modules or full names of the user's that the recipe may name. A ConfigError, with
+    the ``source``, if the recipe is not trusted, has an unknown setting or a wrong value, or the weights do not fit it.
     """
     check_recipe(saved.recipe, source, allow_targets)
     try:
@@ -74,10 +66,7 @@ def load_last(module: WeakShotModule, directory: Path) -> Path | None:
     """Puts the weights to resume from into ``module``: of the newest checkpoint that can be read, which is returned.
 
     That is ``new.ckpt`` if a training was killed before it became ``last.ckpt``, the usual one, or ``previous.ckpt``.
-
-    Raises:
-        ConfigError: the last file there is is not one of ours, of another run, or does not fit the model.
-        BrokenCheckpointError: it cannot be read.
+    A ConfigError if it is of another run or does not fit the model, a BrokenCheckpointError if none can be read.
     """
     paths = [path for name in ("new", "last", "previous") if (path := directory / f"{name}.ckpt").is_file()]
     for path, other in zip_longest(paths, paths[1:]):
@@ -97,8 +86,7 @@ def load_last(module: WeakShotModule, directory: Path) -> Path | None:
 def start_from(module: WeakShotModule, source: str | Path) -> None:
     """Initial weights for a training: the network of a model, and its SimNet where both have one of the same size.
 
-    Raises:
-        ConfigError: see :func:`~weakshot_seg.checkpoints.reading.read_model`, or the network has other names or shapes.
+    A ConfigError if the model cannot be read, or its network has other names or shapes.
     """
     state, mine = read_model(source).state, module.state_dict()
     network = {name for name in {*state, *mine} if name.startswith(NETWORK)}
@@ -131,6 +119,5 @@ def _fill(module: WeakShotModule, state: dict[str, Tensor], source: str | Path) 
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip()
-        remedy = "use the settings it was trained with"
-        raise ConfigError(f"ckpt={source} does not fit this model: {reason}; {remedy}") from error
+        reason = f"{str(error).splitlines()[1].strip()}; use the settings it was trained with"
+        raise ConfigError(f"ckpt={source} does not fit this model: {reason}") from error

@@ -1,7 +1,5 @@
 """What fits together: a file and this version, a checkpoint and the run that goes on from it, a model and its data."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,19 +30,14 @@ MOVED = {
 
 SAME_RUN = ("supervision", "stage", "seed", "data.label_scope")
 """Settings that say what the results of a run are results of."""
-FREE = ("root", "cache_dir", "num_workers", "max_steps", "verify", "val", "val_batch_size")
+FREE_DATA = ("root", "cache_dir", "num_workers", "max_steps", "verify", "val", "val_batch_size")
 """Settings of the data whose change is not reported, and what is below them."""
 
 log = logging.getLogger(__name__)
 
 
 def upgrade(settings: Any, version: object) -> Any:
-    """Plain settings in a file of a version (1 had no number) as this version writes them.
-
-    Raises:
-        ConfigError: the version is newer than this one.
-        ValueError: it is no version.
-    """
+    """Plain settings in a file of a version (1 had no number) as this one writes them; a ConfigError if it is newer."""
     if type(version) is not int or version < 1:
         raise ValueError(f"its version is {version!r}")
     if version > VERSION:
@@ -64,31 +57,22 @@ def _moved(node: Any) -> Any:
 
 
 def check_same_run(trained: Recipe, split: ClassSplit, now: Recipe, data: ClassSplit, path: Path) -> None:
-    """Refuses to resume with other classes, another split or supervision; warns of other changes.
+    """A ConfigError for resuming with other classes, another split or supervision; warns of other changes.
 
     ``trained`` and ``split`` are those of the checkpoint ``path``, ``now`` and ``data`` those of this command.
-
-    Raises:
-        ConfigError: naming what differs.
     """
     before, after = dict(leaves(trained.to_dict())), dict(leaves(now.to_dict()))
     fixed: list[tuple[str, Any, Any]] = [(key, before.get(key), after.get(key)) for key in SAME_RUN]
     fixed += [("class names", split.names, data.names), ("novel classes", split.novel_names, data.novel_names)]
     for what, old, new in fixed:
         if old != new:
-            raise ConfigError(
-                f"resume=true, but {path} was trained with other {what}: {_apart(old, new)} instead of "
-                f"{_apart(new, old)}; resume with the settings of that run, give this one a name of its own "
-                f"(name=...), or start from its weights with weights={path}"
-            )
-    other = [
-        f"{key}={after.get(key)} (was {before.get(key)})"
-        for key in sorted(before.keys() | after.keys())
-        if key.startswith(("model.", "loss.", "optim.", "data."))
-        and not any(f"{key}.".startswith(f"data.{free}.") for free in FREE)
-        and before.get(key) != after.get(key)
-    ]
-    if other:
+            remedy = "resume with the settings of that run, give this one a name of its own (name=...), or start from"
+            problem = f"{path} was trained with other {what}: {_apart(old, new)} instead of {_apart(new, old)}"
+            raise ConfigError(f"resume=true, but {problem}; {remedy} its weights with weights={path}")
+    keys = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
+    keys = [key for key in keys if key.startswith(("model.", "loss.", "optim.", "data."))]
+    keys = [key for key in keys if not f"{key}.".startswith(tuple(f"data.{free}." for free in FREE_DATA))]
+    if other := [f"{key}={after.get(key)} (was {before.get(key)})" for key in keys]:
         text = "resume=true with other settings than the run began with: %s; the optimiser keeps those it had"
         log.warning(text, first_few(other, 5))
 
@@ -101,19 +85,14 @@ def _apart(value: Any, other: Any) -> Any:
 def check_classes(trained: ClassSplit, data: ClassSplit, ckpt: str | Path, force: bool = False) -> None:
     """Refuses data with other class names, or with another split, than those of a model.
 
-    A model without novel classes fits every split. With ``force`` only a warning is logged, if at least the number of
-    classes is the same.
-
-    Raises:
-        ConfigError: naming what differs and the remedy.
+    A model without novel classes fits every split. With ``force`` the ConfigError is but a warning, if at least the
+    number of classes is the same.
     """
     names = [(ours, theirs) for ours, theirs in zip(trained.names, data.names, strict=False) if ours != theirs]
     remedy = "choose the data and the split that it was trained for"
     if trained.num_classes != data.num_classes:
-        raise ConfigError(
-            f"ckpt={ckpt} was trained on {trained.num_classes} classes ({first_few(trained.names)}), but the data have "
-            f"{data.num_classes} ({first_few(data.names)}): {remedy}"
-        )
+        ours, theirs = (f"{split.num_classes} classes ({first_few(split.names)})" for split in (trained, data))
+        raise ConfigError(f"ckpt={ckpt} was trained on {ours}, but the data have {theirs}: {remedy}")
     if names:
         problem = f"ckpt={ckpt} was trained on other class names: {len(names)} differ, such as {names[0]}"
     elif trained.novel and trained.novel != data.novel:

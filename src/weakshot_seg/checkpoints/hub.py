@@ -1,7 +1,5 @@
 """Models of the Hugging Face hub."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 
@@ -19,12 +17,15 @@ from weakshot_seg.errors import ConfigError
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*(@[\w./-]+)?", re.ASCII)
 """``user/name``, or ``user/name@revision`` with a branch, a tag or a commit."""
 
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+"""Files of a model folder."""
+
 REASONS = {  # those of a kind before those of its parents
     GatedRepoError: "the model of the hub must be asked for on its page; then `hf auth login`",
-    RevisionNotFoundError: "the hub has no revision {revision} of {name}",
+    RevisionNotFoundError: "the hub has no such revision of the model",
     RepositoryNotFoundError: "no such model at the hub (a private one needs `hf auth login`)",
     LocalEntryNotFoundError: "the hub cannot be reached: download the model elsewhere, and give its folder",
-    EntryNotFoundError: "the model of the hub has no {files}: it is none of ours",
+    EntryNotFoundError: f"the model of the hub has no {CONFIG} or {WEIGHTS}: it is none of ours",
 }
 
 
@@ -33,16 +34,13 @@ def is_hub_id(source: str) -> bool:
     return HUB_ID.fullmatch(source) is not None and not source.endswith(".ckpt")
 
 
-def download(hub_id: str, *files: str) -> Path:
-    """The folder with files of a model, downloaded once or in the hub's cache; a ConfigError if they cannot be had."""
+def download(hub_id: str) -> Path:
+    """A model folder, downloaded once or in the hub's cache; a ConfigError if it cannot be had."""
     name, _, revision = hub_id.partition("@")
     try:
-        for file in files:
-            folder = Path(hf_hub_download(name, file, revision=revision or None)).parent
-            revision = folder.name  # the others are of the same commit
-        return folder
+        folder = Path(hf_hub_download(name, CONFIG, revision=revision or None)).parent
+        return Path(hf_hub_download(name, WEIGHTS, revision=folder.name)).parent  # of the same commit
     except Exception as error:  # the hub's HTTP library, and thus its errors, changes from version to version
         answer = f"the hub answers: {' '.join(str(error).split()) or type(error).__name__}"
-        reason = next((text for kind, text in REASONS.items() if isinstance(error, kind)), None)
-        reason = reason.format(name=name, revision=revision, files=" or ".join(files)) if reason else answer
+        reason = next((text for kind, text in REASONS.items() if isinstance(error, kind)), answer)
         raise ConfigError(f"ckpt={hub_id}: no such file or folder, and {reason}") from error

@@ -1,7 +1,5 @@
 """Writing ``model.safetensors`` and ``config.json``: a trained network without its training."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -10,7 +8,8 @@ from typing import Any
 from safetensors.torch import save
 
 from weakshot_seg import __version__
-from weakshot_seg.checkpoints.reading import CONFIG, NETWORK, WEIGHTS, SavedModel
+from weakshot_seg.checkpoints.hub import CONFIG, WEIGHTS
+from weakshot_seg.checkpoints.reading import NETWORK, SavedModel
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.recipe import VERSION
 

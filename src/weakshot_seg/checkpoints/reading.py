@@ -1,7 +1,5 @@
 """Reading a trained model: from a checkpoint, a model folder, or the Hugging Face hub. Nothing in it is executed."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,65 +11,45 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from weakshot_seg.checkpoints.compatibility import upgrade
-from weakshot_seg.checkpoints.hub import download, is_hub_id
+from weakshot_seg.checkpoints.hub import CONFIG, WEIGHTS, download, is_hub_id
 from weakshot_seg.errors import BrokenCheckpointError, ConfigError, UserError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.recipe import Recipe
 
 NETWORK = "model."
 """What the names of the network's tensors start with; all others serve training alone (SimNet, averages of losses)."""
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
-"""Files of a model folder."""
 
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained model as a file holds it, on the CPU.
-
-    Attributes:
-        recipe: settings it is built from.
-        class_split: class names, and which are novel.
-        state: tensors by name; those of the network start with ``model.``.
-        step: optimiser steps it was trained for.
-    """
+    """A trained model as a file holds it, on the CPU."""
 
     recipe: Recipe
     class_split: ClassSplit
-    state: dict[str, Tensor]
-    step: int
+    state: dict[str, Tensor]  # by name; those of the network start with ``model.``
+    step: int  # of the optimiser
 
 
 def read_model(source: str | Path) -> SavedModel:
-    """A trained model.
+    """A trained model: of a ``.ckpt``, a folder of ``weakshot card``, or one at the hub, ``USER/NAME[@REVISION]``.
 
-    Args:
-        source: a ``.ckpt`` of ``weakshot_seg.train`` or ``weakshot convert``, a folder of ``weakshot card``, or
-            the name of such a folder at the Hugging Face hub: ``USER/NAME`` or ``USER/NAME@REVISION``.
-
-    Raises:
-        ConfigError: it is missing or broken, or of a newer version, or the hub cannot be reached.
+    A ConfigError if it is missing or broken, or of a newer version, or the hub cannot be reached.
     """
     path = Path(source).expanduser()
     if not path.exists() and is_hub_id(str(source)):
-        path = download(str(source), CONFIG, WEIGHTS)
+        path = download(str(source))
     return _read_folder(path) if path.is_dir() else read_checkpoint(path)
 
 
 def read_checkpoint(path: Path) -> SavedModel:
-    """A checkpoint of ours.
-
-    Raises:
-        ConfigError: the file is missing, not one of ours, or of a newer version.
-        BrokenCheckpointError: it is truncated, or no checkpoint at all.
-    """
+    """A checkpoint; a ConfigError if it is missing, not ours or newer, a BrokenCheckpointError if it is truncated."""
     if not path.is_file():
         raise ConfigError(f"ckpt={path}: no such file; training writes outputs/<name>/split<n>/checkpoints/last.ckpt")
     try:
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can fail anywhere in the readers of zip archives and pickles
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        problem = "cannot be read, it may be truncated or no checkpoint"
-        raise BrokenCheckpointError(f"ckpt={path} {problem}: {reason}") from error
+        reason = f"it may be truncated or no checkpoint: {(str(error) or type(error).__name__).splitlines()[0]}"
+        raise BrokenCheckpointError(f"ckpt={path} cannot be read, {reason}") from error
     if not isinstance(checkpoint, dict) or "weakshot_seg" not in checkpoint:
         raise ConfigError(f"ckpt={path} was not written by weakshot_seg.train")
     content, state = checkpoint["weakshot_seg"], checkpoint.get("state_dict")

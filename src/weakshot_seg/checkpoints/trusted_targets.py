@@ -1,7 +1,5 @@
 """What a checkpoint may have built: its recipe is data from a file, and building it calls whatever it names."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -18,12 +16,9 @@ LOOK_UP = "hydra.utils.get_object"  # calls nothing itself, but gives whatever i
 
 
 def check_recipe(recipe: Recipe, origin: str | Path, allow_targets: Sequence[str] = ()) -> None:
-    """Refuses a recipe of ``origin`` that would call anything but what the files of ``conf/`` name for the same group.
+    """A ConfigError if a recipe of ``origin`` would call anything but what the files of ``conf/`` name for its group.
 
-    ``allow_targets`` are full names, or packages and modules, that the user trusts besides.
-
-    Raises:
-        ConfigError: naming the first target that is not allowed. Nothing has been imported or called then.
+    ``allow_targets`` are full names, or packages and modules, that the user trusts besides. Nothing is imported.
     """
     for part in PARTS:
         for key, value in leaves(getattr(recipe, part), part):

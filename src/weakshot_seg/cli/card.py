@@ -1,7 +1,5 @@
 """A trained model as a folder to give away: ``weakshot card ckpt=FILE out=DIR``."""
 
-from __future__ import annotations
-
 import logging
 from importlib.metadata import version
 from pathlib import Path
@@ -10,8 +8,9 @@ from omegaconf import DictConfig
 
 from weakshot_seg import __version__
 from weakshot_seg.checkpoints.building import module_of
+from weakshot_seg.checkpoints.hub import CONFIG, WEIGHTS
 from weakshot_seg.checkpoints.model_folder import write_folder
-from weakshot_seg.checkpoints.reading import CONFIG, WEIGHTS, SavedModel, read_model
+from weakshot_seg.checkpoints.reading import SavedModel, read_model
 from weakshot_seg.cli.entry_point import command
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.reporting.model_card import model_card
@@ -56,10 +55,8 @@ def find_metrics(given: str | None, ckpt: str, saved: SavedModel) -> Result | No
         return None
     try:
         result = Result.read(path)
-    except OSError as error:
-        raise ConfigError(f"metrics={path}: {error.strerror}; weakshot evaluate writes such a file") from error
-    except ValueError as error:
-        raise ConfigError(f"metrics={path} is no metrics.json of weakshot_seg ({error})") from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"metrics={path} is no metrics.json of weakshot evaluate ({error})") from error
     if result.class_names != saved.class_split.names or result.novel != set(saved.class_split.novel_names):
         raise ConfigError(f"metrics={path} is about other classes or another split than the checkpoint")
     if result.step == saved.step:

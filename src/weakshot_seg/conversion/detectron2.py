@@ -1,7 +1,5 @@
 """The authors' SimFormer and MaskFormer: files and names of detectron2 (``.pth``, ``.pkl``)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,11 +88,7 @@ NOTHING_LEARNED = re.compile(r"criterion\.(empty_weight|ingore_th)|pixel_(mean|s
 
 
 def load_file(path: Path) -> Any:
-    """Content of a ``.pkl``, or of a file of ``torch.save`` on the CPU. Nothing is executed.
-
-    Raises:
-        ConfigError: the file is missing, broken, or holds anything but numbers in plain containers.
-    """
+    """Content of a ``.pkl``, or of a file of ``torch.save`` on the CPU; a ConfigError if it is more than plain data."""
     if path.suffix == ".pkl":
         return load_pickle(path)
     with refusing(path, "a .pth may hold nothing but tensors and plain containers"):
@@ -106,19 +100,17 @@ def read_detectron2(content: Any, path: Path) -> Source:
     state = content.get("model", content) if isinstance(content, dict) else None
     if not isinstance(state, dict):
         raise ConfigError(f"{path} holds a {type(content).__name__}; a dict of weights by name is needed")
-    tensors = {}
-    for name, value in state.items():
-        tensors[name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        if not isinstance(tensors[name], Tensor) or not isinstance(name, str):
+    tensors = {name: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in state.items()}
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor) or not isinstance(name, str):
             raise ConfigError(f"{path} holds a {type(value).__name__} under {name!r}; only weights can be converted")
     return from_detectron2(tensors, str(path))
 
 
 def from_detectron2(state: Mapping[str, Tensor], origin: str = "the state dict") -> Source:
-    """Weights under detectron2's names, as ours; SimNet's 1x1 convolutions ``[out, in, 1, 1]`` become linear layers.
+    """Weights under detectron2's names, as ours; a ConfigError if no name is one of MaskFormer's.
 
-    Raises:
-        ConfigError: no name is one of MaskFormer's.
+    SimNet's 1x1 convolutions ``[out, in, 1, 1]`` become linear layers.
     """
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():

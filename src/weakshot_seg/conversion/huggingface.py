@@ -1,7 +1,5 @@
 """Folders of transformers' ``MaskFormerForInstanceSegmentation``, read and written without transformers."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping
@@ -88,8 +86,7 @@ SWIN_TABLE = "attention.self.relative_position_bias_table"
 def read_huggingface(folder: Path) -> Source:
     """Reads a folder of ``save_pretrained``: the weights (also in several pieces) and the JSON files.
 
-    Raises:
-        ConfigError: a file is missing or broken, or the network is another than MaskFormer with ResNet or Swin.
+    A ConfigError if a file is missing or broken, or the network is another than MaskFormer with ResNet or Swin.
     """
     config = read_config(folder)
     paths = sorted(folder.glob("model*.safetensors"))  # model-00001-of-00002.safetensors

@@ -1,7 +1,5 @@
 """``config.json`` and ``preprocessor_config.json`` of transformers' MaskFormer."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

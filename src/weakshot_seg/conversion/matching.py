@@ -1,7 +1,5 @@
 """A foreign model as it was read, two-way tables of names, and what of the model goes where."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,10 +47,10 @@ class MatchReport:
     """Names of tensors, sorted: ours (matched, missing, reshaped) and the source's (unexpected, left out)."""
 
     matched: list[str]
-    missing: list[str]
-    unexpected: list[str]
-    reshaped: list[str] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
+    missing: Sequence[str]
+    unexpected: Sequence[str]
+    reshaped: Sequence[str] = ()
+    left_out: Sequence[str] = ()
 
     @property
     def complete(self) -> bool:
@@ -76,24 +74,18 @@ class MatchReport:
 def match(
     ours: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Source, optional: Iterable[str] = ()
 ) -> tuple[dict[str, Tensor], MatchReport]:
-    """Puts the tensors of ``source``, which are ``tensors`` under the names of our model, in the place of ours.
+    """Ours, in our dtypes, with the values of ``tensors`` where names and shapes agree, and the report.
 
-    Returns:
-        All of ours, in our dtypes, with the source's values where names and shapes agree; and the report, in which
-        ``optional`` names of ours are never missing (counters, running averages of the losses).
+    ``tensors`` are those of ``source`` under the names of our model. ``optional`` names of ours are never missing
+    (counters, running averages of the losses).
     """
     common = ours.keys() & tensors.keys()
     fitting = {name for name in common if ours[name].shape == tensors[name].shape}
-    report = MatchReport(
-        matched=sorted(fitting),
-        missing=sorted(ours.keys() - common - set(optional)),
-        unexpected=sorted({*source.unexpected, *(tensors.keys() - common)}),
-        reshaped=[
-            f"{name}: {list(tensors[name].shape)} in the source, {list(ours[name].shape)} here"
-            for name in sorted(common - fitting)
-        ],
-        left_out=sorted(source.left_out),
-    )
+    missing = sorted(ours.keys() - common - set(optional))
+    unexpected = sorted({*source.unexpected, *(tensors.keys() - common)})
+    others = {name: (list(tensors[name].shape), list(ours[name].shape)) for name in sorted(common - fitting)}
+    reshaped = [f"{name}: {theirs} in the source, {mine} here" for name, (theirs, mine) in others.items()]
+    report = MatchReport(sorted(fitting), missing, unexpected, reshaped, sorted(source.left_out))
     return {**ours, **{name: tensors[name].to(ours[name].dtype) for name in fitting}}, report
 
 

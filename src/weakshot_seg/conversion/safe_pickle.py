@@ -4,8 +4,6 @@ A pickle names functions to call. Here it may name those of numpy's arrays, of b
 there are stand-ins that just take notes: no constructor of numpy sees a byte of the file before it has been checked.
 """
 
-from __future__ import annotations
-
 import math
 import pickle
 from collections import OrderedDict
@@ -25,8 +23,7 @@ DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", 
 def load_pickle(path: Path) -> Any:
     """What a pickle (protocol 0 to 5) of plain containers, strings, numbers and numeric numpy arrays holds.
 
-    Raises:
-        ConfigError: the file is missing or broken, or needs anything else (nothing of it has been executed then).
+    A ConfigError if it is missing or broken, or needs anything else (nothing of it has been executed then).
     """
     with refusing(path, "a .pkl may hold nothing but plain containers and numpy arrays"), path.open("rb") as file:
         return _plain(_Unpickler(file, encoding="latin1").load())  # Python 2 wrote bytes as strings

@@ -1,7 +1,5 @@
 """The settings that rebuild a foreign network here, read from the shapes of its tensors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any

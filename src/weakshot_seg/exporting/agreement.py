@@ -1,7 +1,5 @@
 """Whether an exported file computes what the model computes, and how fast: measured, and reported as text and JSON."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -39,7 +37,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What every batch must keep within: for the fields see :class:`Agreement`."""
+    """What every batch must keep within, see :class:`Agreement`."""
 
     max_difference: float
     min_agreement: float
@@ -70,45 +68,35 @@ class Report:
     speed: Speed | None = None
 
     @property
-    def max_difference(self) -> float:
-        """Largest of all batches; NaN if one is."""
-        return float(np.max([batch.max_difference for batch in self.batches]))
-
-    @property
-    def argmax_agreement(self) -> float:
-        """Lowest of all batches."""
-        return min(batch.argmax_agreement for batch in self.batches)
+    def totals(self) -> tuple[float, float]:
+        """Largest difference of all batches, NaN if one is, and their lowest agreement."""
+        values = np.array([(batch.max_difference, -batch.argmax_agreement) for batch in self.batches])
+        difference, agreement = np.max(values, 0).tolist()
+        return difference, -agreement
 
     @property
     def passed(self) -> bool:
         """All batches are within the tolerance."""
-        near = self.max_difference <= self.tolerance.max_difference  # never true for NaN
-        return near and self.argmax_agreement >= self.tolerance.min_agreement
+        difference, agreement = self.totals
+        return difference <= self.tolerance.max_difference and agreement >= self.tolerance.min_agreement  # not for NaN
 
     def as_json(self) -> str:
         """All of it. A difference that is NaN is null."""
-        total = {name: getattr(self, name) for name in ("passed", "max_difference", "argmax_agreement")}
-        content = {"file": self.file, **total, **asdict(self)}
-        finite = json.loads(json.dumps(content), parse_constant=lambda _: None)
+        total = {"passed": self.passed, **dict(zip(("max_difference", "argmax_agreement"), self.totals, strict=True))}
+        finite = json.loads(json.dumps({"file": self.file, **total, **asdict(self)}), parse_constant=lambda _: None)
         return json.dumps(finite, indent=2, ensure_ascii=False) + "\n"
 
     def as_text(self) -> str:
         """A table of the batches, the verdict, and the speed."""
         rows = [("images", "size", "largest difference", "same class")]
-        for b in self.batches:
-            same = f"{100 * b.argmax_agreement:.3f} %"
-            rows.append((str(b.images), f"{b.width}x{b.height}", f"{b.max_difference:.1e}", same))
-        limits, same = self.tolerance, f"{100 * self.argmax_agreement:.3f} %"
-        text = (
-            f"{self.format} beside the model, on {self.compared_on}:\n\n{aligned(rows, '>>>>')}\n\n"
-            f"in all: scores differ by up to {self.max_difference:.1e} (max_difference={limits.max_difference:g}), "
-            f"at least {same} of the pixels have the same class (min_agreement={limits.min_agreement:g})"
-        )
+        values = [(f"{b.images}", f"{b.width}x{b.height}", b.max_difference, b.argmax_agreement) for b in self.batches]
+        for images, size, difference, same in [*values, ("", "in all", *self.totals)]:
+            rows.append((images, size, f"{difference:.1e}", f"{100 * same:.3f} %"))
+        rows.append(("", "limit", f"{self.tolerance.max_difference:g}", f"{100 * self.tolerance.min_agreement:g} %"))
+        text = f"{self.format} beside the model, on {self.compared_on}:\n\n{aligned(rows, '>>>>')}"
         if s := self.speed:
-            times = (
-                f"{self.format} {1000 * s.file:.1f} ms, PyTorch {1000 * s.model:.1f} ms (medians; ratio {s.ratio:.2f})"
-            )
-            text += f"\nspeed on the CPU, {s.threads} threads, the first batch: {times}"
+            text += f"\nspeed on the CPU, {s.threads} threads, the first batch: {self.format} {1000 * s.file:.1f} ms, "
+            text += f"PyTorch {1000 * s.model:.1f} ms (medians; ratio {s.ratio:.2f})"
         return text
 
 

@@ -1,7 +1,5 @@
 """ONNX and torch.export: writing a file with its metadata, and running it."""
 
-from __future__ import annotations
-
 import json
 import logging
 import warnings

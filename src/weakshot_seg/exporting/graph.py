@@ -1,7 +1,5 @@
 """The network from pixels to classes as one module of pure tensors, and its trace for any batch and size."""
 
-from __future__ import annotations
-
 import _thread
 import time
 from collections.abc import Iterator

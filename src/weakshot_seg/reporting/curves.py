@@ -1,10 +1,10 @@
 """What was logged over the steps of a training: ``csv/version_*/metrics.csv``."""
 
-from __future__ import annotations
-
 import csv
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-Values = dict[str, dict[int, float]]
-"""By name of the column and step."""
 Curve = tuple[FloatArray, FloatArray]
 """Steps and values, each float ``[n]``."""
 BINS = 150
@@ -34,42 +32,32 @@ class Line(NamedTuple):
 def read_curves(folder: Path) -> dict[str, Curve]:
     """All columns of the logs in a folder ``csv``; a resumed session replaces what was logged from its first step on.
 
-    Cells that are no finite numbers are left out.
-
-    Raises:
-        Exception: a log is damaged, see :func:`~weakshot_seg.utils.files.noting_damage`.
+    Cells that are no finite numbers are left out. A damaged log raises an exception of any kind.
     """
-    values: Values = defaultdict(dict)
+    values: dict[str, dict[int, float]] = defaultdict(dict)  # by column and step
     sessions = {path.parent.name.removeprefix("version_"): path for path in folder.glob("version_*/metrics.csv")}
     for number in sorted(filter(str.isdecimal, sessions), key=int):  # others are copies of the user's
-        session = _read(sessions[number])
-        start = min((step for cells in session.values() for step in cells), default=0)
-        for name in values | session:
-            before = {step: value for step, value in values[name].items() if step < start}
-            values[name] = before | session.get(name, {})
-    curves = {name: np.array(sorted(cells.items()), dtype=float) for name, cells in values.items() if cells}
+        cells = list(_cells(sessions[number]))
+        start = min((step for _, step, _ in cells), default=math.inf)
+        for name, curve in values.items():
+            values[name] = {step: value for step, value in curve.items() if step < start}
+        for name, step, value in cells:
+            values[name][step] = value
+    curves = {name: np.array(sorted(curve.items()), dtype=float) for name, curve in values.items() if curve}
     return {name: (points[:, 0], points[:, 1]) for name, points in curves.items()}
 
 
-def _read(path: Path) -> Values:
-    values: Values = defaultdict(dict)
+def _cells(path: Path) -> Iterator[tuple[str, int, float]]:
+    """Column, step and value of all cells with a finite number; a killed run may have written half a row."""
     with path.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            step = _number(row.get("step"))
+            numbers: dict[str, float] = {}
             for name, cell in row.items():
-                value = _number(cell)
-                if step is not None and value is not None and name not in ("step", "epoch"):
-                    values[name][int(step)] = value
-    return values
-
-
-def _number(cell: object) -> float | None:
-    """The number in a cell; None if it is none, such as one that a killed run wrote half, or not finite."""
-    try:
-        number = float(str(cell))
-    except ValueError:
-        return None
-    return number if abs(number) < LARGEST else None
+                with suppress(ValueError):
+                    numbers[name] = float(str(cell))
+            numbers = {name: number for name, number in numbers.items() if abs(number) < LARGEST}
+            step = numbers.pop("step", None)
+            yield from ((n, int(step), v) for n, v in numbers.items() if step is not None and n != "epoch")
 
 
 def mean_line(curves: Sequence[Curve]) -> Line:

@@ -1,7 +1,5 @@
 """The page of a data set: its tables, and thumbnails under the colours of their masks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

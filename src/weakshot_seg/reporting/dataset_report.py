@@ -1,7 +1,5 @@
 """What a data set holds, as tables, and whether training can work with it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -53,11 +51,7 @@ class DatasetReport(NamedTuple):
 
 
 def inspect(data: WeakShotDataModule) -> DatasetReport:
-    """Reads all images and masks of a data set once.
-
-    Raises:
-        ConfigError: the settings cannot be used.
-    """
+    """Reads all images and masks of a data set once; a ConfigError if the settings cannot be used."""
     problems: list[str] = []
     train = _read("training", data.make_train, problems)
     val = _read("validation", data.make_val, problems) if data.make_val else None

@@ -1,12 +1,9 @@
 """Charts of a report with matplotlib: lines over steps, horizontal bars and confusion matrices, as SVG."""
 
-from __future__ import annotations
-
 import base64
 import io
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec
 
@@ -46,8 +43,7 @@ class Picture(NamedTuple):
     title: str
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """A horizontal bar of length ``value`` 0..100 (None: no bar) between ``label`` and ``text``.
 
     ``deviation`` is half the length of a whisker at its end, ``mark`` the position of a line across. Base and novel

@@ -1,7 +1,5 @@
 """What a part of the method adds: differences, split by split, of groups of runs that differ in this part alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import permutations
 

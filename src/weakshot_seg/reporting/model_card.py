@@ -1,9 +1,6 @@
 """The model card: what a model is, how it was trained, how good it is, and how to use it, in Markdown."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Sequence
 from typing import Any
 
 from weakshot_seg.checkpoints.reading import SavedModel
@@ -12,45 +9,27 @@ from weakshot_seg.reporting.results import Result
 from weakshot_seg.utils.recipe import Recipe
 
 
-def model_card(
-    saved: SavedModel,
-    result: Result | None,
-    title: str,
-    dataset: str,
-    license: str | None,
-    parameters: int,
-    versions: Sequence[tuple[str, str]],
-) -> str:
+def model_card(saved: SavedModel, result: Result | None, license: str | None, **facts: object) -> str:
     """``README.md`` with YAML front matter as the Hugging Face hub reads it.
 
     Args:
         saved: the model, with the recipe as it was trained.
         result: its metrics; None: unknown.
-        title: above it.
-        dataset: what it was trained on, in words.
         license: of the weights, as the hub spells it; None: not stated.
-        parameters: how many numbers were learned.
-        versions: (library, version) of what wrote the card.
+        facts: ``title``, ``dataset`` (what it was trained on, in words), ``parameters`` (how many numbers were learned)
+            and ``versions`` (library and version of all that wrote the card).
     """
     recipe = saved.recipe
     left_out = recipe.loss.get("without") or []
     terms = ((name, term) for name, term in recipe.loss["terms"].items() if isinstance(term, dict))
-    return render(
-        "model_card.md",
-        saved=saved,
-        recipe=recipe,
-        split=saved.class_split,
-        result=result,
-        title=title,
-        dataset=dataset,
-        license=license,
-        parameters=parameters,
-        versions=versions,
-        start=_start(recipe),
-        losses=", ".join(f"{name} {term.get('weight')}" for name, term in terms if name not in left_out),
-        optimiser=", ".join(f"{key} {value}" for key, value in recipe.optim.items() if not key.startswith("_")),
-        images_per_step=_images_per_step(recipe),
-    )
+    shown = {
+        "start": _start(recipe),
+        "losses": ", ".join(f"{name} {term.get('weight')}" for name, term in terms if name not in left_out),
+        "optimiser": ", ".join(f"{key} {value}" for key, value in recipe.optim.items() if not key.startswith("_")),
+        "images_per_step": _images_per_step(recipe),
+    }
+    model = {"saved": saved, "recipe": recipe, "split": saved.class_split}
+    return render("model_card.md", result=result, license=license, **facts, **model, **shown)
 
 
 def _start(recipe: Recipe) -> str:

@@ -1,9 +1,8 @@
 """Pages and Markdown files from the templates beside this file."""
 
-from __future__ import annotations
-
 import re
 from os import PathLike
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -29,14 +28,8 @@ def _breakable(text: str) -> Markup:
     return Markup(str(escape(text)).replace("/", "/<wbr>"))
 
 
-HTML = Environment(
-    loader=PackageLoader("weakshot_seg.reporting"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
+LAYOUT: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+HTML = Environment(loader=PackageLoader("weakshot_seg.reporting"), autoescape=True, undefined=StrictUndefined, **LAYOUT)
 HTML.policies["json.dumps_kwargs"] = {"ensure_ascii": False}  # YAML joins no surrogates
 HTML.filters |= {"breakable": _breakable, "number": number_text, "slug": slug}
 MARKDOWN = HTML.overlay(autoescape=False, finalize=escape_markdown)
@@ -50,4 +43,4 @@ def render(template: str, **values: object) -> str:
 def write_text(path: str | PathLike[str], text: str) -> None:
     """Writes a file at once; names of files need not be valid Unicode."""
     with replacing(path) as temporary:
-        temporary.write_text(text, "utf-8", "backslashreplace")
+        temporary.write_text(text, "utf-8", "backslashreplace", newline="")

@@ -1,8 +1,7 @@
 """What the page of a report shows: tables, charts and pictures of runs."""
 
-from __future__ import annotations
-
 import csv
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,10 +31,12 @@ APART = {
 }
 """Charts of their own, by title: how the names of their curves begin."""
 T = TypeVar("T")
+Pair = tuple[float | None, float | None]
+"""IoU of a run and of its reference."""
 
 
 class Block(NamedTuple):
-    """Pictures under a title, and what is to be remarked on them; at first shown or folded."""
+    """Pictures under a title with remarks; at first shown or folded."""
 
     title: str
     pictures: Sequence[Picture]
@@ -51,10 +52,8 @@ def report_page(summary: Summary, runs: Sequence[Run], tables: ReportTables, pic
     damaged_logs: list[str] = []
 
     def blocks(draw: Callable[[Group, list[str]], list[Picture]]) -> list[Block]:
-        made = []
-        for group in groups:
-            remarks: list[str] = []
-            made.append(Block(group.title, draw(group, remarks), group in method, remarks))
+        remarks: list[list[str]] = [[] for _ in groups]
+        made = [Block(g.title, draw(g, noted), g in method, noted) for g, noted in zip(groups, remarks, strict=True)]
         return [block for block in made if block.pictures or block.remarks]
 
     return render(
@@ -77,18 +76,16 @@ def report_page(summary: Summary, runs: Sequence[Run], tables: ReportTables, pic
 
 def class_bars(scores: Sequence[Score]) -> Iterator[Bar]:
     """Mean IoU of every class over the runs in which it is base, and over those in which it is novel."""
-    values: dict[tuple[str, bool], list[float | None]] = {}
-    marks: dict[tuple[str, bool], list[float | None]] = {}
+    pairs: dict[tuple[str, bool], list[Pair]] = defaultdict(list)
     for score in scores:
-        most = {c.name: c.iou for c in score.reference.measured.classes} if score.reference else {}
+        full = score.reference if score.reference is not score.run else None
+        most = {c.name: c.iou for c in full.measured.classes} if full else {}
         for c in score.run.measured.classes:
-            place = (c.name, c.name in score.novel_classes)
-            values.setdefault(place, []).append(c.iou)
-            if score.reference is not score.run:
-                marks.setdefault(place, []).append(most.get(c.name))
-    order = list(dict.fromkeys(name for name, _ in values))
-    for name, novel in sorted(values, key=lambda place: (order.index(place[0]), place[1])):
-        yield _bar(name, novel, values[name, novel], Spread.of(marks.get((name, novel), ())).mean)
+            pairs[c.name, c.name in score.novel_classes].append((c.iou, most.get(c.name)))
+    order = list(dict.fromkeys(name for name, _ in pairs))
+    for name, novel in sorted(pairs, key=lambda place: (order.index(place[0]), place[1])):
+        values, marks = zip(*pairs[name, novel], strict=True)
+        yield _bar(name, novel, values, Spread.of(marks).mean)
 
 
 def _bar(label: str, novel: bool, values: Iterable[float | None], mark: float | None = None) -> Bar:
@@ -98,10 +95,8 @@ def _bar(label: str, novel: bool, values: Iterable[float | None], mark: float | 
 
 
 def _means(groups: Sequence[Group]) -> Picture:
-    bars = []
-    for group in groups:
-        base, novel = ([score.values[i] for score in group.scores] for i in range(2))
-        bars += [_bar(group.title, False, base), _bar("", True, novel)]
+    kinds = [(group, novel) for group in groups for novel in (False, True)]
+    bars = [_bar("" if novel else g.title, novel, [s.values[novel] for s in g.scores]) for g, novel in kinds]
     return figures.bar_chart("Base and novel IoU", bars, width=15.8)
 
 
@@ -180,10 +175,9 @@ def _ranked(scores: Path, count: int) -> list[tuple[Path, str]]:
 
 def _read(run: Run, name: str, read: Callable[[Path], T], remarks: list[str]) -> T | None:
     """What ``read`` makes of a file or folder of a run; None without it and, with a remark, if it is damaged."""
-    content = None
     damage: list[str] = []
     if (path := run.folder / name).exists():
         with noting_damage(path, damage):
-            content = read(path)
+            return read(path)
     remarks += [f"{run.title}: {remark}" for remark in damage]
-    return content
+    return None

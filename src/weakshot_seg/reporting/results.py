@@ -1,10 +1,8 @@
 """Reading ``metrics.json`` of a training or an evaluation."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
 from annotated_types import Ge, Le, MinLen
 from pydantic import TypeAdapter, ValidationError
@@ -58,13 +56,8 @@ class Result:
         return tuple(c.name for c in self.classes)
 
     @classmethod
-    def read(cls, path: Path) -> Result:
-        """Reads a ``metrics.json``.
-
-        Raises:
-            OSError: the file cannot be read.
-            ValueError: it is damaged, or of another program.
-        """
+    def read(cls, path: Path) -> Self:
+        """Reads a ``metrics.json``; an OSError if that is impossible, a ValueError if it is damaged or another's."""
         try:
             return TypeAdapter(cls).validate_json(path.read_bytes())
         except ValidationError as error:

@@ -1,7 +1,5 @@
 """Finds the runs below folders and reads what they left; nothing is left out because it failed."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable
 from contextlib import suppress
@@ -26,7 +24,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 T = TypeVar("T", dict[str, Any], list[Any])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Run:
     """One training or evaluation.
 
@@ -34,26 +32,26 @@ class Run:
         title: the folder, from where those of all runs part.
         state: "finished", "failed", "interrupted", "killed", "running", "unfinished".
         reason: why it is not finished.
-        name: of the experiment; None if unknown, like split, seed, stage and supervision.
         evaluated: an evaluation of a checkpoint, not a training.
         settings: of the command line, by key.
         without: names of the loss terms left out.
         result: None unless it is finished.
+        name: of the experiment; None if unknown, like split, seed, stage and supervision.
     """
 
     folder: Path
     title: str
     state: str
     reason: str | None
+    evaluated: bool
+    settings: dict[str, str]
+    without: frozenset[str]
+    result: Result | None
     name: str | None = None
     split: int | None = None
     seed: int | None = None
     stage: str | None = None
     supervision: str | None = None
-    evaluated: bool
-    settings: dict[str, str]
-    without: frozenset[str]
-    result: Result | None
 
     @property
     def measured(self) -> Result:
@@ -63,11 +61,7 @@ class Run:
 
 
 def find_runs(folders: Iterable[Path]) -> list[Run]:
-    """All runs in and below the folders, each once, sorted by path.
-
-    Raises:
-        DataError: a folder is missing, or none of them holds a run.
-    """
+    """All runs in and below the folders, each once, sorted by path; a DataError without a folder or any run."""
     folders = [folder.resolve() for folder in folders]
     found = set()
     for folder in folders:
@@ -78,10 +72,8 @@ def find_runs(folders: Iterable[Path]) -> list[Run]:
                 found.add(Path(place))
             inner[:] = set(inner) - INNER
     if not found:
-        raise DataError(
-            f"no run in or below {', '.join(map(str, folders))}; a run is a folder with metrics.json, .hydra or "
-            "checkpoints, such as outputs/synthetic/split1"
-        )
+        places = ", ".join(map(str, folders))
+        raise DataError(f"no run in or below {places}; a run is a folder such as outputs/synthetic/split1")
     top = Path(os.path.commonpath([folder.parent for folder in folders]))
     return [read_run(folder, str(folder.relative_to(top))) for folder in sorted(found)]
 
@@ -119,17 +111,8 @@ def read_run(folder: Path, title: str) -> Run:
         facts = {key: value for key, kind in FACTS.items() if isinstance(value := config.get(key), kind)}
         facts = {key: value for key, value in facts.items() if "${" not in str(value)}
     state, reason = _state(status, "; ".join(problems) or None, folder)
-    return Run(
-        folder=folder,
-        title=title,
-        state=state,
-        reason=reason,
-        **facts,
-        evaluated=evaluated,
-        settings=settings,
-        without=frozenset(left_out),
-        result=result if state == "finished" else None,
-    )
+    finished = result if state == "finished" else None
+    return Run(folder, title, state, reason, evaluated, settings, frozenset(left_out), finished, **facts)
 
 
 def _state(status: RunStatus | None, problem: str | None, folder: Path) -> tuple[str, str | None]:

@@ -1,14 +1,12 @@
 """Means over splits and seeds, with novel IoU as a share of the fully supervised model's (method section 9)."""
 
-from __future__ import annotations
-
 import os
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from weakshot_seg.reporting.results import Result
 from weakshot_seg.reporting.runs import Run
@@ -48,7 +46,7 @@ class Spread(NamedTuple):
     deviation: float | None = None
 
     @classmethod
-    def of(cls, values: Iterable[float | None]) -> Spread:
+    def of(cls, values: Iterable[float | None]) -> Self:
         """Of the values that are there."""
         known = [value for value in values if value is not None]
         return cls(statistics.mean(known), statistics.stdev(known) if len(known) > 1 else None) if known else cls()

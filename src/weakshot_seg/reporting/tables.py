@@ -1,18 +1,17 @@
 """The tables of a report."""
 
-from __future__ import annotations
-
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from weakshot_seg.data.pseudo_labels import Manifest
 from weakshot_seg.reporting.gains import gain_table
+from weakshot_seg.reporting.pages import write_text
 from weakshot_seg.reporting.runs import Run
 from weakshot_seg.reporting.summary import Group, Spread, Summary
-from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.tables import Table, csv_text, number_text
 
 IOUS = ("base IoU", "novel IoU", "all IoU", "harmonic IoU", "novel / full %")
@@ -28,7 +27,7 @@ class ReportTables(NamedTuple):
     pseudo_labels: Table | None
 
     @classmethod
-    def of(cls, summary: Summary, runs: Sequence[Run]) -> ReportTables:
+    def of(cls, summary: Summary, runs: Sequence[Run]) -> Self:
         """All tables of these runs."""
         groups, problems = summary
         left_out = Table("Not in the means", (("", "state", "reason"), *problems), "<<<") if problems else None
@@ -87,8 +86,6 @@ def write_csv(path: Path, summary: Summary) -> None:
             place = (group.title, str(run.folder), "finished", "", score.split, run.seed)
             rows.append((*place, *score.values, reference, run.measured.step, run.measured.seconds))
     rows += [("", *problem, *[""] * 10) for problem in summary.problems]
-    with (
-        replacing(path) as temporary,
-        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
-    ):
-        csv.writer(file).writerows([csv_text(c) if isinstance(c, str) else c for c in row] for row in rows)
+    file = io.StringIO()
+    csv.writer(file).writerows([csv_text(c) if isinstance(c, str) else c for c in row] for row in rows)
+    write_text(path, file.getvalue())
