@@ -1,4 +1,7 @@
-"""Faults that are really injected: what was saved is not lost, and a resumed run is the one that was not disturbed."""
+"""Faults that are really injected: what was saved is not lost, and a resumed run is the one that was not disturbed.
+
+A run is decided by its settings alone: dropout, random points and random rows draw from torch's generator.
+"""
 
 import csv
 import errno
@@ -31,6 +34,7 @@ EIGHT_STEPS = (
     "callbacks.last.every_n_steps=2",
     "model.dropout=0.1",
     "data.num_workers=1",
+    "data.val_batch_size=1",
     "~callbacks.panels",
     "~callbacks.ranked",
 )
@@ -79,6 +83,17 @@ def undisturbed(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def goes_on_undisturbed(undisturbed: Path, train: Train, metrics_of: Metrics) -> Callable[[Path], None]:
     """Resumes the run in a folder and compares it with the undisturbed one."""
     return lambda folder: assert_same_run(train(folder, *EIGHT_STEPS, "resume=true"), undisturbed, metrics_of)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_any_number_of_workers_gives_the_same_run(workers, undisturbed, train, metrics_of, tmp_path):
+    assert_same_run(train(tmp_path, *EIGHT_STEPS, f"data.num_workers={workers}"), undisturbed, metrics_of)
+
+
+def test_another_seed_gives_another_run(trained, train, tmp_path):
+    ours, theirs = (state(folder)["state_dict"] for folder in (train(tmp_path, "seed=1"), trained))
+    assert ours.keys() == theirs.keys()
+    assert not torch.equal(ours["model.query_decoder.queries.weight"], theirs["model.query_decoder.queries.weight"])
 
 
 def test_killed_at_random_moments(settings, undisturbed, metrics_of, tmp_path):

@@ -1,6 +1,5 @@
 """Splits of a sweep in several processes: Hydra's launchers and ``scripts/sweep.sh``."""
 
-import csv
 import json
 import os
 import runpy
@@ -19,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from joblib.externals.loky import get_reusable_executor
 
+from run_rows import training_rows
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.reporting.runs import find_runs
 from weakshot_seg.train import check_processes
@@ -41,9 +41,8 @@ def sweep(command, small, few_scenes, tmp_path, monkeypatch):
     get_reusable_executor().shutdown()  # else joblib keeps its processes for minutes
 
 
-def logged_steps(session: Path) -> list[int]:
-    with (session / "metrics.csv").open() as file:
-        return [int(row["step"]) for row in csv.DictReader(file) if row["train/loss"]]
+def logged_steps(folder: Path, session: int) -> list[int]:
+    return [int(row["step"]) for row in training_rows(folder, session)]
 
 
 def jobs_of(process: int) -> list[int]:
@@ -86,13 +85,13 @@ def test_a_sweep_goes_on_after_a_failed_and_a_killed_job(sweep, tmp_path, capfd)
     assert "SIGKILL" in capfd.readouterr().err
     assert {run.state for run in find_runs([parent])} == {"killed"}
 
-    last = max(logged_steps(path)[-1] for path in parent.glob("*/csv/*")) + 3
+    last = max(logged_steps(*session)[-1] for session in ((folders[0], 0), (folders[1], 1))) + 3
     sweep(*settings, f"trainer.max_steps={last + 1}", "resume=true")
     assert [run.state for run in find_runs([parent])] == ["finished"] * 2
     assert sorted(parent.iterdir()) == folders
     for folder, sessions in zip(folders, (2, 3), strict=True):
-        steps = [logged_steps(path) for path in sorted(folder.glob("csv/*"))]
-        assert len(steps) == sessions
+        steps = [logged_steps(folder, session) for session in range(sessions)]
+        assert len(list((folder / "csv").iterdir())) == sessions
         assert steps[0][0] == 0
         for before, after in pairwise(steps):
             assert 1 <= after[0] <= before[-1] + 1  # nothing was begun anew
