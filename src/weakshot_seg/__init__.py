@@ -6,7 +6,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from weakshot_seg.prediction.segmenter import Segmentation, Segmenter, load
+    from weakshot_seg.prediction.segmentation import Segmentation
+    from weakshot_seg.prediction.segmenter import Segmenter, load
 
 __version__ = "0.1.0"
 __all__ = ["Segmentation", "Segmenter", "__version__", "load"]

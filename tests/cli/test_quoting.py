@@ -6,7 +6,7 @@ from hydra.errors import HydraException
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from weakshot_seg.cli.quoting import quote_settings
+from weakshot_seg.cli.entry_point import quote_settings
 
 
 def read(argument: str) -> object:

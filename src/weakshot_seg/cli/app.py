@@ -1,7 +1,5 @@
 """A page to try a model in the browser: ``weakshot app ckpt=FILE``."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Checks a data set before anything is trained on it: ``weakshot check data=folder data.root=DIR html=FILE``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hydra.utils import instantiate

@@ -151,10 +151,10 @@ def accept(report: MatchReport, cfg: DictConfig) -> None:
     """Prints the report; a ConfigError if something did not match, and ``cfg.partial`` is not set."""
     print(report.text(cfg.verbose))
     if not report.complete and not cfg.partial:
-        counts = f"{len(report.missing)} tensors are missing, {len(report.unexpected)} unexpected"
-        counts += f", {len(report.reshaped)} of another shape (listed above)"
-        remedy = "nothing was written; use partial=true to convert what matches"
-        raise ConfigError(f"{cfg.source} matches in part only: {counts}; {remedy}")
+        raise ConfigError(
+            f"{cfg.source} matches in part only: {len(report.missing)} tensors are missing, {len(report.unexpected)} "
+            f"unexpected, {len(report.reshaped)} of another shape (listed above); partial=true converts what matches"
+        )
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
 """What the commands have in common: settings are checked, and errors of the user are one line."""
 
-from __future__ import annotations
-
 import errno
 import functools
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from weakshot_seg.cli import settings  # noqa: F401  its resolver is used in conf/hydra
-from weakshot_seg.cli.quoting import quote_settings
 from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import StoppedBySignal, UserError
@@ -29,6 +29,7 @@ R = TypeVar("R")
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 WRONG_CALL = (HydraException, TypeError, ImportError)
+SETTING = re.compile(r"([+~]*[\w./@$-]+)=(.+)", re.DOTALL)
 
 
 def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], R | None]]:
@@ -116,3 +117,39 @@ def mendable(error: BaseException) -> str | None:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
+
+
+def quote_settings(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command line, with quotes around what Hydra's grammar takes only so, as in ``Größe (1)``.
+
+    Commas separate the items of a list ``[a,b]``, and in a multirun (``-m``) the values of a sweep.
+    """
+    multirun = not {"-m", "--multirun"}.isdisjoint(arguments)
+    return [_quoted(argument, multirun) for argument in arguments]
+
+
+def _quoted(argument: str, multirun: bool) -> str:
+    setting = SETTING.fullmatch(argument)
+    if setting is None or argument.startswith("-") or re.search(r"""\$\{|['"]""", setting[2]) or _is_readable(argument):
+        return argument
+    key, value = setting.groups()
+    if value[0] + value[-1] == "[]":
+        changed = f"{key}=[{_each(key, value[1:-1].split(','))}]"
+    elif value[0] in "[{":
+        return argument
+    else:
+        changed = f"{key}={_each(key, value.split(',') if multirun else [value])}"
+    return changed if _is_readable(changed) else argument
+
+
+def _each(key: str, values: Sequence[str]) -> str:
+    quoted = [QuotedString(value.strip(), Quote.single).with_quotes() for value in values]
+    return ",".join(old if _is_readable(f"{key}={old}") else new for old, new in zip(values, quoted, strict=True))
+
+
+def _is_readable(argument: str) -> bool:
+    try:
+        OverridesParser.create().parse_override(argument)
+    except HydraException:
+        return False
+    return True

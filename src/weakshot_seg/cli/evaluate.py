@@ -1,7 +1,5 @@
 """Measures a checkpoint on its own validation data or on ``data=...``: ``weakshot evaluate ckpt=FILE``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from hydra.utils import instantiate

@@ -4,8 +4,6 @@ The file takes images of any size and number and gives labels and scores. It is 
 which ``OUT.json`` is about; if they disagree, the exit code is 1 and the file is called ``OUT.rejected``.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Callable
@@ -103,9 +101,8 @@ def validation_images(module: WeakShotModule, ckpt: str) -> LabelledImages | Non
     """The validation images that a model was measured on, or None if they are not there."""
     try:
         recipe = own_data(module, ckpt)
-        data: WeakShotDataModule = instantiate({**recipe, **({"verify": False} if "verify" in recipe else {})})
-        source = data.make_val() if data.make_val else None
-        if source is not None and len(source):
+        data: WeakShotDataModule = instantiate(recipe | ({"verify": False} if "verify" in recipe else {}))
+        if data.make_val and len(source := data.make_val()):
             return source
         reason = "there are none"
     except UserError as error:

@@ -1,7 +1,5 @@
 """Segments photos and videos: ``weakshot predict ckpt=FILE source=FILE|DIR|GLOB|- out=DIR``."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

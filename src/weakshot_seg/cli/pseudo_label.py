@@ -1,7 +1,5 @@
 """Predicts pseudo-labels for re-training: ``weakshot pseudo-label ckpt=FILE out=DIR``."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from omegaconf import DictConfig

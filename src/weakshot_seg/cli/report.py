@@ -3,8 +3,6 @@
 Writes OUT.html (one file, needs no network), OUT.md and OUT.csv, and prints the means and what is not in them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

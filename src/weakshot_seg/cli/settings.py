@@ -1,7 +1,5 @@
 """``--help`` and tab completion, which need the settings of a command but nothing it imports."""
 
-from __future__ import annotations
-
 import os
 import re
 import textwrap

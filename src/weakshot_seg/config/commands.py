@@ -1,7 +1,5 @@
 """The settings of each command, their types and ranges; ``conf/COMMAND.yaml`` holds the values."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 

@@ -1,7 +1,5 @@
 """Where the YAML files lie, and settings as plain containers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast

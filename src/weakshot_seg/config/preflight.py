@@ -1,7 +1,5 @@
 """What is refused before Hydra uses any setting: it makes its folder and writes all settings down first."""
 
-from __future__ import annotations
-
 import re
 import sys
 import traceback

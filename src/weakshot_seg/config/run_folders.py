@@ -1,7 +1,5 @@
 """Which folder a run gets: ``outputs/<name>/split<split>``, never that of another run."""
 
-from __future__ import annotations
-
 import os
 from itertools import count
 from pathlib import Path

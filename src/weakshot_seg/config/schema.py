@@ -4,8 +4,6 @@ There is one schema: the annotations of what a ``_target_`` names, and for the t
 :data:`~weakshot_seg.config.commands.COMMANDS`.
 """
 
-from __future__ import annotations
-
 import difflib
 import inspect
 import re
@@ -41,12 +39,9 @@ TRAINER: dict[str, Any] = {
 
 
 def check_settings(cfg: DictConfig, command: str | None = None) -> None:
-    """Refuses settings (without Hydra's own) that cannot work.
+    """Refuses settings (without Hydra's own) that cannot work: a ConfigError names setting, value and remedy.
 
     A ``command`` that is no key of ``COMMANDS`` means a configuration of the user's own.
-
-    Raises:
-        ConfigError: naming the setting, its value and the remedy.
     """
     variables = re.findall(r"\$\{\.*(\w+)", str(raw(cfg)))  # a setting of the user's to which others refer
     check_values(resolved(cfg), command, variables)

@@ -1,7 +1,5 @@
 """Annotations as types of settings: whether a plain value fits one, and the words for it."""
 
-from __future__ import annotations
-
 import inspect
 import types
 from collections.abc import Iterable, Mapping

@@ -1,11 +1,10 @@
 """The page itself, in Gradio; what it shows is made by :mod:`~weakshot_seg.demo.view`."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -20,10 +19,7 @@ HINT = "Drop an image, or take one of the examples."
 def build_page(
     segmenter: Segmenter, title: str, examples: Sequence[Path], proposals: int, max_megapixels: float
 ) -> gr.Blocks:
-    """The page: offers image files as ``examples``, shows the best ``proposals``, refuses images that are too large.
-
-    The ``segmenter`` must see images as a whole.
-    """
+    """The page of a ``segmenter`` that sees images as a whole; ``proposals``: how many of the best to show."""
     names, novel = segmenter.split.names, segmenter.split.novel
     about = f"{len(names)} classes, {len(novel)} of them novel ★: learned from tags, without masks"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:
@@ -85,20 +81,11 @@ def serve(page: gr.Blocks, host: str, port: int | None, share: bool) -> str:
     text, code = ("system-ui", "sans-serif"), ("monospace",)  # fonts that are there: gradio's own come from Google
     hues = {"primary_hue": "slate", "neutral_hue": "slate"}
     theme = gr.themes.Default(**hues, radius_size="sm", font=text, font_mono=code)
-    style = Path(__file__).parent / "templates" / "style.css"
+    options: dict[str, Any] = {"theme": theme, "css_paths": Path(__file__).parent / "templates" / "style.css"}
+    options |= {"quiet": True, "footer_links": [], "ssr_mode": False, "max_file_size": "200mb"}
+    options |= {"server_name": host, "server_port": port, "share": share}
     try:
-        _, address, _ = page.launch(
-            server_name=host,
-            server_port=port,
-            share=share,
-            prevent_thread_lock=True,
-            quiet=True,
-            footer_links=[],
-            ssr_mode=False,
-            max_file_size="200mb",
-            theme=theme,
-            css_paths=style,
-        )
+        _, address, _ = page.launch(prevent_thread_lock=True, **options)
     except OSError as error:
         raise ConfigError(f"port={port} at host={host} cannot be used, it may be taken: port=null finds one") from error
     print(f"page: {address}{f', for everybody: {page.share_url}' if share else ''}  (Ctrl-C ends it)", flush=True)

@@ -1,5 +1,7 @@
 """What the page keeps and shows of one image: pictures and HTML, independent of the library that serves them."""
 
+from __future__ import annotations
+
 from collections.abc import Collection
 from dataclasses import dataclass
 from html import escape

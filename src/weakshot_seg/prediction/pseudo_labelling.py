@@ -1,7 +1,5 @@
 """Pseudo-labels of the training images, for the second stage (method section 7)."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -20,7 +18,6 @@ from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.pseudo_labels import (
     FILE,
     KEY,
-    Agreement,
     Candidates,
     Manifest,
     agreement_counts,
@@ -33,7 +30,7 @@ from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.training.callbacks.progress import TrainingProgress
 from weakshot_seg.utils.files import replacing
-from weakshot_seg.utils.tables import number_text
+from weakshot_seg.utils.tables import aligned, number_text
 from weakshot_seg.utils.visualize import label_png
 
 log = logging.getLogger(__name__)
@@ -52,9 +49,7 @@ def make_pseudo_labels(
     """Labels the training images of a checkpoint, those that have no file yet, and measures all labels.
 
     The arguments are settings of ``conf/pseudo_label.yaml``; ``make_trainer`` gets a ``logger`` and ``callbacks``.
-
-    Returns:
-        Novel IoU of the pseudo-labels in percent; None without true novel masks, and on all processes but the first.
+    Returns the novel IoU in percent; None without true novel masks, and on all processes but the first.
 
     Raises:
         ConfigError: the checkpoint knows no image-level labels, has other classes than the data, or ``out`` holds
@@ -108,7 +103,15 @@ def make_pseudo_labels(
         agreement, quality = measure(files, dataset, free=candidates == "all")
         replace(manifest, complete=True, agreement=agreement, quality=quality).write(out)
         iou = quality.novel_iou
-        print(f"\n{_summary(agreement, iou)}\npseudo-labels: {out}\n")
+        rows = {
+            "novel IoU on the training images (true masks, measured only)": iou,
+            "base accuracy of the predictions": agreement.base_accuracy,
+            "novel predictions among the image's labels": agreement.tag_precision,
+            "image-level labels with pixels": agreement.tags_found,
+            "pixels outside the base masks with a label": agreement.labelled,
+        }
+        summary = aligned([(name, number_text(value)) for name, value in rows.items()], "<>")
+        print(f"\n{summary}\npseudo-labels: {out}\n")
     trainer.strategy.barrier()
     return iou
 
@@ -151,14 +154,3 @@ def _share(files: Sequence[Path], batch_size: int, rank: int, world_size: int) -
     mine = batches[rank::world_size] or batches[:1]
     todo = [batch for batch in mine if not all(files[index].exists() for index in batch)]
     return [index for batch in todo or mine[:1] for index in batch]
-
-
-def _summary(agreement: Agreement, iou: float | None) -> str:
-    rows = {
-        "novel IoU on the training images (true masks, measured only)": iou,
-        "base accuracy of the predictions": agreement.base_accuracy,
-        "novel predictions among the image's labels": agreement.tag_precision,
-        "image-level labels with pixels": agreement.tags_found,
-        "pixels outside the base masks with a label": agreement.labelled,
-    }
-    return "\n".join(f"{name:62s}{number_text(value):>6s}" for name, value in rows.items())

@@ -1,7 +1,5 @@
 """Writing results: which are finished already, and that no other file is lost."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What was predicted for one image."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property

@@ -31,12 +31,9 @@ Key = TypeVar("Key")
 def load(
     ckpt: str | Path, device: str = "auto", inference: Inference | None = None, allow_targets: Sequence[str] = ()
 ) -> Segmenter:
-    """A :class:`Segmenter` of a checkpoint, a model folder, or a model of the Hugging Face hub.
+    """A :class:`Segmenter` of a checkpoint, a model folder, or a model of the Hugging Face hub; else a ConfigError.
 
     ``allow_targets`` are packages of your own that the model was made of; never for files of strangers.
-
-    Raises:
-        ConfigError: the file is missing, broken or not one of ours, or there is no such device.
     """
     return Segmenter(load_module(ckpt, allow_targets), device, inference)
 
@@ -46,13 +43,10 @@ class Segmenter:
 
     Args:
         module: from :func:`~weakshot_seg.checkpoints.building.load_module`.
-        device: "cpu", "cuda", "cuda:1", "mps", ...; "auto": a GPU (CUDA, MPS, ...) if there is one.
+        device: "cpu", "cuda", "cuda:1", "mps", ... (a ConfigError if there is none); "auto": a GPU if there is one.
         inference: how each image is seen: :class:`~weakshot_seg.inference.semantic.WholeImage` (None),
             :class:`~weakshot_seg.inference.sliding.SlidingWindow` or
             :class:`~weakshot_seg.inference.tta.TestTimeAugmentation`.
-
-    Raises:
-        ConfigError: there is no such device.
     """
 
     def __init__(self, module: WeakShotModule, device: str = "auto", inference: Inference | None = None) -> None:
@@ -73,14 +67,9 @@ class Segmenter:
     @overload
     def predict(self, images: list[Any] | tuple[Any, ...], batch_size: int = ...) -> list[Segmentation]: ...
     def predict(self, images: Any, batch_size: int = 8) -> Segmentation | list[Segmentation]:
-        """Segments an image, or each of several.
+        """Segments one or several :data:`ImageLike`, at most ``batch_size`` together; a DataError for a broken one.
 
-        Args:
-            images: one or several :data:`ImageLike`. Photos are turned upright as their EXIF data say.
-            batch_size: most images that go through the network together.
-
-        Raises:
-            DataError: an image cannot be read, or an array is no image.
+        Photos are turned upright as their EXIF data say.
         """
         if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
             return self.predict([images], 1)[0]
@@ -91,11 +80,8 @@ class Segmenter:
     ) -> Iterator[tuple[Key, Segmentation]]:
         """Segments images as they come, in batches of equal size; few are in memory at any time.
 
-        Yields:
-            Pairs of the key that came with an image and its segmentation, images of equal size in their order.
-
-        Raises:
-            DataError: an image cannot be read, or an array is no image.
+        Yields the key that came with an image and its segmentation, images of equal size in their order; else as
+        :meth:`predict`.
         """
         waiting: dict[tuple[int, int], list[tuple[Key, Pixels, Pixels]]] = {}
         for key, image in images:
@@ -136,6 +122,3 @@ def as_pixels(image: ImageLike) -> Pixels:
             f"an image array must be uint8 [h, w, 3] (RGB) or [h, w] (grey), got {image.dtype} {list(image.shape)}"
         )
     return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else np.ascontiguousarray(image)
-
-
-__all__ = ["ImageLike", "Segmentation", "Segmenter", "as_pixels", "load"]

@@ -1,7 +1,5 @@
 """What to predict: files, folders, glob patterns and lists of paths, and a name for the results of each."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter
@@ -23,14 +21,12 @@ def find_items(sources: Sequence[str], setting: str = "source") -> list[Item]:
     Results keep the folders of their images: names are paths below the deepest folder that all sources share. Where two
     would differ in the suffix alone (``a.jpg``, ``a.png``), it stays in the name.
 
-    Args:
-        sources: each a file, a folder (with all in it), a glob pattern (``**``: any folders), or ``-``: paths on
-            standard input, one per line or separated by NUL. What is hidden (``.name``) is left out, unless it is named
-            itself; results of predictions are. Listed paths that do not exist are items: whoever reads them reports it.
-        setting: name of the setting that the sources are from, for messages.
+    A source is a file, a folder (with all in it), a glob pattern (``**``: any folders), or ``-``: paths on standard
+    input, one per line or separated by NUL. What is hidden (``.name``) is left out, unless it is named itself; results
+    of predictions are. Listed paths that do not exist are items: whoever reads them reports it.
 
     Raises:
-        DataError: a source holds nothing.
+        DataError: a source, of the ``setting`` to be named, holds nothing.
         ConfigError: a source is itself a result.
     """
     found: dict[Path, Path] = {}  # file -> the folder that it was found in

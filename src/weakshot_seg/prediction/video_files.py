@@ -1,7 +1,5 @@
 """Reading and writing video files with PyAV (FFmpeg)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -22,13 +20,9 @@ LOCAL = {"protocol_whitelist": "file"}  # a playlist under the name of a video m
 
 
 def read_frames(path: Path, every: int = 1) -> Iterator[tuple[int, float, NDArray[np.uint8]]]:
-    """Frames ``0, every, 2 * every, ...`` of a video, one in memory at a time.
+    """Frames ``0, every, 2 * every, ...``: number, time in seconds, and RGB pixels uint8 ``[h, w, 3]``, upright.
 
-    Yields:
-        Number, time in seconds, and RGB pixels uint8 ``[h, w, 3]``, turned upright.
-
-    Raises:
-        DataError: the file is missing, broken or has no picture.
+    One is in memory at a time. A DataError if the file is missing, broken or has no picture.
     """
     with _opened(path) as (container, stream):
         stream.thread_type = "AUTO"

@@ -1,7 +1,5 @@
 """torch.compile as a setting."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable

@@ -12,8 +12,7 @@ from pydantic import ValidationError
 
 from weakshot_seg.errors import DataError, UserError
 
-LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")
-"""Name of a temporary file, with the number of its process."""
+LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")  # a temporary file, with the number of its process
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Images of different sizes in one batch."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

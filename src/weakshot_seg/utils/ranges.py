@@ -3,8 +3,6 @@
 Numbers without another upper end are limited to what a computer could take.
 """
 
-from __future__ import annotations
-
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Le, Lt

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-VERSION = 2
-"""Of the settings in files; to be raised when what a recipe names moves or goes, see ``compatibility.upgrade``."""
+VERSION = 2  # of the settings in files; to be raised when what a recipe names moves, see compatibility.upgrade
 Group = dict[str, Any]
 """Settings of one part, plain and resolved; ``_target_`` names what they build."""
 
@@ -17,15 +16,12 @@ class Recipe(BaseModel, extra="allow", frozen=True):
     """What rebuilds a model, and how it was trained. None or empty: not known, as with weights from elsewhere.
 
     All other settings of the training, such as loggers, are kept too.
-
-    Attributes:
-        data: builds the data module; in a model folder only how images are resized and labelled.
     """
 
     model: Group = {}
     loss: Group = {}
     optim: Group = {}
-    data: Group = {}
+    data: Group = {}  # of the data module; in a model folder only how images are resized and labelled
     trainer: Group = {}
     name: str | None = None  # of the run
     split: int | None = None

@@ -1,7 +1,5 @@
 """Requests to end, from the keyboard, an operator or a scheduler."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Tables as plain text, and cells of CSV files."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -12,10 +10,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-WIDTH, TEXT_WIDTH = 100, 16
-"""Characters in a line of a printed table, if the terminal has no more, and in a column of text at least."""
-BREAK = "\x1f"
-"""White space without width, for rich: lines may end after a slash too."""
+WIDTH, TEXT_WIDTH = 100, 16  # characters in a line, if the terminal has no more, and in a column of text at least
+BREAK = "\x1f"  # white space without width, for rich: lines may end after a slash too
 
 
 @dataclass(frozen=True)

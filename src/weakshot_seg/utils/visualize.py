@@ -4,8 +4,6 @@ Images are RGB uint8 ``[h, w, 3]``, label maps uint8 ``[h, w]`` with class ids a
 out: their regions are hatched and outlined, and their legend entries carry a star.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Sequence
 from functools import cache
