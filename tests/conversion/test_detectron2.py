@@ -149,7 +149,7 @@ def test_imagenet_weights_need_the_flag_and_the_classes(
         ("nowhere.pth", (), "source=nowhere.pth: no such file"),
         ("model.pth", ("out=two.txt",), "out=two.txt exists already"),
         ("other.pth", (), "other.pth has none of MaskFormer's names (it has fc.weight, ...)"),
-        ("empty", (), "config.json: No such file"),
+        ("empty", (), "config.json (No such file"),
         ("model.pth", ("split=9",), "no split 9 in the published splits of ade20k"),
         ("model.pth", ("classes=two.txt",), "two.txt has 2 names, but source has 150 classes"),
         ("model.pth", ("overrides=['model.dim=-1']",), "model.dim=-1 must be"),

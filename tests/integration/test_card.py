@@ -210,11 +210,11 @@ def test_a_model_of_another_library_at_the_hub(hub: list[str], folder: Path, tmp
 @pytest.mark.parametrize(
     ("file", "content", "expected"),
     [
-        ("config.json", None, "is no model folder"),
-        ("config.json", "{", "download or write it again"),
-        ("config.json", "[" * 100_000, "cannot be read"),
+        ("config.json", None, "No such file"),
+        ("config.json", "{", "download it again, or write it"),
+        ("config.json", "[" * 100_000, "cannot read"),
         ("config.json", '{"model_type": "maskformer"}', "was not written by weakshot card"),
-        ("model.safetensors", "cut", "download or write it again"),
+        ("model.safetensors", "cut", "download it again, or write it"),
         ("model.safetensors", "less", "does not fit this model"),
     ],
 )

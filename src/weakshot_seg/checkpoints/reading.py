@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from weakshot_seg.checkpoints.compatibility import upgrade
 from weakshot_seg.checkpoints.hub import CONFIG, WEIGHTS, download, is_hub_id
 from weakshot_seg.errors import BrokenCheckpointError, ConfigError, UserError
 from weakshot_seg.structures import ClassSplit
+from weakshot_seg.utils.files import reading
 from weakshot_seg.utils.recipe import Recipe
 
 NETWORK = "model."
@@ -33,7 +33,7 @@ class SavedModel:
 def read_model(source: str | Path) -> SavedModel:
     """A trained model: of a ``.ckpt``, a folder of ``weakshot card``, or one at the hub, ``USER/NAME[@REVISION]``.
 
-    A ConfigError if it is missing or broken, or of a newer version, or the hub cannot be reached.
+    A UserError if it is missing or broken, or of a newer version, or the hub cannot be reached.
     """
     path = Path(source).expanduser()
     if not path.exists() and is_hub_id(str(source)):
@@ -57,13 +57,9 @@ def read_checkpoint(path: Path) -> SavedModel:
 
 
 def _read_folder(folder: Path) -> SavedModel:
-    try:
+    with reading(folder, "download it again, or write it with weakshot card"):
         config = json.loads((folder / CONFIG).read_text("utf-8"))
         state = load_file(folder / WEIGHTS)
-    except OSError as error:
-        raise ConfigError(f"{folder} is no model folder: {error}; weakshot card writes one") from error
-    except (SafetensorError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{folder} cannot be read ({error}): download or write it again") from error
     if not isinstance(config, dict) or "recipe" not in config:
         raise ConfigError(f"{folder / CONFIG} was not written by weakshot card: it has no recipe")
     return _saved(config, "format", state, config.get("step"), folder)

@@ -27,10 +27,9 @@ def check_recipe(recipe: Recipe, origin: str | Path, allow_targets: Sequence[str
         for key, node in _targets(getattr(recipe, part), part):
             name = _called(node)
             if name not in shipped_targets(part) and not f"{name}.".startswith(tuple(f"{t}." for t in allow_targets)):
-                raise ConfigError(
-                    f"ckpt={origin} is refused: {key} of its recipe would call {name!r}, which does not come with "
-                    f"weakshot_seg and could do anything; only if you know the file, add allow_targets=[{name}]"
-                )
+                reason = f"{key} of its recipe would call {name!r}, which is none of ours and could do anything"
+                remedy = f"only if you know the file, add allow_targets=[{name}]"
+                raise ConfigError(f"ckpt={origin} is refused: {reason}; {remedy}")
 
 
 @cache

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from weakshot_seg.conversion.matching import Source, Table, prefixed, to_ours
-from weakshot_seg.conversion.safe_pickle import load_pickle, refusing
+from weakshot_seg.conversion.safe_pickle import load_pickle
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.utils.files import reading
 
 _RESNET_BLOCK = [
     *((f"conv{i}.weight", f"conv{i}.weight") for i in (1, 2, 3)),
@@ -88,10 +89,10 @@ NOTHING_LEARNED = re.compile(r"criterion\.(empty_weight|ingore_th)|pixel_(mean|s
 
 
 def load_file(path: Path) -> Any:
-    """Content of a ``.pkl``, or of a file of ``torch.save`` on the CPU; a ConfigError if it is more than plain data."""
+    """Content of a ``.pkl``, or of a file of ``torch.save`` on the CPU; a DataError if it is more than plain data."""
     if path.suffix == ".pkl":
         return load_pickle(path)
-    with refusing(path, "a .pth may hold nothing but tensors and plain containers"):
+    with reading(path, "a .pth may hold nothing but tensors and plain containers"):
         return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from weakshot_seg.conversion.huggingface_config import read_config
 from weakshot_seg.conversion.matching import Source, prefixed, to_ours, to_theirs
-from weakshot_seg.conversion.safe_pickle import refusing
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.utils.files import replacing
+from weakshot_seg.utils.files import reading, replacing
 
 _BACKBONE = "model.pixel_level_module.encoder."
 _PIXEL_DECODER = "model.pixel_level_module.decoder."
@@ -86,13 +85,13 @@ SWIN_TABLE = "attention.self.relative_position_bias_table"
 def read_huggingface(folder: Path) -> Source:
     """Reads a folder of ``save_pretrained``: the weights (also in several pieces) and the JSON files.
 
-    A ConfigError if a file is missing or broken, or the network is another than MaskFormer with ResNet or Swin.
+    A UserError if a file is missing or broken, or the network is another than MaskFormer with ResNet or Swin.
     """
     config = read_config(folder)
     paths = sorted(folder.glob("model*.safetensors"))  # model-00001-of-00002.safetensors
     if not paths:
         raise ConfigError(f"{folder} has no weights; give a folder with model.safetensors")
-    with refusing(folder, "download the weights again"):
+    with reading(folder, "download the weights again"):
         tensors = {name: tensor for path in paths for name, tensor in load_file(path).items()}
     stored = {}
     for name, tensor in tensors.items():

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from weakshot_seg.conversion.matching import Source
-from weakshot_seg.conversion.safe_pickle import refusing
 from weakshot_seg.conversion.sizes import Tensors, model_settings, resnet_sizes
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.utils.files import reading
 
 REQUIRED = {
     "backbone_config": {
@@ -83,6 +83,6 @@ def make_preprocessor(
 
 
 def _json(path: Path) -> Mapping[str, Any]:
-    with refusing(path, "download it again, into a folder of save_pretrained"):
+    with reading(path, "download it again, into a folder of save_pretrained"):
         content: Mapping[str, Any] = dict(json.loads(path.read_text("utf8")))
     return content

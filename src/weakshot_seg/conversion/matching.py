@@ -22,23 +22,15 @@ are ours when concatenated along the first axis.
 class Source:
     """Tensors of a foreign model, and what else its files hold; None = unknown.
 
-    Attributes:
-        tensors: under the names of our network (``backbone.net.``, ``pixel_decoder.``, ``query_decoder.``, ``head.``)
-            and ``simnet.``.
-        unexpected: foreign names that have no counterpart here.
-        left_out: foreign tensors that hold nothing learned or are never used, by name.
-        num_heads: attention heads of the transformer decoder, which no shape shows.
-        class_names: ``K`` names.
-        mean: RGB mean the backbone expects, for images in 0..1.
-        std: RGB standard deviation.
+    ``tensors`` have our names: ``backbone.net.``, ``pixel_decoder.``, ``query_decoder.``, ``head.`` and ``simnet.``.
     """
 
     tensors: dict[str, Tensor]
-    unexpected: tuple[str, ...] = ()
-    left_out: dict[str, Tensor] = field(default_factory=dict)
-    num_heads: int | None = None
-    class_names: tuple[str, ...] | None = None
-    mean: tuple[float, ...] | None = None
+    unexpected: tuple[str, ...] = ()  # foreign names that have no counterpart here
+    left_out: dict[str, Tensor] = field(default_factory=dict)  # what holds nothing learned or is never used
+    num_heads: int | None = None  # of the transformer decoder, which no shape shows
+    class_names: tuple[str, ...] | None = None  # K names
+    mean: tuple[float, ...] | None = None  # RGB, for images in 0..1
     std: tuple[float, ...] | None = None
 
 

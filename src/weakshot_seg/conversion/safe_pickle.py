@@ -7,14 +7,13 @@ there are stand-ins that just take notes: no constructor of numpy sees a byte of
 import math
 import pickle
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from weakshot_seg.errors import ConfigError
+from weakshot_seg.utils.files import reading
 
 DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"})
 """Admitted array types: booleans, integers and floats, as numpy abbreviates them."""
@@ -23,22 +22,10 @@ DTYPES = frozenset({"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", 
 def load_pickle(path: Path) -> Any:
     """What a pickle (protocol 0 to 5) of plain containers, strings, numbers and numeric numpy arrays holds.
 
-    A ConfigError if it is missing or broken, or needs anything else (nothing of it has been executed then).
+    A DataError if it is missing or broken, or needs anything else (nothing of it has been executed then).
     """
-    with refusing(path, "a .pkl may hold nothing but plain containers and numpy arrays"), path.open("rb") as file:
+    with reading(path, "a .pkl may hold nothing but plain containers and numpy arrays"), path.open("rb") as file:
         return _plain(_Unpickler(file, encoding="latin1").load())  # Python 2 wrote bytes as strings
-
-
-@contextmanager
-def refusing(path: Path, remedy: str) -> Iterator[None]:
-    """A ConfigError in one line for whatever a missing, broken or hostile file makes its reader raise."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}; give a readable file") from error
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"{path} is refused: {reason}; {remedy}") from error
 
 
 class _Unpickler(pickle.Unpickler):

@@ -17,11 +17,9 @@ from weakshot_seg.utils.tables import aligned
 
 Pixels = NDArray[np.uint8]
 
-SMALL = (17, 23)
-"""A size below that of one block of padding."""
+SMALL = (17, 23)  # below one block of padding
 ROUNDS = 21
-PAUSE = 0.05
-"""Seconds before each timed run, in which the waiting threads of the other runtime leave the cores."""
+PAUSE = 0.05  # seconds before each timed run, in which the waiting threads of the other runtime leave the cores
 
 
 @dataclass(frozen=True)

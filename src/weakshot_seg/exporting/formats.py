@@ -20,8 +20,7 @@ from weakshot_seg.exporting.graph import AXES, INPUT, OUTPUTS
 from weakshot_seg.training.module import WeakShotModule
 
 Metadata = dict[str, Any]
-METADATA_FILE = "metadata.json"
-"""Name of the metadata in a ``.pt2`` file (``extra_files``)."""
+METADATA_FILE = "metadata.json"  # in a ``.pt2`` file (``extra_files``)
 
 Images = NDArray[Any]
 """RGB 0..255 ``[B, 3, H, W]``, of the type that the file takes."""

@@ -76,9 +76,8 @@ def time_limit(seconds: float) -> Iterator[None]:
     except KeyboardInterrupt:
         if time.monotonic() < start + seconds:  # Ctrl-C
             raise
-        raise ConfigError(
-            f"the export of this network for any image size has taken {seconds:g} seconds and was ended: choose "
-            "another backbone, or allow more time with time_limit=SECONDS"
-        ) from None
+        problem = f"the export for any image size has taken {seconds:g} seconds and was ended"
+        remedy = "choose another backbone, or allow more time with time_limit=SECONDS"
+        raise ConfigError(f"{problem}: {remedy}") from None
     finally:
         timer.cancel()

@@ -54,8 +54,8 @@ def _cells(path: Path) -> Iterator[tuple[str, int, float]]:
             numbers: dict[str, float] = {}
             for name, cell in row.items():
                 with suppress(ValueError):
-                    numbers[name] = float(str(cell))
-            numbers = {name: number for name, number in numbers.items() if abs(number) < LARGEST}
+                    if abs(number := float(str(cell))) < LARGEST:
+                        numbers[name] = number
             step = numbers.pop("step", None)
             yield from ((n, int(step), v) for n, v in numbers.items() if step is not None and n != "epoch")
 

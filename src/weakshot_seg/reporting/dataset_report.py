@@ -17,18 +17,13 @@ SPLITS = (1, 2, 3, 4)
 
 
 class Part(NamedTuple):
-    """The training or the validation images, read once; their files may have problems.
-
-    Attributes:
-        by_mask: bool ``[n, K]``, the classes in each mask.
-        by_tag: bool ``[n, K]``, the classes that each image has by its tags alone.
-    """
+    """The training or the validation images, read once; their files may have problems."""
 
     title: str
     source: LabelledImages
     survey: Survey
-    by_mask: NDArray[np.bool_]
-    by_tag: NDArray[np.bool_]
+    by_mask: NDArray[np.bool_]  # [n, K], the classes in each mask
+    by_tag: NDArray[np.bool_]  # [n, K], the classes that each image has by its tags alone
 
 
 class DatasetReport(NamedTuple):

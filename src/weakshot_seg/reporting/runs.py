@@ -26,28 +26,17 @@ T = TypeVar("T", dict[str, Any], list[Any])
 
 @dataclass(frozen=True)
 class Run:
-    """One training or evaluation.
-
-    Attributes:
-        title: the folder, from where those of all runs part.
-        state: "finished", "failed", "interrupted", "killed", "running", "unfinished".
-        reason: why it is not finished.
-        evaluated: an evaluation of a checkpoint, not a training.
-        settings: of the command line, by key.
-        without: names of the loss terms left out.
-        result: None unless it is finished.
-        name: of the experiment; None if unknown, like split, seed, stage and supervision.
-    """
+    """One training or evaluation; unknown are None."""
 
     folder: Path
-    title: str
-    state: str
-    reason: str | None
-    evaluated: bool
-    settings: dict[str, str]
-    without: frozenset[str]
-    result: Result | None
-    name: str | None = None
+    title: str  # the folder, from where those of all runs part
+    state: str  # "finished", "failed", "interrupted", "killed", "running", "unfinished"
+    reason: str | None  # why it is not finished
+    evaluated: bool  # an evaluation of a checkpoint, not a training
+    settings: dict[str, str]  # of the command line, by key
+    without: frozenset[str]  # names of the loss terms left out
+    result: Result | None  # None unless it is finished
+    name: str | None = None  # of the experiment
     split: int | None = None
     seed: int | None = None
     stage: str | None = None
