@@ -48,23 +48,6 @@ def test_another_inference(eager: Path, measure: Measure) -> None:
         assert (measure(eager, *settings.split(), name=name) == whole) == is_same, name
 
 
-def test_data_of_the_same_classes(trained: Path, measure: Measure, metrics_of: Metrics) -> None:
-    settings = ("data=synthetic", "data.num_workers=0", "data.train.size=64", "data.val.num_images=3")
-    measured, before = measure(trained / "checkpoints" / "best.ckpt", *settings), metrics_of(trained)
-    assert measured["novel_classes"] == before["novel_classes"]
-    assert [c["pixels"] for c in measured["classes"]] != [c["pixels"] for c in before["classes"]]
-
-
-def test_data_of_other_classes(
-    trained: Path, refusal: Refusal, write_images: Callable[..., None], tmp_path: Path
-) -> None:
-    write_images(tmp_path / "images" / "validation", tmp_path / "annotations" / "validation", [(0, 1, 2)])
-    (tmp_path / "classes.txt").write_text("sky\ncat\ndog")
-    ckpt = f"{trained}/checkpoints/last.ckpt"
-    line = refusal(evaluate.main, f"ckpt={ckpt}", "data=folder", f"data.root={tmp_path}", CPU)
-    assert all(part in line for part in (ckpt, "3 (sky, cat, dog", "16 classes (sky, grass, water"))
-
-
 @pytest.fixture
 def spoilt(trained: Path, tmp_path: Path) -> dict[str, Path]:
     """Files that are no checkpoints of ours."""

@@ -131,3 +131,17 @@ def test_weights_of_another_model_are_refused(
     line = refusal(training.main, *settings, "model.num_layers=1")
     assert f"weights={path} does not fit this model" in line
     assert "model.query_decoder.layers.1." in line
+
+
+def test_a_compiler_that_is_missing_does_not_keep_from_predicting(trained: Path, tmp_path: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    for part in ("model", "loss"):
+        assert checkpoint["weakshot_seg"]["recipe"][part]["compile"] is None
+        checkpoint["weakshot_seg"]["recipe"][part]["compile"] = "compiler_of_another_machine"
+    compiled = tmp_path / "compiled.ckpt"
+    torch.save(checkpoint, compiled)
+    images = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        ours, plain = (load_module(path).eval().model(images) for path in (compiled, last))
+    torch.testing.assert_close(ours.mask_logits, plain.mask_logits)

@@ -1,6 +1,5 @@
 """``resume=true`` goes on with the run of the folder, or says why it does not."""
 
-import csv
 import os
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from run_rows import training_rows
 from weakshot_seg import train as training
 from weakshot_seg.utils.files import remove_leftovers
 
@@ -60,8 +60,7 @@ def test_other_settings_are_logged(train, run):
     train(run, "resume=true", "trainer.max_steps=7", "optim.lr=0.5", "data.batch_size=2")
     # the numbers of the logged steps go on, and the rate is that of the longer schedule, though a finished one was at 0
     for session, max_steps, steps in ((1, 5, [4]), (2, 7, [5, 6])):
-        with (run / "csv" / f"version_{session}" / "metrics.csv").open() as file:
-            rows = [row for row in csv.DictReader(file) if row["train/loss"]]
+        rows = training_rows(run, session)
         assert [int(row["step"]) for row in rows] == steps
         expected = [0.0015 * (1 - step / max_steps) ** 0.9 for step in steps]
         assert [float(row["lr-AdamW/head"]) for row in rows] == pytest.approx(expected)

@@ -1,6 +1,5 @@
 """W&B runs made offline, read back from their files."""
 
-import csv
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from run_rows import training_rows
 from wandb_files import OfflineRun, sessions
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
@@ -79,8 +79,7 @@ def test_curves(first, folder):
     """Those of the CSV file, of four steps."""
     steps = [row for row in first.history if "train/loss" in row]
     assert len(steps) == 4
-    with (folder / "csv" / "version_0" / "metrics.csv").open() as file:
-        expected = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file) if row["train/loss"]]
+    expected = [{name: float(cell) for name, cell in row.items()} for row in training_rows(folder)]
     for row, numbers in zip(steps, expected, strict=True):
         del numbers["epoch"], numbers["step"]
         assert {key: row[key] for key in numbers} == pytest.approx(numbers)

@@ -1,6 +1,5 @@
 """A training does not depend on W&B, and gives no secret away."""
 
-import csv
 import json
 import os
 import signal
@@ -15,6 +14,7 @@ import pytest
 import wandb
 
 from processes import Environment, start
+from run_rows import training_rows
 from wandb_files import OfflineRun, sessions
 from weakshot_seg.training.module import WeakShotModule
 
@@ -33,11 +33,6 @@ def service() -> list[int]:
     table = subprocess.run(["ps", "-eo", "pid,ppid,comm"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in table.splitlines()[1:]]
     return [int(pid) for pid, parent, name in rows if int(parent) == os.getpid() and name == "wandb-core"]
-
-
-def logged_steps(folder: Path) -> int:
-    with next(folder.glob("csv/version_*/metrics.csv")).open() as file:
-        return sum(bool(row["train/loss"]) for row in csv.DictReader(file))
 
 
 @pytest.fixture
@@ -62,7 +57,7 @@ def test_the_service_is_killed(train, killed, tmp_path):
     """It is started anew: what is logged afterwards goes to the same run."""
     train(tmp_path, *OFFLINE)
     assert len(killed) == 1
-    assert logged_steps(tmp_path) == 4
+    assert len(training_rows(tmp_path)) == 4
     wandb.teardown()  # the service has written everything then
     *_, last = sorted(tmp_path.glob("wandb/offline-run-*"))  # the file of the killed process may hold nothing
     run = OfflineRun.read(last)
@@ -80,7 +75,7 @@ def test_the_service_cannot_be_started_again(train, killed, tmp_path, monkeypatc
 
     monkeypatch.setattr("wandb.init", init)
     train(tmp_path, *OFFLINE)
-    assert logged_steps(tmp_path) == 4
+    assert len(training_rows(tmp_path)) == 4
     assert capsys.readouterr().out.count("nothing more goes to W&B (ConnectionResetError: Connection lost)") == 1
 
 
@@ -92,7 +87,7 @@ def test_wandb_cannot_be_reached(train, tmp_path, monkeypatch, capsys):
     settings = [f"+logger.wandb.settings.{name}={value}" for name, value in nowhere.items()]
     train(tmp_path, "logger=wandb", "logger.wandb.mode=online", *settings)
     assert "W&B cannot be reached" in capsys.readouterr().out
-    assert logged_steps(tmp_path) == 4
+    assert len(training_rows(tmp_path)) == 4
     wandb.teardown()
     (run,) = sessions(tmp_path)
     assert len([row for row in run.history if "train/loss" in row]) == 4
