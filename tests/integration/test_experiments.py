@@ -1,18 +1,18 @@
 """Every experiment runs from the first step to the last picture, on tiny data in the layout it asks for."""
 
-import csv
 import math
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
+from composing import compose_all
 from official_layouts import LAYOUTS
+from run_rows import training_rows
 from weakshot_seg import train
 from weakshot_seg.cli import report
 from weakshot_seg.config.compose import conf_dir
@@ -38,8 +38,7 @@ def check_run(folder, metrics, novel, split=1, pictures=1):
     panels = sorted((folder / "pictures").iterdir())
     assert len(panels) == pictures
     assert all(Image.open(panel).size > (64, 32) for panel in panels)
-    with next(folder.glob("csv/version_0/metrics.csv")).open() as file:
-        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    losses = [float(row["train/loss"]) for row in training_rows(folder)]
     assert len(losses) == 4
     assert all(map(math.isfinite, losses))
     for name in ("last", "best"):
@@ -91,9 +90,8 @@ def test_published(experiment, layout, overrides, command, small, metrics_of, tm
 
 def sweep(*arguments):
     """The jobs of ``-m experiment=ablation``."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", ["experiment=ablation"], return_hydra_config=True)
-    params = [f"{name}={values}" for name, values in config.hydra.sweeper.params.items()]
+    sweeper = compose_all("train", "experiment=ablation").hydra.sweeper
+    params = [f"{name}={values}" for name, values in sweeper.params.items()]
     parsed = OverridesParser.create().parse_overrides([*params, *arguments])
     (batch,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     return [dict(override.split("=", 1) for override in job) for job in batch]
@@ -127,8 +125,8 @@ def test_ablation(command, small, few_scenes, metrics_of, tmp_path):
         folder = root / variant / "split2"
         metrics = metrics_of(folder)
         assert (metrics["supervision"], metrics["stage"], metrics["split"]) == (supervision, "first", 2)
-        with (folder / "csv" / "version_0" / "metrics.csv").open() as file:
-            names = {name.split("/")[1] for name in next(csv.reader(file)) if name.count("/") == 2} - {"pairs"}
+        (row,) = training_rows(folder)
+        names = {name.split("/")[1] for name in row if name.count("/") == 2} - {"pairs"}
         assert names == terms, variant
         assert (folder / "retrain" / "metrics.json").exists() == retrained
     report.report([root], tmp_path / "report", pictures=0)
