@@ -1,7 +1,5 @@
 """The command ``weakshot``, also ``python -m weakshot_seg``: runs one of the commands below with settings KEY=VALUE."""
 
-from __future__ import annotations
-
 import difflib
 import runpy
 import sys

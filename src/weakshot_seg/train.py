@@ -3,8 +3,6 @@
 Settings and examples: ``conf/train.yaml``, ``--help``.
 """
 
-from __future__ import annotations
-
 import logging
 from functools import partial
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Image and label files that belong together, and one reading of all: what they hold, and what is wrong with them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial

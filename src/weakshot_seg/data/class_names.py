@@ -1,7 +1,5 @@
 """Reading the names of the classes of a data set."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections import Counter

@@ -1,7 +1,5 @@
 """From two sources of labelled images to training and validation batches."""
 
-from __future__ import annotations
-
 import logging
 import os
 import warnings

@@ -1,7 +1,5 @@
 """Images for evaluation: whole, with their true maps at the original size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 

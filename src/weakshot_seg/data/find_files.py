@@ -1,7 +1,5 @@
 """Which files lie in a folder or match a pattern; loops of links end."""
 
-from __future__ import annotations
-
 import glob
 import os
 from collections import deque

@@ -1,7 +1,5 @@
 """Reading image and label files, with errors a user can act on."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

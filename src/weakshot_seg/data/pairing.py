@@ -4,8 +4,6 @@ The pixel-similarity losses compare an anchor with a reference that shares a cla
 (seed, step, rank): the number of workers, a resumed run and the number of processes change nothing.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """One function on many items, in processes, with a progress bar."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor

@@ -1,7 +1,5 @@
 """What a dataset reader is, and a view on some of its images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """Which classes are novel: by name, from a file, as published with the paper, or at random."""
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Sequence

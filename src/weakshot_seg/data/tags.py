@@ -1,7 +1,5 @@
 """Image-level labels from a table: ``tags.csv``."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath

@@ -3,8 +3,6 @@
 A transform is a pure function of (image, label map, seed), so that no worker, epoch or resumed run can change it.
 """
 
-from __future__ import annotations
-
 import os
 import random
 from typing import Any

@@ -5,8 +5,6 @@ that turns novel ids into ``IGNORE``; what it hands on - and all that pairing, l
 of base classes and image-level labels of novel ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Literal, get_args
 

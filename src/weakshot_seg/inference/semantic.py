@@ -4,8 +4,6 @@ The scores of all classes at the size of a large image are gigabytes. :class:`Sc
 classes when asked, from what is small: class logits, and mask logits at stride 4.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Protocol

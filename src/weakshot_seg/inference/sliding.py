@@ -1,7 +1,5 @@
 """Large images in overlapping windows: ``inference=sliding``."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import chain

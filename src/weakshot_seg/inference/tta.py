@@ -1,7 +1,5 @@
 """Test-time augmentation: ``inference=tta``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import reduce
 from itertools import product

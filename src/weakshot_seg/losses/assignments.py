@@ -1,7 +1,5 @@
 """Assignment of proposals to the classes of an image (method section 3)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

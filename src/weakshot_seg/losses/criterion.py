@@ -1,7 +1,5 @@
 """The criterion: assigns proposals once, then sums the loss terms."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast

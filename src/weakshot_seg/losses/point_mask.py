@@ -1,7 +1,5 @@
 """Mask loss on sampled points (PointRend, arXiv 1912.08193; as Mask2Former, not in the paper)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import torch

@@ -1,7 +1,5 @@
 """Pixel similarity, learned on base pixels and distilled into novel ones (SimFormer; method section 4.4)."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import torch

@@ -3,8 +3,6 @@
 A new term is a subclass of :class:`LossTerm` and one entry in ``loss.terms``.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import Literal
 

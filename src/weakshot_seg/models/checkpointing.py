@@ -1,7 +1,5 @@
 """Activation checkpointing: blocks keep their input only and compute the rest again in the backward pass."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial

@@ -1,7 +1,5 @@
 """Normalisation layers that differ from PyTorch's in precision or memory, not in what they compute."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

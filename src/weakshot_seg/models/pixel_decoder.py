@@ -1,7 +1,5 @@
 """The FPN pixel decoder of MaskFormer (arXiv 2107.06278, section 3.3; method section 2)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch.nn.functional as F

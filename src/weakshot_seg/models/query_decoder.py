@@ -1,7 +1,5 @@
 """Transformer decoders over learned proposal queries: DETR's, as in the paper, and Mask2Former's."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

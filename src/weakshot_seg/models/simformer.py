@@ -1,7 +1,5 @@
 """SimFormer's network (arXiv 2210.02270): MaskFormer (arXiv 2107.06278) assembled from its parts."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import torch

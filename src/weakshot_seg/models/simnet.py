@@ -1,7 +1,5 @@
 """SimNet: are two pixels of the same class? (SimFormer section 3.3; method section 2). Used in training only."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import cast
 

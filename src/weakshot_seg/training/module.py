@@ -1,7 +1,5 @@
 """Training and validation steps, optimiser, and what a checkpoint holds besides weights."""
 
-from __future__ import annotations
-
 import random
 from functools import partial
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """AdamW parameter groups and the poly schedule (method section 8)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import nn

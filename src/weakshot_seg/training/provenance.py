@@ -1,7 +1,5 @@
 """Which code made a result: versions of libraries, and the git commit of this package."""
 
-from __future__ import annotations
-
 import platform
 import subprocess
 from functools import cache

@@ -1,7 +1,5 @@
 """Training steps that would spoil the weights are skipped, on the device, so that the host need not wait for it."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The trainer of an entry point's settings."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from typing import Any

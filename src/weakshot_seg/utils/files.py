@@ -1,7 +1,5 @@
 """Files that are either complete or not there, and files that something has spoilt."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

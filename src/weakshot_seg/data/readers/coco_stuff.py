@@ -1,7 +1,5 @@
 """COCO-Stuff-10K, 171 classes: versions 1.1 and 1.0 as unpacked (labels in MATLAB files), or MaskFormer's PNG masks."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Images and labels in files: which belong together, and their readers; ``data=folder``."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

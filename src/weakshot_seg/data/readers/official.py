@@ -1,7 +1,5 @@
 """Published data sets as downloaded, in any of their layouts: ``data=coco_stuff_10k``, ``ade20k``, ``voc2012``."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

@@ -4,8 +4,6 @@ Those of things in the object's own frame: ``x``, ``y`` (up) are float arrays of
 Those of stuff are random tones in 0..1, float32 ``[size, size]``; the size changes the resolution only.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

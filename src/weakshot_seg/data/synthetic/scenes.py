@@ -4,8 +4,6 @@ Stuff regions with wavy borders tile the image, 1 to 4 things lie on them and pa
 the scenes hold unlabelled clutter. Shape and texture distinguish the classes; colours hardly do.
 """
 
-from __future__ import annotations
-
 import colorsys
 import math
 from functools import partial

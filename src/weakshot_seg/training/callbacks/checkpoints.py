@@ -1,7 +1,5 @@
 """The checkpoint to resume from, and files of checkpoints that an interruption cannot spoil."""
 
-from __future__ import annotations
-
 import os
 import signal
 from pathlib import Path

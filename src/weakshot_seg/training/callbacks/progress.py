@@ -1,7 +1,5 @@
 """The progress line of a training or an evaluation."""
 
-from __future__ import annotations
-
 import sys
 from typing import Any
 

@@ -1,7 +1,5 @@
 """``metrics.json``: the result of a run in a file that needs no logger."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Weights & Biases: a logger on which the training does not depend, and what the dashboard shows beside curves."""
 
-from __future__ import annotations
-
 import json
 import logging
 import secrets
