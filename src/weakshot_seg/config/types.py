@@ -3,7 +3,8 @@
 import inspect
 import types
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -45,7 +46,7 @@ def _of_setting(hint: Any) -> Any:
     if origin is Annotated:
         return Annotated[(_of_setting(arguments[0]), *arguments[1:])]
     if origin in (Union, types.UnionType):
-        return Union[tuple(map(_of_setting, arguments))]  # noqa: UP007
+        return reduce(or_, map(_of_setting, arguments))
     if origin is Literal or origin in (None, types.NoneType, bool, int, float, str):
         return hint
     if origin is Path:
@@ -53,11 +54,12 @@ def _of_setting(hint: Any) -> Any:
     if origin in (object, Any) or not inspect.isclass(origin):
         return Any
     if issubclass(origin, Mapping):
-        return dict[str, _of_setting(arguments[-1]) if arguments else Any]  # type: ignore[misc]
+        return types.GenericAlias(dict, (str, _of_setting(arguments[-1]) if arguments else Any))
     if origin is tuple and arguments and arguments[-1] is not ...:
-        return Annotated[tuple[tuple(map(_of_setting, arguments))], Strict(False)] | _node()  # type: ignore[misc]
+        items = types.GenericAlias(tuple, tuple(map(_of_setting, arguments)))
+        return Annotated[items, Strict(False)] | _node()
     if issubclass(origin, Iterable):
-        return list[_of_setting(arguments[0]) if arguments else Any] | _node()  # type: ignore[misc]
+        return types.GenericAlias(list, _of_setting(arguments[0]) if arguments else Any) | _node()
     return _node(f"something with a _target_ ({origin.__name__})")
 
 
