@@ -1,6 +1,8 @@
 """Settings of every test."""
 
+import logging
 import os
+from collections.abc import Iterator
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
 os.environ["WANDB_MODE"] = "offline"
@@ -23,3 +25,12 @@ settings.load_profile("quick")
 @pytest.fixture(autouse=True)
 def fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_left() -> Iterator[None]:
+    """Hydra's handlers write to the ``sys.stderr`` of their test, which is closed in the next."""
+    before = list(logging.root.handlers)
+    yield
+    for handler in set(logging.root.handlers) - set(before):
+        logging.root.removeHandler(handler)
