@@ -1,16 +1,18 @@
 """Image and label files that belong together, and one reading of all: what they hold, and what is wrong with them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.images import image_size, read_image, read_mask
+from weakshot_seg.data.images import size_and_turn
+from weakshot_seg.data.mask_checks import Palettes, Turn, Turns, compare_turns
+from weakshot_seg.data.masks import Mask, open_mask
 from weakshot_seg.data.parallel import in_parallel
-from weakshot_seg.data.source import LabelledImages, of_other_size
+from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
@@ -31,18 +33,28 @@ class LabelFormat:
     Attributes:
         stored: Class c is stored as ``stored[c]``, ascending. Ids below the first are unlabelled; no others may occur.
         ignore_label: One more id of unlabelled pixels.
-        read: Gives the ids as stored, uint8 ``[h, w]``, of a file that need not be sound; raises ``DataError``.
+        read: Gives the ids as stored, uint8 ``[h, w]``, of a file that need not be sound; raises ``DataError``. None:
+            files are PNG.
     """
 
     stored: Sequence[int]
     ignore_label: int = IGNORE
-    read: Callable[[Path], NDArray[np.uint8]] = read_mask
+    read: Callable[[Path], NDArray[np.uint8]] | None = None
     remedy: str = "replace it by the original"
 
     @property
     def is_png(self) -> bool:
         """Labels are quick to read: nothing but PNG files."""
-        return self.read is read_mask
+        return self.read is None
+
+    @cached_property
+    def allowed(self) -> frozenset[int]:
+        """All ids that may occur."""
+        return frozenset({self.ignore_label, *range(self.stored[0]), *self.stored})
+
+    def open(self, path: Path, verify: bool = True) -> Mask:
+        """Reads a label file; a ``DataError`` if it is broken, or its ids are not certain. Not all need be allowed."""
+        return Mask(self.read(path)) if self.read else open_mask(path, verify, self.allowed)
 
     @cached_property
     def classes(self) -> NDArray[np.uint8]:
@@ -84,8 +96,15 @@ class BadFiles(DataError):
         super().__init__(self.problems[0].message + (f" (and {more} more)" if more else ""))
 
 
-_Finding = tuple[Sequence[int], NDArray[np.int64], list[Problem]]
-"""Of one image: its size, (0, 0) if it cannot be read; int64 ``[256]``, pixels of each stored id; problems."""
+@dataclass(frozen=True)
+class _Finding:
+    """Of one file: its size, (0, 0) if it cannot be read; int64 ``[256]``, pixels of each stored id; problems."""
+
+    size: Sequence[int]
+    pixels: NDArray[np.int64]
+    problems: list[Problem] = field(default_factory=list)
+    mask: Mask | None = None  # without ids
+    turn: Turn = Turn.SAME
 
 
 @dataclass(frozen=True)
@@ -98,6 +117,7 @@ class Survey:
         ids: int64 ``[256]``, pixels of each id as stored.
         pixels: int64 ``[K]``, pixels of each class.
         problems: All of them.
+        remarks: What is suspicious, in a line each.
     """
 
     sizes: NDArray[np.int64]
@@ -105,6 +125,7 @@ class Survey:
     ids: NDArray[np.int64]
     pixels: NDArray[np.int64]
     problems: tuple[Problem, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def survey_files(
@@ -115,7 +136,7 @@ def survey_files(
     ``keep``, which can be pickled, is called with each file that is sound and its map of class ids.
     """
     task = partial(_inspect, labels=labels, verify=verify, keep=keep)
-    return _sum_up(in_parallel(task, files, title), len(files), labels)
+    return _sum_up(in_parallel(task, files, title), files, labels)
 
 
 def survey_of(source: LabelledImages) -> Survey:
@@ -123,28 +144,29 @@ def survey_of(source: LabelledImages) -> Survey:
     if isinstance(survey := getattr(source, "survey", None), Survey):
         return survey
     findings = in_parallel(partial(_load, source), range(len(source)), "reading data")
-    return _sum_up(findings, len(source), LabelFormat(range(len(source.class_names))))
+    return _sum_up(findings, [None] * len(source), LabelFormat(range(len(source.class_names))))
 
 
 def _inspect(file: LabelledFile, labels: LabelFormat, verify: bool, keep: Keep | None) -> _Finding:
-    size: Sequence[int] = (0, 0)
+    size, turn = (0, 0), 1
     pixels = np.zeros(IGNORE + 1, dtype=np.int64)
     problems = []
     try:
-        size = read_image(file.image).shape[:2] if verify else image_size(file.image)
+        size, turn = size_and_turn(file.image, decode=verify)
     except DataError as error:
         problems.append(Problem(file.image, str(error)))
     if file.labels is None:
-        return size, pixels, problems
+        return _Finding(size, pixels, problems)
     try:
-        stored = labels.read(file.labels)
+        mask = labels.open(file.labels)
     except DataError as error:
-        return size, pixels, [*problems, Problem(file.labels, str(error))]
-    pixels = np.bincount(stored.ravel(), minlength=IGNORE + 1)
-    if tuple(size) not in ((0, 0), stored.shape):
-        problems.append(Problem(file.labels, of_other_size(f"mask {file.labels}", stored.shape, size)))
-    allowed = {labels.ignore_label, *range(labels.stored[0]), *labels.stored}
-    if unknown := set(np.flatnonzero(pixels).tolist()) - allowed:
+        return _Finding(size, pixels, [*problems, Problem(file.labels, str(error))])
+    pixels = np.bincount(mask.ids.ravel(), minlength=IGNORE + 1)
+    turns = Turn.SAME
+    if size != (0, 0):
+        turns, wrong = compare_turns(file.labels, mask, size, turn)
+        problems += [Problem(file.labels, wrong)] if wrong else []
+    if unknown := set(np.flatnonzero(pixels).tolist()) - labels.allowed:
         known = np.flatnonzero(labels.classes != IGNORE)
         message = (
             f"mask {file.labels} has the id {min(unknown)}, but the {len(labels.stored)} class names allow {known[0]} "
@@ -152,25 +174,30 @@ def _inspect(file: LabelledFile, labels: LabelFormat, verify: bool, keep: Keep |
         )
         problems.append(Problem(file.labels, message))
     if keep is not None and not problems:
-        keep(file, labels.classes[stored])
-    return size, pixels, problems
+        keep(file, labels.classes[mask.ids])
+    return _Finding(size, pixels, problems, replace(mask, ids=mask.ids[:0]), turns)
 
 
 def _load(source: LabelledImages, index: int) -> _Finding:
     image, label_map = source.load(index)
     ids = np.empty(0, dtype=np.uint8) if label_map is None else label_map.ravel()
-    return image.shape[:2], np.bincount(ids, minlength=IGNORE + 1), []
+    return _Finding(image.shape[:2], np.bincount(ids, minlength=IGNORE + 1))
 
 
-def _sum_up(findings: Iterable[_Finding], images: int, labels: LabelFormat) -> Survey:
+def _sum_up(findings: Iterable[_Finding], files: Sequence[LabelledFile | None], labels: LabelFormat) -> Survey:
     classes, is_class = labels.classes, np.flatnonzero(labels.classes != IGNORE)
-    sizes, presence = np.zeros((images, 2), np.int64), np.zeros((images, len(labels.stored)), bool)
+    sizes, presence = np.zeros((len(files), 2), np.int64), np.zeros((len(files), len(labels.stored)), bool)
     ids, pixels = np.zeros(IGNORE + 1, np.int64), np.zeros(len(labels.stored), np.int64)
     problems: list[Problem] = []
-    for index, (size, counts, found) in enumerate(findings):
-        sizes[index] = size
-        presence[index, classes[is_class[counts[is_class] > 0]]] = True
-        ids += counts
-        problems += found
+    palettes, turns = Palettes(), Turns()
+    for index, (file, found) in enumerate(zip(files, findings, strict=True)):
+        sizes[index] = found.size
+        presence[index, classes[is_class[found.pixels[is_class] > 0]]] = True
+        ids += found.pixels
+        problems += found.problems
+        if file is not None and file.labels is not None and found.mask is not None:
+            turns.add(file.image, found.turn)
+            if message := palettes.contradiction(file.labels, found.mask):
+                problems.append(Problem(file.labels, message))
     np.add.at(pixels, classes[is_class], ids[is_class])
-    return Survey(sizes, presence, ids, pixels, tuple(problems))
+    return Survey(sizes, presence, ids, pixels, tuple(problems), turns.remarks())

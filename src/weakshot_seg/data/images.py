@@ -1,4 +1,4 @@
-"""Reading image and label files, with errors a user can act on."""
+"""Reading photos, with errors a user can act on; masks: :mod:`~weakshot_seg.data.masks`."""
 
 import io
 import struct
@@ -16,10 +16,11 @@ from weakshot_seg.errors import DataError
 from weakshot_seg.utils.files import reading
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+REMEDY = "replace or remove it and its mask"
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
-def read_image(path: Path, remedy: str = "replace or remove it and its mask", verify: bool = True) -> NDArray[np.uint8]:
+def read_image(path: Path, remedy: str = REMEDY, verify: bool = True) -> NDArray[np.uint8]:
     """Reads an image file of any mode as RGB, turned upright as its EXIF data say.
 
     ``verify`` also finds damage that decoders pass over in silence, for a tenth to a third of the time of reading: not
@@ -28,7 +29,7 @@ def read_image(path: Path, remedy: str = "replace or remove it and its mask", ve
     Returns:
         uint8 ``[h, w, 3]``. Transparency is dropped; 16-bit grey is reduced to 8 bits. 32-bit pixels are refused.
     """
-    with _opened(path, f"image {path}", remedy, verify) as file:
+    with opened(path, f"image {path}", remedy, verify) as file:
         return upright_rgb(file, f"image {path}")
 
 
@@ -43,37 +44,34 @@ def upright_rgb(picture: Image.Image, name: str = "the image") -> NDArray[np.uin
     return np.array(upright.convert("RGB"))
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image turned upright, from its header alone (TIFF: from its pixels)."""
-    with _opened(path, f"image {path}", "replace or remove it and its mask") as file:
-        if file.format == "TIFF":  # whether Pillow has swapped the axes by now depends on its version
-            height, width, _ = upright_rgb(file, f"image {path}").shape
-            return height, width
-        turned = file.getexif().get(0x0112, 1) >= 5  # orientations 5 to 8 swap the axes
-        return (file.width, file.height) if turned else (file.height, file.width)
+def size_and_turn(path: Path, decode: bool = False) -> tuple[tuple[int, int], int]:
+    """Height and width of an image turned upright, and its orientation, see :func:`orientation`.
 
-
-def read_mask(path: Path, verify: bool = True) -> NDArray[np.uint8]:
-    """The ids as stored in a label file of one channel: uint8 ``[h, w]``; ``verify``: see :func:`read_image`.
-
-    A palette is ignored; colours instead of ids and ids above 255 are refused (``DataError``).
+    From its header alone, unless it is a TIFF file, or ``decode`` asks for a reading of all (with ``verify``).
     """
-    with _opened(path, f"mask {path}", "replace it, or remove it and its image", verify) as file:
-        if file.mode in ("L", "P", "1"):
-            return np.array(file, dtype=np.uint8)
-        if file.mode == "I" or file.mode.startswith("I;16"):
-            ids = np.asarray(file)
-            if not 0 <= ids.min() <= ids.max() <= 255:
-                raise DataError(f"mask {path} has the id {ids.max()}: ids must be 0 to 255, 255 for unlabelled")
-            return ids.astype(np.uint8)
-        raise DataError(
-            f"mask {path} is a colour picture (mode {file.mode}): save it with one channel of class ids "
-            "0..K-1, 255 for unlabelled"
-        )
+    name = f"image {path}"
+    with opened(path, name, REMEDY, verify=decode) as file:
+        turn = orientation(file)
+        if decode or file.format == "TIFF":  # whether Pillow has swapped the axes of TIFF by now depends on its version
+            height, width, _ = upright_rgb(file, name).shape
+            return (height, width), turn
+        return ((file.width, file.height) if turn >= 5 else (file.height, file.width)), turn
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image turned upright, from its header if that is possible."""
+    return size_and_turn(path)[0]
+
+
+def orientation(picture: Image.Image) -> int:
+    """How EXIF data say that a picture is turned: 1 (as stored) to 8; from 5 on, width and height change places."""
+    turn = picture.getexif().get(0x0112, 1)
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
 
 @contextmanager
-def _opened(path: Path, name: str, remedy: str, verify: bool = False) -> Iterator[Image.Image]:
+def opened(path: Path, name: str, remedy: str, verify: bool = False) -> Iterator[Image.Image]:
+    """A picture file called ``name`` in errors, not yet decoded; ``verify`` and ``remedy``: see :func:`read_image`."""
     with reading(name, remedy), Image.open(path) as file:
         if verify:
             _verify(path.read_bytes())

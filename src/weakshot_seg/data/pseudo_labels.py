@@ -18,7 +18,7 @@ import PIL.Image
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from weakshot_seg.data.images import read_mask
+from weakshot_seg.data.masks import read_mask
 from weakshot_seg.data.parallel import in_parallel
 from weakshot_seg.data.source import Image, by_tag, present_classes
 from weakshot_seg.data.weak_labels import WeakShotDataset

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from PIL import Image
 from tqdm import tqdm
 
-from weakshot_seg.data.images import read_mask
+from weakshot_seg.data.masks import read_mask
 from weakshot_seg.errors import DataError
 from weakshot_seg.prediction.records import Item, Record
 from weakshot_seg.prediction.results import Results

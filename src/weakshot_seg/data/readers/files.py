@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from weakshot_seg.data.checks import BadFiles, LabelFormat, LabelledFile, Problem, Survey, survey_files
 from weakshot_seg.data.class_names import read_classes
 from weakshot_seg.data.find_files import files_below
-from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image, read_mask
+from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image
 from weakshot_seg.data.tags import Tags
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
@@ -47,7 +47,7 @@ class FileImages:
     def load(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """See ``LabelledImages``; unknown ids are unlabelled."""
         file = self._files[index]
-        ids = None if file.labels is None else read_mask(file.labels, verify=False)
+        ids = None if file.labels is None else self._labels.open(file.labels, verify=False).ids
         return read_image(file.image, verify=False), None if ids is None else self._labels.classes[ids]
 
     def presence(self) -> NDArray[np.bool_]:

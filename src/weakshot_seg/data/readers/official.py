@@ -27,7 +27,7 @@ Part = Literal["train", "val"]
 
 CACHE = ".weakshot_seg"
 """Folder of the caches within the root of a data set."""
-VERSION = 2
+VERSION = 3
 """Changes when caches of earlier versions must not be used."""
 SURVEY = "survey.npz"
 
@@ -169,7 +169,7 @@ def _build(files: Sequence[LabelledFile], labels: LabelFormat, place: Path) -> N
             survey = survey_files(files, labels, f"reading {place.name.rsplit('-', 1)[0]}", keep=keep)
             if survey.problems:
                 raise BadFiles(survey.problems)
-            arrays = {name: value for name, value in vars(survey).items() if name != "problems"}
+            arrays = {name: value for name, value in vars(survey).items() if isinstance(value, np.ndarray)}
             np.savez(temporary / SURVEY, allow_pickle=False, **arrays)
             os.replace(temporary, place)
         finally:
