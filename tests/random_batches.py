@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
+from weakshot_seg.structures import IGNORE, Knowledge, SegOutput, WeakTargets
 
 
 def make_output(
@@ -24,6 +24,14 @@ def make_output(
     return SegOutput(
         leaf(layers, images, queries, classes + 1), leaf(layers, images, queries, *size), leaf(images, 3, *size)
     )
+
+
+def states_by_tags(tags: Tensor, novel: Tensor, has_masks: Tensor | None = None) -> Tensor:
+    """The paper's states: base classes by the mask, others by tags (bool ``[B, K]``); without mask unknown."""
+    unmasked = torch.where(novel, Knowledge.ABSENT, Knowledge.UNKNOWN)
+    base = torch.where(novel, Knowledge.ABSENT, Knowledge.MASK)
+    states = base.expand(tags.shape) if has_masks is None else torch.where(has_masks[:, None], base, unmasked)
+    return torch.where(tags, Knowledge.PRESENT, states).to(torch.uint8)
 
 
 def make_targets(
@@ -55,4 +63,5 @@ def make_targets(
     for image in without_masks:
         label_maps[image][:] = IGNORE
     maps = torch.stack(label_maps), torch.stack(padding)
-    return WeakTargets.collate(*maps, tag_table, torch.arange(5) >= 3, paired, has_masks)
+    novel = torch.arange(5) >= 3
+    return WeakTargets.collate(*maps, states_by_tags(tag_table, novel, has_masks), novel, paired)

@@ -29,7 +29,7 @@ def terms(channels: int) -> dict[str, LossTerm]:
 def gradients(inputs: dict[str, Tensor], images: slice) -> dict[str, Tensor]:
     """Gradients of each term by the network's outputs for some images, and by SimNet's weights."""
     targets = WeakTargets.collate(
-        inputs["label_maps"][images], inputs["padding"][images], inputs["tags"][images], inputs["novel"], paired=True
+        inputs["label_maps"][images], inputs["padding"][images], inputs["states"][images], inputs["novel"], paired=True
     )
     found = {}
     for name, term in terms(inputs["pixel_embeddings"].shape[1]).items():
@@ -49,6 +49,6 @@ def write_gradients(inputs: dict[str, Tensor], folder: Path, rank: int, world_si
     """Those of the share of one process, to ``gradients-RANK.pt``."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meeting", rank=rank, world_size=world_size)
-    share = len(inputs["tags"]) // world_size
+    share = len(inputs["states"]) // world_size
     torch.save(gradients(inputs, slice(rank * share, (rank + 1) * share)), folder / f"gradients-{rank}.pt")
     dist.destroy_process_group()

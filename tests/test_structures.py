@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakshot_seg.structures import ClassSplit, EvalBatch, SegOutput, WeakBatch, WeakSample
+from weakshot_seg.structures import ClassSplit, EvalBatch, Knowledge, SegOutput, WeakBatch, WeakSample
 
 CLASSES = 6
 NOVEL = torch.tensor([False, False, True, False, True, True])
@@ -17,7 +17,7 @@ def batch() -> WeakBatch:
             image=torch.randint(0, 256, (3, 4, 5), dtype=torch.uint8),
             label_map=torch.randint(0, 2, (4, 5), dtype=torch.uint8),
             padding=torch.zeros(4, 5, dtype=torch.bool),
-            tags=NOVEL & (torch.rand(CLASSES) > 0.3),
+            states=torch.where(NOVEL, torch.randint(3, (CLASSES,)), Knowledge.MASK).to(torch.uint8),
             name=f"image {i}",
         )
         for i in range(3)

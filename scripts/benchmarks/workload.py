@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.structures import IGNORE, Knowledge, WeakTargets
 
 SEGMENTS = 12
 """Regions of a scene; about as many classes as an image of COCO-Stuff shows."""
@@ -50,11 +50,13 @@ def make_workload(size: int, batch: int, num_classes: int, device: torch.device,
 
     novel = torch.zeros(num_classes, dtype=torch.bool)
     novel[::4] = True
-    none = torch.zeros(batch, num_classes, dtype=torch.bool)
-    full = WeakTargets.collate(label_maps, padding, none, torch.zeros_like(novel))
+    all_masks = torch.full((batch, num_classes), Knowledge.MASK, dtype=torch.uint8)
+    full = WeakTargets.collate(label_maps, padding, all_masks, torch.zeros_like(novel))
     hidden = label_maps.clone()
     hidden[torch.cat([novel, torch.zeros(256 - num_classes, dtype=torch.bool)])[label_maps.long()]] = IGNORE
-    weak = WeakTargets.collate(hidden, padding, full.with_mask & novel, novel, paired=True)
+    tags = torch.where(full.with_mask, Knowledge.PRESENT, Knowledge.ABSENT)
+    states = torch.where(novel, tags, Knowledge.MASK).to(torch.uint8)
+    weak = WeakTargets.collate(hidden, padding, states, novel, paired=True)
 
     classes = [row.nonzero()[:, 0] for row in full.with_mask]
     masks = [(m == c[:, None, None]).float().to(device) for m, c in zip(label_maps, classes, strict=True)]

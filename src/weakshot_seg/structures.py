@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from enum import IntEnum
 from typing import Self
 
 import torch
@@ -16,6 +17,22 @@ from torch import Tensor
 
 IGNORE = 255
 """Label of every pixel whose class is unknown: unlabelled, padding and, in training, all novel pixels."""
+
+
+class Knowledge(IntEnum):
+    """What is known of a class in an image: the state of each pair of an image b and a class k.
+
+    In the paper's setting (method section 1) base classes are ``MASK``, novel ones ``PRESENT`` or ``ABSENT``.
+    """
+
+    UNKNOWN = 0
+    """Nobody looked: the class may be there or not."""
+    ABSENT = 1
+    """No pixel is of the class."""
+    PRESENT = 2
+    """A tag: some pixels are of the class."""
+    MASK = 3
+    """All pixels of the class are labelled, also if there are none."""
 
 
 @dataclass(frozen=True)
@@ -98,28 +115,29 @@ class _Movable:
 
 @dataclass(frozen=True)
 class WeakSample:
-    """One augmented training image as it leaves the dataset, novel pixels hidden already (leak rule, method section 1).
+    """One augmented training image as it leaves the dataset, undeclared pixels hidden (leak rule, method section 1).
 
     Attributes:
         image: uint8 ``[3, H, W]``, RGB 0..255, padding 128.
-        label_map: uint8 ``[H, W]``, ids of base classes, :data:`IGNORE` elsewhere.
+        label_map: uint8 ``[H, W]``, ids of the classes with the state ``MASK``, :data:`IGNORE` elsewhere.
         padding: bool ``[H, W]``, True where the image was padded.
-        tags: bool ``[K]``, image-level labels of the novel classes; of all classes if the image has no masks.
+        states: uint8 ``[K]``, the :class:`Knowledge` of each class.
         name: Shown in logs and errors.
-        has_masks: False if nothing is known of the image's pixels.
     """
 
     image: Tensor
     label_map: Tensor
     padding: Tensor
-    tags: Tensor
+    states: Tensor
     name: str
-    has_masks: bool = True
 
 
 @dataclass(frozen=True)
 class WeakTargets(_Movable):
     """All that the criterion may know of a batch.
+
+    Of an image b, each class k has one state. From it and the pixels follow four sets that share out the classes:
+    :attr:`with_mask`, :attr:`tagged`, :attr:`absent` and :attr:`unknown`.
 
     A *target* is one class of one image. Slots of an image hold first the classes with a mask (ascending id), then the
     classes known by tag only (ascending id), then padding. Everything whose size depends on the data is made on the
@@ -128,68 +146,79 @@ class WeakTargets(_Movable):
     Attributes:
         label_map: uint8 ``[B, H, W]``, ids of classes with masks, :data:`IGNORE` elsewhere.
         padding: bool ``[B, H, W]``.
+        states: uint8 ``[B, K]``, the :class:`Knowledge` of each class.
         classes: int64 ``[B, N]``, class id per slot, -1 in padding slots.
         mask_index: int64 ``[2, M]``, (image, slot) of the targets with a mask.
         tag_slots: int64 ``[B, S]``, slots of the targets known by tag only, -1 = none.
-        with_mask: bool ``[B, K]``, classes with a mask in the image.
-        tagged: bool ``[B, K]``, classes known by tag only.
+        unknown_classes: int64 ``[B, U]``, the unknown classes of the images with mask classes, -1 = none.
+        with_mask: bool ``[B, K]``, classes with pixels in the label map.
         novel: bool ``[K]``, True for novel classes.
-        has_masks: bool ``[B]``, False where nothing is known of the pixels: not even that they are of no base class.
         counts: targets of each image (without padding slots), on the host.
         paired: images 2i and 2i+1 are an anchor and its reference (method section 5); an odd last image is alone.
     """
 
     label_map: Tensor
     padding: Tensor
+    states: Tensor
     classes: Tensor
     mask_index: Tensor
     tag_slots: Tensor
+    unknown_classes: Tensor
     with_mask: Tensor
-    tagged: Tensor
     novel: Tensor
-    has_masks: Tensor
     counts: tuple[int, ...]
     paired: bool = False
 
     @classmethod
     def collate(
-        cls,
-        label_map: Tensor,
-        padding: Tensor,
-        tags: Tensor,
-        novel: Tensor,
-        paired: bool = False,
-        has_masks: Tensor | None = None,
+        cls, label_map: Tensor, padding: Tensor, states: Tensor, novel: Tensor, paired: bool = False
     ) -> WeakTargets:
-        """Builds the target slots, on the host.
-
-        The arguments are the attributes of that name but ``tags``, bool ``[B, K]``; a class that has a mask in the
-        image is not doubled by its tag. Without ``has_masks`` all images have.
-        """
-        seen = torch.zeros(len(tags), IGNORE + 1, dtype=torch.bool).scatter(1, label_map.flatten(1).long(), True)
-        with_mask = seen[:, : tags.shape[1]]
-        tagged = tags & ~with_mask
+        """Builds the target slots, on the host; the arguments are the attributes of that name."""
+        seen = torch.zeros(len(states), IGNORE + 1, dtype=torch.bool).scatter(1, label_map.flatten(1).long(), True)
+        with_mask = seen[:, : states.shape[1]]
+        tagged = (states == Knowledge.PRESENT) & ~with_mask
+        unknown = (states == Knowledge.UNKNOWN) & ~with_mask & (states == Knowledge.MASK).any(1, keepdim=True)
         masks, weak = ([row.nonzero()[:, 0] for row in table] for table in (with_mask, tagged))
         classes = _pad([torch.cat(pair) for pair in zip(masks, weak, strict=True)])
         slot = torch.arange(classes.shape[1])
         return cls(
             label_map=label_map,
             padding=padding,
+            states=states,
             classes=classes,
             mask_index=(slot < with_mask.sum(1, keepdim=True)).nonzero().T.contiguous(),
             tag_slots=_pad([len(m) + torch.arange(len(w)) for m, w in zip(masks, weak, strict=True)]),
+            unknown_classes=_pad([row.nonzero()[:, 0] for row in unknown]),
             with_mask=with_mask,
-            tagged=tagged,
             novel=novel,
-            has_masks=torch.ones(len(tags), dtype=torch.bool) if has_masks is None else has_masks,
             counts=tuple((with_mask | tagged).sum(1).tolist()),
             paired=paired,
         )
 
     @property
+    def tagged(self) -> Tensor:
+        """Bool ``[B, K]``: classes known by tag only."""
+        return (self.states == Knowledge.PRESENT) & ~self.with_mask
+
+    @property
     def unknown(self) -> Tensor:
-        """Bool ``[B, K]``: may be in the image or not; base classes without a tag where there are no masks."""
-        return ~(self.has_masks[:, None] | self.novel | self.tagged)
+        """Bool ``[B, K]``: classes that may be in the image or not."""
+        return (self.states == Knowledge.UNKNOWN) & ~self.with_mask
+
+    @property
+    def absent(self) -> Tensor:
+        """Bool ``[B, K]``: classes without a pixel: known to be absent, or with masks of which none is in the crop."""
+        return ((self.states == Knowledge.ABSENT) | self.annotated) & ~self.with_mask
+
+    @property
+    def annotated(self) -> Tensor:
+        """Bool ``[B, K]``: classes whose pixels are all labelled; none in an image without a mask."""
+        return self.states == Knowledge.MASK
+
+    @property
+    def unlabelled(self) -> Tensor:
+        """Bool ``[B, K]``: classes that a pixel without a label can be of: tagged or unknown."""
+        return self.tagged | self.unknown
 
 
 def _pad(rows: list[Tensor]) -> Tensor:
@@ -213,10 +242,9 @@ class WeakBatch(_Movable):
     @classmethod
     def collate(cls, samples: Sequence[WeakSample], novel: Tensor, paired: bool = False) -> WeakBatch:
         """Stacks samples of one size."""
-        names = ("image", "label_map", "padding", "tags")
-        images, maps, padding, tags = (torch.stack([getattr(s, name) for s in samples]) for name in names)
-        has_masks = torch.tensor([s.has_masks for s in samples])
-        targets = WeakTargets.collate(maps, padding, tags, novel, paired, has_masks)
+        names = ("image", "label_map", "padding", "states")
+        images, maps, padding, states = (torch.stack([getattr(s, name) for s in samples]) for name in names)
+        targets = WeakTargets.collate(maps, padding, states, novel, paired)
         return cls(images, targets, tuple(s.name for s in samples))
 
 

@@ -24,7 +24,7 @@ from weakshot_seg.data.source import Selection
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest
+from weakshot_seg.structures import IGNORE, ClassSplit, Knowledge, SampleRequest
 
 NOVEL = (2, 5)
 CLASSES = 8
@@ -80,11 +80,10 @@ def explicit_rule(predicted, known, labels):
 
 
 def test_the_rule(dataset, predictions):
-    is_novel = dataset.split.is_novel().numpy()
     refused = 0
     for index, predicted in enumerate(predictions):
         known, labels = dataset.load(index)[1], dataset.known[index]
-        found = pseudo_map(predicted, known, labels, is_novel)
+        found = pseudo_map(predicted, known, dataset.states[index])
         assert found.dtype == np.uint8
         assert np.array_equal(found, explicit_rule(predicted, known, labels))
         refused += int(((known == IGNORE) & np.isin(predicted, NOVEL) & (found == IGNORE)).sum())
@@ -93,26 +92,26 @@ def test_the_rule(dataset, predictions):
 
 def test_without_masks_tags_of_base_classes_count_too():
     predicted = np.array([[0, 1, 2, 5]], np.uint8)
-    labels, is_novel = np.isin(np.arange(CLASSES), [0, 2]), np.isin(np.arange(CLASSES), NOVEL)
+    states = np.where(np.isin(np.arange(CLASSES), [0, 2]), Knowledge.PRESENT, Knowledge.UNKNOWN)
     nothing = np.full_like(predicted, IGNORE)
-    assert pseudo_map(predicted, nothing, labels, is_novel).tolist() == [[0, IGNORE, 2, IGNORE]]
+    assert pseudo_map(predicted, nothing, states).tolist() == [[0, IGNORE, 2, IGNORE]]
+    states[[0, 5]] = Knowledge.MASK
     masked = np.array([[IGNORE, IGNORE, IGNORE, 0]], np.uint8)
-    assert pseudo_map(predicted, masked, labels, is_novel).tolist() == [[IGNORE, IGNORE, 2, 0]]
+    assert pseudo_map(predicted, masked, states).tolist() == [[IGNORE, IGNORE, 2, 0]]
 
 
 @pytest.mark.parametrize("kept", [None, (5, 3, 0)])
-def test_candidates_follow_from_masks_and_tags(kept, make_images, monkeypatch):
+def test_candidates_follow_from_masks_and_tags(kept, make_images):
     """Also where some images have been left out."""
     source = make_images()
-    tags = np.zeros((len(source), CLASSES), dtype=bool)
-    tags[3] = source.presence()[3]  # an image without masks: all that is known of it are tags
-    monkeypatch.setattr(type(source), "by_tag", lambda _: tags, raising=False)
+    source.maps = [*source.maps]
+    source.labels, source.maps[3] = source.presence(), None  # all that is known of it are tags
     images = Selection(source, kept) if kept else source
     dataset = WeakShotDataset(images, split_of(source), TrainTransform(32))
     base = set(range(CLASSES)) - set(NOVEL)
     for kind in ("all", "image", "novel"):
         for index, row in zip(kept or range(len(source)), candidate_classes(dataset, kind), strict=True):
-            present = set(np.unique(source.maps[index]).tolist()) - {IGNORE}
+            present = set(np.flatnonzero(source.labels[index]).tolist())
             expected = {"all": base | set(NOVEL), "image": present, "novel": present & set(NOVEL) or present}[kind]
             expected |= base if index == 3 else set()  # its tags may be incomplete
             assert set(np.flatnonzero(row).tolist()) == expected, (kind, index)
@@ -138,7 +137,7 @@ def test_retraining_is_fully_supervised_by_the_files(make_images, folder):
             assert np.array_equal(labels, np.array(file))
         assert np.flatnonzero(train.known[index]).tolist() == sorted(set(labels.ravel()) - {IGNORE})
         sample = train[SampleRequest(index, index)]
-        assert not sample.tags.any()
+        assert (sample.states == Knowledge.MASK).all()
         assert set(sample.label_map.flatten().tolist()) <= set(labels.ravel().tolist()) | {IGNORE}
     assert train.known[:, list(NOVEL)].any(0).all()
 

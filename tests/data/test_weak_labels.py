@@ -6,7 +6,7 @@ import torch
 
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.structures import IGNORE, ClassSplit, SampleRequest
+from weakshot_seg.structures import IGNORE, ClassSplit, Knowledge, SampleRequest
 
 NOVEL = (1, 4, 6)
 
@@ -32,9 +32,11 @@ def test_supervision_decides_what_is_known(make_images):
     for i, truth in enumerate(source.maps):
         hidden = torch.from_numpy(np.where(np.isin(truth, NOVEL), IGNORE, truth))
         samples = [dataset[SampleRequest(i, 0)] for dataset in (weak, base_only, full)]
-        assert samples[0].tags.tolist() == [c in NOVEL and bool((truth == c).any()) for c in range(8)]
-        assert not samples[1].tags.any()
-        assert not samples[2].tags.any()
+        present = [Knowledge.PRESENT if (truth == c).any() else Knowledge.ABSENT for c in range(8)]
+        base, novel = [Knowledge.MASK] * 8, [c in NOVEL for c in range(8)]
+        assert samples[0].states.tolist() == np.where(novel, present, base).tolist()
+        assert samples[1].states.tolist() == np.where(novel, Knowledge.ABSENT, base).tolist()
+        assert samples[2].states.tolist() == base
         for sample, expected in zip(samples, (hidden, hidden, torch.from_numpy(truth)), strict=True):
             assert torch.equal(sample.label_map, expected)
             assert torch.equal(sample.image, torch.from_numpy(source.images[i]).permute(2, 0, 1))
@@ -48,7 +50,9 @@ def test_crop_scope_has_the_labels_left_in_the_crop(make_images):
     dataset = WeakShotDataset(source, split_of(source), top_left, "crop")
     for i in range(len(source)):
         corner = int(source.maps[i][0, 0])
-        assert dataset[SampleRequest(i, 0)].tags.nonzero()[:, 0].tolist() == [corner] * (corner in NOVEL)
+        states = dataset[SampleRequest(i, 0)].states
+        assert (states == Knowledge.PRESENT).nonzero()[:, 0].tolist() == [corner] * (corner in NOVEL)
+        assert (states == Knowledge.MASK).tolist() == [c not in NOVEL for c in range(8)]
 
 
 def test_unknown_options_are_refused(make_images):

@@ -17,7 +17,7 @@ def inputs() -> dict[str, torch.Tensor]:
     return {
         "label_maps": targets.label_map,
         "padding": targets.padding,
-        "tags": targets.tagged,
+        "states": targets.states,
         "novel": targets.novel,
         "class_logits": torch.randn(2, 4, 5, 6),
         "mask_logits": torch.randn(2, 4, 5, 8, 12),

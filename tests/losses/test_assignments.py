@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from random_batches import make_output, make_targets
+from random_batches import make_output, make_targets, states_by_tags
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.losses import assignments
 from weakshot_seg.losses.assignments import ClassQueries, GpuHungarianMatcher, HungarianMatcher
@@ -80,7 +80,8 @@ def test_a_mask_that_vanishes_at_low_resolution_counts_as_none_and_keeps_its_pla
     label_map[:, 8:] = 2
     label_map[0, 5, 5] = 1  # not on the grid of every fourth pixel
     novel = torch.arange(4) == 3
-    targets = WeakTargets.collate(label_map, torch.zeros(1, 16, 24, dtype=torch.bool), novel[None], novel)
+    states = states_by_tags(novel[None], novel)
+    targets = WeakTargets.collate(label_map, torch.zeros(1, 16, 24, dtype=torch.bool), states, novel)
     assert targets.classes.tolist() == [[0, 1, 2, 3]]
     output, matcher = make_output(images=1, classes=4, queries=4, layers=1, size=(4, 6)), HungarianMatcher()
     probability = output.class_logits.softmax(-1)

@@ -108,7 +108,7 @@ def test_mask_loss_is_the_mean_over_base_masks(case: Case) -> None:
 def test_complement_loss_equals_a_loop_over_images(case: Case) -> None:
     """Method section 4.3, image by image; images without masks are left out."""
     output, targets = case.output, case.targets
-    with_tags = [i for i in range(5) if targets.tagged[i].any() and targets.has_masks[i]]
+    with_tags = [i for i in range(5) if targets.tagged[i].any() and targets.annotated[i].any()]
     losses = []
     for layer, image in itertools.product(range(3), with_tags):
         label_map = targets.label_map[image]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from random_batches import states_by_tags
 from weakshot_seg.conversion.detectron2 import from_detectron2
 from weakshot_seg.models.simnet import SimNet
 from weakshot_seg.structures import IGNORE, WeakTargets
@@ -82,7 +83,8 @@ def read_targets(arrays: Arrays, num_classes: int, paired: bool = False) -> Weak
         maps.append(label_map)
         tags.append(row)
     padding = torch.stack([torch.from_numpy(p).bool() for p in numbered("pad_region", arrays)])
-    targets = WeakTargets.collate(torch.stack(maps), padding, torch.stack(tags), novel_classes(num_classes), paired)
+    novel = novel_classes(num_classes)
+    targets = WeakTargets.collate(torch.stack(maps), padding, states_by_tags(torch.stack(tags), novel), novel, paired)
     for image, labels in enumerate(numbered("labels", arrays)):
         assert targets.classes[image, : targets.counts[image]].tolist() == labels.tolist()
     return targets

@@ -9,10 +9,10 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from weakshot_seg.structures import IGNORE, SegOutput, WeakTargets
+from weakshot_seg.structures import IGNORE, Knowledge, SegOutput, WeakTargets
 
 SEEDS = st.integers(0, 2**32 - 1)
-KINDS = ("nothing", "one pixel", "few pixels", "full", "no masks")
+KINDS = ("nothing", "one pixel", "few pixels", "full", "no masks", "some masks")
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,13 @@ class Batch:
 
     label_maps: np.ndarray
     padding: np.ndarray
-    tags: np.ndarray
+    states: np.ndarray
     novel: np.ndarray
-    has_masks: np.ndarray
     paired: bool
 
     def targets(self):
-        maps, padding, tags, novel, has_masks = (
-            torch.from_numpy(part.copy())
-            for part in (self.label_maps, self.padding, self.tags, self.novel, self.has_masks)
-        )
-        return WeakTargets.collate(maps, padding, tags, novel, self.paired, has_masks)
+        arrays = self.label_maps, self.padding, self.states, self.novel
+        return WeakTargets.collate(*(torch.from_numpy(array.copy()) for array in arrays), self.paired)
 
 
 @st.composite
@@ -46,21 +42,22 @@ def batches(draw, most_images=4, least_size=1):
     base = np.flatnonzero(~novel)
     maps = np.full((images, height, width), IGNORE, dtype=np.uint8)
     padding = np.zeros((images, height, width), dtype=bool)
-    tags = np.zeros((images, classes), dtype=bool)
-    has_masks = np.ones(images, dtype=bool)
+    states = np.zeros((images, classes), dtype=np.uint8)
     for image in range(images):
         kind = draw(st.sampled_from(KINDS))
-        has_masks[image] = kind != "no masks"
         if kind == "full":
             maps[image] = rng.choice(base, (height, width))
-        elif kind in ("one pixel", "few pixels"):  # a pixel of a class, or of each of several
+        elif kind in ("one pixel", "few pixels", "some masks"):  # a pixel of a class, or of each of several
             for class_id in base[:1] if kind == "one pixel" else base:
                 maps[image, rng.integers(height), rng.integers(width)] = class_id
         padding[image, height - draw(st.integers(0, height)) :] = True
         padding[image, :, width - draw(st.integers(0, width)) :] = True
-        tags[image] = (rng.random(classes) < draw(st.sampled_from([0, 0.4, 1]))) & (novel | ~has_masks[image])
+        masked = {"no masks": 0.0, "some masks": 0.5}.get(kind, 1.0)  # share of the base classes
+        kinds = draw(st.sampled_from([[Knowledge.ABSENT], [*Knowledge][:3], [Knowledge.PRESENT]]))
+        states[image] = np.where(~novel & (rng.random(classes) < masked), Knowledge.MASK, rng.choice(kinds, classes))
+        maps[image][~np.isin(maps[image], np.flatnonzero(states[image] == Knowledge.MASK))] = IGNORE
     maps[padding] = IGNORE
-    return Batch(maps, padding, tags, novel, has_masks, draw(st.booleans()))
+    return Batch(maps, padding, states, novel, draw(st.booleans()))
 
 
 @dataclass(frozen=True)

@@ -90,9 +90,8 @@ def test_the_order_of_queries_is_of_no_account(kind, batch, seed, order):
 
 
 def part_of(batch, images):
-    arrays = (batch.label_maps, batch.padding, batch.tags, batch.has_masks)
-    maps, padding, tags, has_masks = (array[images] for array in arrays)
-    return Batch(maps, padding, tags, batch.novel, has_masks, batch.paired)
+    maps, padding, states = (array[images] for array in (batch.label_maps, batch.padding, batch.states))
+    return Batch(maps, padding, states, batch.novel, batch.paired)
 
 
 def of_images(saying, images):
@@ -112,8 +111,10 @@ def test_a_batch_is_the_sum_of_its_images(kind, batch, seed):
     def amounts(losses, targets):
         present = max(sum(targets.counts), 1)
         masks = max(targets.mask_index.shape[1], 1)
-        novel = int((targets.tagged.any(1) & targets.has_masks).sum())
-        times = {"mask": masks, "complement": novel, "absence": present}
+        covered = targets.annotated.any(1) & (
+            targets.unlabelled.any(1) if kind == "class queries" else targets.tagged.any(1) & ~targets.unknown.any(1)
+        )
+        times = {"mask": masks, "complement": int(covered.sum()), "absence": present}
         return {
             name: value * times[term]
             for name, value in losses.parts.items()
@@ -122,7 +123,7 @@ def test_a_batch_is_the_sum_of_its_images(kind, batch, seed):
 
     whole = amounts(judge(module, saying.output(), batch.targets()), batch.targets())
     total = dict.fromkeys(whole, torch.zeros(()))
-    for image in range(len(batch.tags)):
+    for image in range(len(batch.states)):
         single = part_of(batch, slice(image, image + 1)).targets()
         alone = amounts(judge(module, of_images(saying, slice(image, image + 1)), single), single)
         total = {name: total[name] + alone[name] for name in whole}
@@ -138,6 +139,7 @@ def test_empty_slots_are_of_no_account(kind, batch, seed, more):
         targets,
         classes=torch.nn.functional.pad(targets.classes, (0, more), value=-1),
         tag_slots=torch.nn.functional.pad(targets.tag_slots, (0, more), value=-1),
+        unknown_classes=torch.nn.functional.pad(targets.unknown_classes, (0, more), value=-1),
     )
     saying, module = say(batch, queries_of(kind, batch, spare=4), seed), criterion(kind)
     first, second = (judge(module, saying.output(), t) for t in (targets, fuller))

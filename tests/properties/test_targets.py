@@ -6,16 +6,16 @@ import numpy as np
 from hypothesis import given
 
 from properties.batches import batches
-from weakshot_seg.structures import IGNORE
+from weakshot_seg.structures import IGNORE, Knowledge
 
 
 @given(batch=batches())
 def test_targets_are_what_loops_find(batch):
     targets = batch.targets()
-    masked, weak = [], []
+    masked, weak, classes = [], [], len(batch.novel)
     for image, label_map in enumerate(batch.label_maps):
         masked.append(sorted(set(label_map.ravel().tolist()) - {IGNORE}))
-        weak.append([c for c in np.flatnonzero(batch.tags[image]).tolist() if c not in masked[-1]])
+        weak.append(np.flatnonzero(batch.states[image] == Knowledge.PRESENT).tolist())
     assert targets.counts == tuple(len(m) + len(w) for m, w in zip(masked, weak, strict=True))
     slots = max(targets.counts)
     expected = [m + w + [-1] * (slots - len(m) - len(w)) for m, w in zip(masked, weak, strict=True)]
@@ -25,5 +25,9 @@ def test_targets_are_what_loops_find(batch):
         assert [s for s in targets.tag_slots[image].tolist() if s >= 0] == list(range(len(m), len(m) + len(w)))
         assert targets.with_mask[image].nonzero().flatten().tolist() == m
         assert targets.tagged[image].nonzero().flatten().tolist() == w
-        untold = [] if batch.has_masks[image] else [c for c in np.flatnonzero(~batch.novel).tolist() if c not in w]
+        untold = np.flatnonzero(batch.states[image] == Knowledge.UNKNOWN).tolist()
         assert targets.unknown[image].nonzero().flatten().tolist() == untold
+        assert targets.absent[image].nonzero().flatten().tolist() == sorted({*range(classes)} - {*m, *w, *untold})
+        assert targets.unlabelled[image].nonzero().flatten().tolist() == sorted([*w, *untold])
+        in_reach = untold if (batch.states[image] == Knowledge.MASK).any() else []
+        assert [c for c in targets.unknown_classes[image].tolist() if c >= 0] == in_reach

@@ -20,10 +20,10 @@ from pydantic import TypeAdapter
 
 from weakshot_seg.data.masks import read_mask
 from weakshot_seg.data.parallel import in_parallel
-from weakshot_seg.data.source import Image, by_tag, present_classes
+from weakshot_seg.data.source import Image, present_classes
 from weakshot_seg.data.weak_labels import WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.structures import IGNORE
+from weakshot_seg.structures import IGNORE, Knowledge
 from weakshot_seg.utils.files import reading, replacing
 from weakshot_seg.utils.tables import first_few
 
@@ -37,7 +37,8 @@ SAMPLES = 16
 
 Candidates = Literal["all", "image", "novel"]
 """Which classes a prediction on a training image chooses from: ``all`` (method section 7), the ``image``'s own, or its
-``novel`` ones. The first leaves pixels without a label, the last gives one to all outside the base masks."""
+``novel`` ones (also base ones that its mask does not cover). The first leaves pixels without a label, the last gives
+one to all outside the masks."""
 
 Percent = float | None  # None where there is nothing to count
 
@@ -178,32 +179,31 @@ def label_files(folder: Path, dataset: WeakShotDataset) -> list[Path]:
 def candidate_classes(dataset: WeakShotDataset, candidates: Candidates) -> NDArray[np.bool_]:
     """The classes to choose from in each training image: bool ``[len, K]``, by what training may know.
 
-    Without a mask, base classes that are not among the tags may be there or not: then these can be chosen, too.
+    Classes of which an image says nothing may be there or not: these can be chosen, too.
     """
     if candidates not in get_args(Candidates):
         raise ConfigError(f"unknown candidates '{candidates}': use one of {', '.join(get_args(Candidates))}")
     if candidates == "all":
         return np.ones_like(dataset.known)
-    novel = dataset.split.is_novel().numpy()
-    has_mask = (dataset.known & ~novel & ~by_tag(dataset.source)).any(1, keepdims=True)
-    allowed, outside = dataset.known | ~(has_mask | novel), dataset.known & novel
-    only_novel = has_mask & outside.any(1, keepdims=True) & (candidates == "novel")
-    return np.where(only_novel, outside, allowed)
+    has_mask = (dataset.states == Knowledge.MASK).any(1, keepdims=True)
+    unlabelled = np.isin(dataset.states, (Knowledge.PRESENT, Knowledge.UNKNOWN))
+    outside = has_mask & unlabelled.any(1, keepdims=True) & (candidates == "novel")
+    allowed = np.where(outside, unlabelled, dataset.known | unlabelled)
+    return allowed | ~allowed.any(1, keepdims=True)  # of an image that shows nothing, any: no label will come of it
 
 
-def pseudo_map(predicted: Image, known: Image, labels: NDArray[np.bool_], is_novel: NDArray[np.bool_]) -> Image:
-    """The rule of the method: base pixels keep their class, others take a predicted novel class the image has.
+def pseudo_map(predicted: Image, known: Image, states: NDArray[np.uint8]) -> Image:
+    """The rule of the method: pixels with a mask keep their class, others take a predicted class that is a tag.
 
-    In an image without any base mask they also take a base class that the image has by its tags.
+    These are the novel classes of the image, and base classes that its mask does not cover.
 
     Args:
         predicted: uint8 ``[h, w]``, ids 0..K-1.
-        known: uint8 ``[h, w]``, ids of base classes and ``IGNORE``.
-        labels: bool ``[K]``, the image-level labels that training may know; so is ``is_novel``.
+        known: uint8 ``[h, w]``, ids of classes with masks and ``IGNORE``.
+        states: uint8 ``[K]``, the ``Knowledge`` that training has of each class.
     """
-    is_base = known != IGNORE
-    taken = labels & is_novel if is_base.any() else labels
-    return np.where(is_base, known, np.where(taken[predicted], predicted, np.uint8(IGNORE)))
+    taken = np.where((states == Knowledge.PRESENT)[predicted], predicted, np.uint8(IGNORE))
+    return np.where(known != IGNORE, known, taken)
 
 
 def agreement_counts(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weakshot_seg.errors import DataError
+from weakshot_seg.structures import Knowledge
 
 Image = NDArray[np.uint8]
 
@@ -16,7 +17,8 @@ class LabelledImages(Protocol):
 
     ``load`` gives the masks of *all* classes, novel ones included. Only
     :class:`~weakshot_seg.data.weak_labels.WeakShotDataset` (which hides them) and the evaluation (which needs them)
-    may call it. Images with tags also have ``by_tag()``, see :func:`by_tag`.
+    may call it. Where not every image has a mask of all classes, there is also ``states(novel)``, see
+    :func:`states_of`.
     """
 
     @property
@@ -39,10 +41,23 @@ class LabelledImages(Protocol):
         """Which classes each image shows, by its label map or by its tags: bool ``[len, K]``."""
 
 
+def states_of(source: LabelledImages, novel: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
+    """What each image declares of each class, a :class:`Knowledge`: uint8 ``[len, K]``, a copy.
+
+    ``novel`` (bool ``[K]``; None: all) are the classes whose masks do not count unless an image names them: if such a
+    class is neither in its mask nor among its tags, it is absent. The masks of a source without ``states`` are whole.
+    """
+    shape = len(source), len(source.class_names)
+    novel = np.ones(shape[1], dtype=bool) if novel is None else novel
+    states: NDArray[np.uint8] = (
+        source.states(novel) if hasattr(source, "states") else np.full(shape, Knowledge.MASK, dtype=np.uint8)
+    )
+    return states
+
+
 def by_tag(source: LabelledImages) -> NDArray[np.bool_]:
     """The part of ``presence()`` that is known by tags and that no label map shows: bool ``[len, K]``."""
-    tags: NDArray[np.bool_] = source.by_tag() if hasattr(source, "by_tag") else np.zeros_like(source.presence())
-    return tags
+    return states_of(source) == Knowledge.PRESENT
 
 
 def tag_only_classes(source: LabelledImages) -> tuple[str, ...]:
@@ -74,7 +89,7 @@ def present_classes(label_map: Image, num_classes: int) -> NDArray[np.bool_]:
 
 
 class Selection:
-    """The images ``indices`` of another source, in that order; implements :class:`LabelledImages`, with tags."""
+    """The images ``indices`` of another source, in that order; implements :class:`LabelledImages`, with states."""
 
     def __init__(self, source: LabelledImages, indices: Sequence[int] | NDArray[np.integer]) -> None:
         self.class_names = source.class_names
@@ -96,6 +111,6 @@ class Selection:
         """See :class:`LabelledImages`."""
         return self._source.presence()[self._indices]
 
-    def by_tag(self) -> NDArray[np.bool_]:
-        """See :func:`by_tag`."""
-        return by_tag(self._source)[self._indices]
+    def states(self, novel: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """See :func:`states_of`."""
+        return states_of(self._source, novel)[self._indices]

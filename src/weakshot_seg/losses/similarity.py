@@ -47,9 +47,9 @@ class PixelSimilarityLoss(LossTerm):
         self._judged: tuple[Tensor, Tensor, Tensor] | None = None
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
-        """SimLoss and DistLoss over all pairs of images with masks. SimNet always runs, so that DDP ranks stay in step.
+        """SimLoss and DistLoss over all pairs of images. SimNet always runs, so that DDP ranks stay in step.
 
-        Without masks it is not known which pixels are base: such a pixel is neither "not base" nor novel.
+        DistLoss leaves out images whose unlabelled pixels may be of a base class, as they may without a mask.
         """
         self._judged = None
         images = len(targets.label_map) // 2 * 2 if targets.paired else 0
@@ -60,11 +60,13 @@ class PixelSimilarityLoss(LossTerm):
         labels = _shrink(targets.label_map[:images], size)  # [B, hw]
         padding = _shrink(targets.padding[:images], size).bool()
         embeddings = output.pixel_embeddings[:images].flatten(2).detach()  # [B, C, hw]
-        has_masks = targets.has_masks[:images] & swap(targets.has_masks[:images])
-        tagged = targets.tagged[:images] & targets.novel & has_masks[:, None]
+        unlabelled = targets.unlabelled[:images]
+        only_novel = ~(unlabelled & ~targets.novel).any(1)
+        only_novel = only_novel & swap(only_novel)
+        tagged = targets.tagged[:images] & targets.novel & only_novel[:, None]
         shared = (tagged & swap(tagged)).any(1).float()  # the pair has a novel class in common
         return {
-            "base": self._base(embeddings, labels, padding, targets.with_mask[:images], has_masks),
+            "base": self._base(embeddings, labels, padding, targets, only_novel),
             "novel": self._novel(output, embeddings, (labels == IGNORE) & ~padding, padding, shared, targets.novel),
         }
 
@@ -74,8 +76,15 @@ class PixelSimilarityLoss(LossTerm):
             return {}
         return {f"pairs/{name}": value for name, value in pair_quality(*self._judged).items()}
 
-    def _base(self, embeddings: Tensor, labels: Tensor, padding: Tensor, with_mask: Tensor, known: Tensor) -> Tensor:
-        """SimLoss. A pair counts if at least one pixel is base: then equality is known without novel masks."""
+    def _base(
+        self, embeddings: Tensor, labels: Tensor, padding: Tensor, targets: WeakTargets, only_novel: Tensor
+    ) -> Tensor:
+        """SimLoss. A pair counts if its equality is known: both pixels have labels, or the one without cannot be equal.
+
+        In the paper that is if at least one pixel is base, since no unlabelled pixel is. Pairs without any label count
+        as similar in the balance where all unlabelled pixels are novel or ignored, as the authors' do.
+        """
+        with_mask, unlabelled = targets.with_mask[: len(labels)], targets.unlabelled[: len(labels)]
         common = choose_class((with_mask & swap(with_mask))[::2]).repeat_interleave(2)[:, None]  # [B, 1]
         inside = torch.where(common >= 0, labels == common, labels != IGNORE)
         count_inside = round(self.num_points * self.inside_share)
@@ -86,8 +95,10 @@ class PixelSimilarityLoss(LossTerm):
         point_labels = labels.gather(1, points)
         is_base = point_labels != IGNORE
         same = point_labels[:, :, None] == swap(point_labels)[:, None]  # [B, J, J]
-        known = known[:, None, None].expand_as(same)
-        counted = (is_base[:, :, None] | swap(is_base)[:, None]) & known
+        by_label = F.pad(unlabelled, (0, IGNORE + 1 - unlabelled.shape[1]))  # [B, 256]
+        sure = is_base & ~swap(by_label).gather(1, point_labels)  # no unlabelled pixel of the partner is of that class
+        counted = sure[:, :, None] | swap(sure)[:, None] | (is_base[:, :, None] & swap(is_base)[:, None])
+        known = counted | only_novel[:, None, None]
         logits = self.simnet(features, swap(features))
         self._judged = logits.detach(), same, counted
         return pair_loss(logits, same, counted, self.balance(same, known))

@@ -64,7 +64,8 @@ def mean_over_ranks(value: Tensor) -> Tensor:
 class ClassificationLoss(LossTerm):
     """Cross-entropy over K+1 classes, for base and novel classes alike; proposals without a target are "no object".
 
-    In an image without masks they are that or any base class without a tag (of which nothing is known there).
+    Of a class that may be in the image or not, nothing is taught: its class query weighs 0; a matched proposal without
+    a target is "no object" or any such class.
 
     Args:
         weight, layers: see :class:`LossTerm`.
@@ -87,11 +88,14 @@ class ClassificationLoss(LossTerm):
         target = target.scatter(2, column, classes)[..., :-1]
         weight = torch.where(target == num_classes, self.no_object, 1.0)
         log_probs = logits.log_softmax(-1)
-        # without masks, a proposal without a target may well have found a base class that has no tag
-        allowed = F.pad(targets.unknown, (0, 1), value=True)[:, None]  # [B, 1, K+1]
-        no_target = log_probs.masked_fill(~allowed, -torch.inf).logsumexp(-1)
         chosen = log_probs.gather(-1, target[..., None])[..., 0]
-        loss = -torch.where(target == num_classes, no_target, chosen) * weight  # [L, B, Q]
+        if assignment.by_class:
+            weight = weight.masked_fill(targets.unknown, 0.0)
+        else:  # a proposal without a target may well have found an unknown class
+            allowed = F.pad(targets.unknown, (0, 1), value=True)[:, None]  # [B, 1, K+1]
+            no_target = log_probs.masked_fill(~allowed, -torch.inf).logsumexp(-1)
+            chosen = torch.where(target == num_classes, no_target, chosen)
+        loss = -chosen * weight  # [L, B, Q]
         normaliser = mean_over_ranks(weight.sum((1, 2))).clamp(min=torch.finfo(weight.dtype).tiny)  # [L]
         return {"cross_entropy": (loss.sum((1, 2)) / normaliser).sum()}
 
@@ -135,33 +139,40 @@ class MaskLoss(MaskTerm):
 class ComplementLoss(MaskTerm):
     """Base, novel and ignored regions are the whole image: the union of the novel masks is the rest of the base masks.
 
-    The union is with a faint constant "ignore" plane (SimFormer; method section 4.3). The paper weighs the term 0.15 on
-    COCO-Stuff-10K and 0.2 on ADE20K.
+    The union is with a faint constant "ignore" plane (SimFormer; method section 4.3), and of all classes that an
+    unlabelled pixel can be of: those known by tag only, which are the novel ones in the paper, and the unknown ones.
+    The paper weighs the term 0.15 on COCO-Stuff-10K and 0.2 on ADE20K.
     """
 
     def forward(self, output: SegOutput, targets: WeakTargets, assignment: Assignment) -> dict[str, Tensor]:
-        """Mean over the images with masks that have classes known by tag only; 0 when there are none.
+        """Mean over the images with mask classes that have such classes; 0 when there are none.
 
-        In an image without any mask, the complement of its base classes is not known.
+        An image without a mask class has no complement.
         """
-        slots = targets.tag_slots  # [B, S]
-        queries = assignment.queries.gather(2, slots.clamp(min=0).expand(len(assignment.queries), -1, -1))  # [L, B, S]
+        layers, slots = len(assignment.queries), targets.tag_slots  # [B, S]
+        queries = assignment.queries.gather(2, slots.clamp(min=0).expand(layers, -1, -1))  # [L, B, S]
+        counted = targets.unlabelled.any(1) & targets.annotated.any(1)
+        if assignment.by_class:
+            slots = torch.cat([slots, targets.unknown_classes], 1)
+            queries = torch.cat([queries, targets.unknown_classes.clamp(min=0).expand(layers, -1, -1)], 2)
+        else:  # no proposal stands for an unknown class that may cover the rest
+            counted = counted & ~targets.unknown.any(1)
         logits = output.masks_of(queries)  # [L, B, S, h, w]
         logits = logits.masked_fill((slots < 0)[..., None, None], IGNORE_LOGIT)
         logits = F.pad(logits, (0, 0, 0, 0, 0, 1), value=IGNORE_LOGIT)  # the plane is one more mask
         grid = StridedGrid.draw(targets.label_map.shape[-2:], self.stride)
         complement = grid.pick((targets.label_map == IGNORE) & ~targets.padding)
         focal, dice = union_mask_losses(logits, complement, grid, self.mask_losses)
-        counted = (targets.tagged.any(1) & targets.has_masks).float()
-        count = mean_over_ranks(counted.sum()) + 1e-5
-        return {"focal": (focal * counted).sum() / count, "dice": (dice * counted).sum() / count}
+        share = counted.float()
+        count = mean_over_ranks(share.sum()) + 1e-5
+        return {"focal": (focal * share).sum() / count, "dice": (dice * share).sum() / count}
 
 
 class AbsenceLoss(LossTerm):
     """Focal loss of the masks of absent classes against nothing (ours, for class queries; not in the paper).
 
     Image-level labels say which classes are *not* there, for every pixel. With one query per class this is pixel
-    supervision for base and novel classes alike, which the mask loss (present base classes only) never gives.
+    supervision for base and novel classes alike, which the mask loss (classes with pixels only) never gives.
     """
 
     def __init__(self, weight: NonNegative = 20.0, layers: Layers = "all") -> None:
@@ -179,9 +190,8 @@ class AbsenceLoss(LossTerm):
                 "or drop the term with ~loss.terms.absence"
             )
         present = targets.with_mask | targets.tagged  # [B, K]
-        absent = ~(present | targets.unknown)
         logits = output.mask_logits  # [L, B, Q = K, h, w]
         losses = mask_losses(logits.detach(), torch.zeros_like(logits[0, 0, 0]))
         focal = with_gradient(losses.focal, logits, losses.gradients[0])
         count = mean_over_ranks(present.sum().float()).clamp(min=1)
-        return {"focal": (focal * absent).sum() / count}
+        return {"focal": (focal * targets.absent).sum() / count}

@@ -121,7 +121,8 @@ class PseudoLabelWriter(BasePredictionWriter):
 
     def __init__(self, files: Sequence[Path], dataset: WeakShotDataset) -> None:
         super().__init__(write_interval="batch")
-        self._files = {dataset.source.name(index): (file, dataset.known[index]) for index, file in enumerate(files)}
+        self._files = {dataset.source.name(index): (file, index) for index, file in enumerate(files)}
+        self._dataset = dataset
         self._is_novel = dataset.split.is_novel().numpy()
 
     def write_on_batch_end(
@@ -135,11 +136,12 @@ class PseudoLabelWriter(BasePredictionWriter):
     ) -> None:
         """``batch.truths`` are the maps that training may see."""
         for name, map_of_ids, truth in zip(batch.names, prediction, batch.truths, strict=True):
-            file, tags = self._files[name]
+            file, index = self._files[name]
             predicted, known = map_of_ids.cpu().numpy(), truth.cpu().numpy()
-            labels = pseudo_map(predicted, known, tags, self._is_novel)
+            labels = pseudo_map(predicted, known, self._dataset.states[index])
             text = PngInfo()
-            text.add_text(KEY, json.dumps(agreement_counts(predicted, labels, known, tags, self._is_novel)))
+            counts = agreement_counts(predicted, labels, known, self._dataset.known[index], self._is_novel)
+            text.add_text(KEY, json.dumps(counts))
             with replacing(file) as temporary:
                 label_png(labels).save(temporary, "PNG", pnginfo=text)
 

@@ -12,7 +12,7 @@ from weakshot_seg.data.find_files import files_below
 from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image
 from weakshot_seg.data.tags import Tags
 from weakshot_seg.errors import DataError
-from weakshot_seg.structures import IGNORE
+from weakshot_seg.structures import IGNORE, Knowledge
 from weakshot_seg.utils.files import reading
 from weakshot_seg.utils.ranges import LabelId
 
@@ -20,7 +20,7 @@ REMEDY = "add class names, correct the mask, or set data.label_offset or data.ig
 
 
 class FileImages:
-    """Images and PNG labels that have been read and verified once; implements ``LabelledImages``, with tags.
+    """Images and PNG labels that have been read and verified once; implements ``LabelledImages``, with states.
 
     ``tagged`` are the classes that each image has by its tags: bool ``[len(files), K]``.
     """
@@ -54,9 +54,13 @@ class FileImages:
         """Which classes each image shows, by its mask or its tags: bool ``[len, K]``, a copy."""
         return self.survey.presence | self._by_tag
 
-    def by_tag(self) -> NDArray[np.bool_]:
-        """Which classes each image shows by its tags alone: bool ``[len, K]``, a copy."""
-        return self._by_tag.copy()
+    def states(self, novel: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """See :func:`~weakshot_seg.data.source.states_of`."""
+        has_mask = np.array([file.labels is not None for file in self._files])[:, None]
+        unsaid = np.where(novel, Knowledge.ABSENT, Knowledge.UNKNOWN)
+        states = np.where(self._by_tag, Knowledge.PRESENT, unsaid)
+        covered = has_mask & (~novel | self.survey.presence)
+        return np.where(covered, Knowledge.MASK, states).astype(np.uint8)
 
 
 class FolderImages(FileImages):
