@@ -36,15 +36,17 @@ def states_by_tags(tags: Tensor, novel: Tensor, has_masks: Tensor | None = None)
 
 def make_targets(
     base: Sequence[Sequence[int]],
-    tags: Sequence[Sequence[int]],
+    tags: Sequence[Sequence[int]] = (),
     size: tuple[int, int] = (8, 12),
     padded_rows: int = 1,
     paired: bool = False,
     without_masks: Sequence[int] = (),
+    states: Sequence[str] = (),
 ) -> WeakTargets:
     """Targets of hand-made images: each a set of base classes with pixels and a set of classes with tags.
 
-    Of the five classes, 3 and 4 are novel.
+    Of the five classes, 3 and 4 are novel. ``states`` are given instead of tags by the first letters of their names,
+    such as "MMAPU".
     """
     label_maps, padding = [], []
     for present in base:
@@ -57,11 +59,14 @@ def make_targets(
         label_maps.append(label_map)
         padding.append(pad)
     tag_table = torch.zeros(len(base), 5, dtype=torch.bool)
-    for row, ids in zip(tag_table, tags, strict=True):
+    for row, ids in zip(tag_table, tags, strict=not states):
         row[list(ids)] = True
     has_masks = torch.tensor([image not in without_masks for image in range(len(base))])
     for image in without_masks:
         label_maps[image][:] = IGNORE
     maps = torch.stack(label_maps), torch.stack(padding)
     novel = torch.arange(5) >= 3
-    return WeakTargets.collate(*maps, states_by_tags(tag_table, novel, has_masks), novel, paired)
+    table = states_by_tags(tag_table, novel, has_masks)
+    if states:
+        table = torch.tensor([["UAPM".index(letter) for letter in row] for row in states], dtype=torch.uint8)
+    return WeakTargets.collate(*maps, table, novel, paired)

@@ -155,6 +155,21 @@ def test_parts_without_pairs_are_zero(
     (values["base"] + values["novel"]).backward()
 
 
+@pytest.mark.parametrize(
+    ("states", "taught"),
+    [
+        (("MMAPA", "MMMPA"), True),
+        (("AAAPA", "MMMPU"), True),  # no mask, but no base class either
+        (("MMUPA", "MMMPA"), False),
+        (("MMMPA", "MPMPA"), False),
+        (("MMMPA", "MMMUA"), False),  # it may have no novel class in common
+    ],
+)
+def test_similarity_is_distilled_where_no_unlabelled_pixel_can_be_base(states: tuple[str, str], taught: bool) -> None:
+    targets = make_targets([[], []], states=states, paired=True)
+    assert (build()(make_output(size=SIZE), targets, NOBODY)["novel"].item() != 0) == taught
+
+
 @pytest.mark.parametrize("without_masks", [(2,), (3,), (2, 3)])
 def test_pairs_without_masks_count_for_nothing(without_masks: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     """A pixel without a mask may be of the other one's base class: "different" would be a wrong lesson."""
@@ -176,3 +191,36 @@ def test_pairs_without_masks_count_for_nothing(without_masks: tuple[int, ...], m
         results.append([*(value.item() for value in values.values()), *loss.balance.counts.flatten().tolist()])
     assert results[0] == pytest.approx(results[1], rel=1e-5)
     assert all(value != 0 for value in results[0][:2])
+
+
+def test_a_pair_counts_where_its_equality_is_known(spy: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an unlabelled pixel only the tagged and unknown classes of its image can be true, or none at all."""
+    states = ["MMMPA", "MAMPA", "MUUPA", "MPMAP", "AMMUU", "PUMAA", "UUPPU", "AAAPP"]
+    base = [[0, 1, 2], [0, 2], [0], [0, 2], [1, 2], [2], [], []]
+    targets = make_targets(base, states=states, size=SIZE, paired=True)
+    calls: list[tuple[Tensor, ...]] = []
+    monkeypatch.setattr(similarity, "pair_loss", lambda logits, *rest: calls.append(rest) or logits.sum())
+    loss = build(num_points=20)
+    monkeypatch.setattr(loss.balance, "forward", lambda same, known: known)
+    loss(make_output(images=8, layers=1, size=SIZE), targets, NOBODY)
+    ((same, counted, in_balance),) = calls
+    points = torch.cat([spy.draws[0][1], spy.draws[1][1]], dim=1).tolist()
+
+    def possible(image: int, pixel: int) -> set[int]:
+        label = int(targets.label_map[image].flatten()[pixel])
+        return {label} if label != IGNORE else {c for c, s in enumerate(states[image]) if s in "PU"} | {IGNORE}
+
+    kinds = set()
+    for image in range(8):
+        other = image ^ 1
+        closed = not any(s in "PU" for i in (image, other) for s in states[i][:3])  # in both, base pixels have labels
+        for i, a in enumerate(points[image]):
+            for j, b in enumerate(points[other]):
+                first, second = possible(image, a), possible(other, b)
+                labelled = len(first) == 1 and IGNORE not in first, len(second) == 1 and IGNORE not in second
+                known = any(labelled) and (not first & second or first == second)
+                assert counted[image, i, j] == known
+                assert in_balance[image, i, j] == (known or closed)
+                assert not known or same[image, i, j] == (first == second)
+                kinds.add((known, any(labelled), closed))
+    assert len(kinds) == 5  # with a label in every way, without one never known

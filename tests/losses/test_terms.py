@@ -18,9 +18,11 @@ from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
 MIXED = {"base": [[0, 2], [1], [], [0, 1, 2], []], "tags": [[3], [3, 4], [4], [], []]}
 # nothing is known of the pixels of some images, and of base classes there only what is tagged; 3 and 4 are novel
 UNKNOWN = {"base": [[0, 2], [], [], [], []], "tags": [[3], [3], [4], [0, 4], [1]], "without_masks": (1, 3, 4)}
+MANY = {"base": [[0, 2], [1], [], [2], []], "states": ["MAMPA", "UMUAP", "UUPUA", "APMPU", "MMMAA"]}
 CASES = {  # with the classes of each image that may be there or not, and those that are not
     "masks": (MIXED, [()] * 5, [(1, 4), (0, 2), (0, 1, 2, 3), (3, 4), (0, 1, 2, 3, 4)]),
     "images without masks": (UNKNOWN, [(), (0, 1, 2), (), (1, 2), (0, 2)], [(1, 4), (4,), (0, 1, 2, 3), (3,), (3, 4)]),
+    "all states": (MANY, [(), (0, 2), (0, 1, 3), (4,), ()], [(1, 4), (3,), (4,), (0,), (0, 1, 2, 3, 4)]),
 }
 
 
@@ -82,6 +84,23 @@ def test_classification_is_weighted_cross_entropy(no_object: float, case: Case) 
     same_with_gradients(ours["cross_entropy"], plain, case.output.class_logits)
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_class_queries_learn_nothing_of_classes_that_may_be_there(name: str) -> None:
+    sets, maybe, absent = CASES[name]
+    output, targets = make_output(images=5, queries=5, dtype=torch.float64), make_targets(**sets)
+    plain = torch.zeros((), dtype=torch.float64)
+    for layer in range(2):
+        total, weights = torch.zeros((), dtype=torch.float64), 0.0
+        for image, query in itertools.product(range(5), range(5)):
+            if query not in maybe[image]:
+                right, weight = (5, 0.1) if query in absent[image] else (query, 1.0)
+                total = total - weight * output.class_logits[layer, image, query].softmax(0)[right].log()
+                weights += weight
+        plain = plain + total / weights
+    ours = ClassificationLoss()(output, targets, ClassQueries()(output, targets))["cross_entropy"]
+    same_with_gradients(ours, plain, output.class_logits)
+
+
 def test_classification_without_any_weight_is_zero() -> None:
     output, targets = make_output(), make_targets([[], []], [[], []])
     assignment = Assignment(torch.zeros(2, 2, 0, dtype=torch.int64))
@@ -105,24 +124,32 @@ def test_mask_loss_is_the_mean_over_base_masks(case: Case) -> None:
         same_with_gradients(ours[name], 3 * sum(plain) / len(losses), output.mask_logits)
 
 
-def test_complement_loss_equals_a_loop_over_images(case: Case) -> None:
-    """Method section 4.3, image by image; images without masks are left out."""
-    output, targets = case.output, case.targets
-    with_tags = [i for i in range(5) if targets.tagged[i].any() and targets.annotated[i].any()]
+@pytest.mark.parametrize("by_class", [False, True])
+def test_complement_loss_equals_a_loop_over_images(by_class: bool, case: Case) -> None:
+    """Method section 4.3, image by image; images without masks are left out.
+
+    So are those with classes that may be there or not, unless there is a query for each of these.
+    """
+    targets, assignment, output = case.targets, case.assignment, case.output
+    if by_class:
+        output = make_output(images=5, queries=5, layers=3, dtype=torch.float64)
+        assignment = ClassQueries()(output, targets)
+    masked = [i for i in range(5) if targets.annotated[i].any() and (by_class or not case.maybe[i])]
+    counted = [i for i in masked if targets.tagged[i].any() or case.maybe[i]]
     losses = []
-    for layer, image in itertools.product(range(3), with_tags):
+    for layer, image in itertools.product(range(3), counted):
         label_map = targets.label_map[image]
+        queries = [q for q, label in pairs(targets, assignment, layer, image) if targets.tagged[image, label]]
         union = torch.full(label_map.shape, math.log(0.05 / 0.95), dtype=torch.float64)
-        for query, label in pairs(targets, case.assignment, layer, image):
-            if targets.tagged[image, label]:
-                union = torch.maximum(union, upsample(output.mask_logits[layer, image, query], label_map.shape))
+        for query in [*queries, *case.maybe[image]]:
+            union = torch.maximum(union, upsample(output.mask_logits[layer, image, query], label_map.shape))
         losses.append(plain_losses(union, (label_map == IGNORE) & ~targets.padding[image]))
-    ours = ComplementLoss()(output, targets, case.assignment)
-    plain = dict(zip(("focal", "dice"), (sum(x) / len(with_tags) for x in zip(*losses, strict=True)), strict=True))
+    ours = ComplementLoss()(output, targets, assignment)
+    plain = dict(zip(("focal", "dice"), (sum(x) / len(counted) for x in zip(*losses, strict=True)), strict=True))
     torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
     ours_grad, plain_grad = (torch.autograd.grad(sum(x.values()), output.mask_logits)[0] for x in (ours, plain))
     torch.testing.assert_close(ours_grad, plain_grad, rtol=1e-4, atol=1e-6)
-    assert not ours_grad[:, [i for i in range(5) if i not in with_tags]].any()
+    assert not ours_grad[:, [i for i in range(5) if i not in counted]].any()
 
 
 def test_complement_of_an_image_without_base_is_everything_but_padding() -> None:
