@@ -1,6 +1,7 @@
 """The command ``weakshot``, also ``python -m weakshot_seg``: runs one of the commands below with settings KEY=VALUE."""
 
 import difflib
+import keyword
 import runpy
 import sys
 
@@ -12,6 +13,7 @@ COMMANDS = {
     "evaluate": "measure a checkpoint on validation images",
     "predict": "segment photos and videos",
     "pseudo-label": "label training images for the re-training stage",
+    "import": "make a data folder from what annotation tools export",
     "check": "read a data set once and list everything wrong with it",
     "report": "compare runs: one page, Markdown and CSV",
     "export": "write a model as ONNX or torch.export file",
@@ -54,7 +56,8 @@ def main() -> None:
 
 def module_of(command: str) -> str:
     """Full name of the module that runs a command."""
-    return "weakshot_seg.train" if command == "train" else f"weakshot_seg.cli.{command.replace('-', '_')}"
+    name = f"{command}_" if keyword.iskeyword(command) else command.replace("-", "_")
+    return "weakshot_seg.train" if command == "train" else f"weakshot_seg.cli.{name}"
 
 
 if __name__ == "__main__":

@@ -60,11 +60,22 @@ CONVERT: dict[str, Any] = {
     "allow_targets": Sequence[str],
 }
 APP = MODEL | {"device": str, "host": str, "port": Port | None, "share": bool, "proposals": Count}
+IMPORT: dict[str, Any] = {
+    "source": Several,
+    "out": str,
+    "format": Literal["auto", "coco", "masks", "folders"],
+    "images": Several | None,
+    "validation": Several | None,
+    **dict.fromkeys(("classes", "image_column", "class_column"), str | None),
+    "unnamed": Literal["absent", "unknown"],
+    "copy": bool,
+}
 COMMANDS: dict[str, dict[str, Any]] = {
     "train": TRAIN,
     "check": TRAIN | {"html": str | None, "thumbnails": NonNegativeInt},
     "evaluate": MEASURE | {"name": str, "callbacks": Group},
     "pseudo_label": MEASURE | {"out": str, "candidates": Candidates | None},
+    "import": IMPORT,
     "predict": PREDICT,
     "export": EXPORT,
     "convert": CONVERT,

@@ -1,0 +1,93 @@
+"""Pictures of ids or colours with a table of names: ``labelmap.txt`` of CVAT, ``_classes.csv`` of Roboflow, others."""
+
+from pathlib import Path, PurePosixPath
+
+from weakshot_seg.data.class_names import FILES, read_classes
+from weakshot_seg.data.importers.colour_table import is_table, read_table
+from weakshot_seg.data.importers.records import Export, MaskFile, Place, Record, Value
+from weakshot_seg.data.importers.source import Source, is_photo, name_of
+from weakshot_seg.errors import DataError
+from weakshot_seg.structures import IGNORE
+
+TITLE = "masks with a table of names"
+FOLDERS = {"segmentationclass", "masks", "mask", "annotations", "labels"}
+ENDS = ("_mask", "-mask", ".mask", "_labels", "_label", "_gt")
+TABLES = ("labelmap.txt", "_classes.csv", "class_dict.csv", "label_colors.txt", "colors.csv", *FILES)
+
+
+def find(source: Source) -> list[Path]:
+    """The mask files, if there is a table of their names."""
+    if _table_of(source, source.folder) is None and not any(file.name in TABLES for file in source.files):
+        return []
+    pictures = [file for file in source.files if file.suffix.lower() in (".png", ".bmp", ".tif", ".tiff")]
+    named = [file for file in pictures if _is_mask(file, source.path)]
+    return named or (pictures if source.has_images else [])
+
+
+def _is_mask(file: Path, root: Path) -> bool:
+    folders = {part.lower() for part in file.relative_to(root).parts[:-1]} if file != root else set()
+    return bool(folders & FOLDERS) or file.stem.lower().endswith(ENDS)
+
+
+def _table_of(source: Source, folder: Path) -> Path | None:
+    """The table for the masks of a folder: in it or the next one above, up to the source and the folder around it."""
+    if source.classes is not None:
+        return source.classes
+    for place in (folder, *folder.parents):
+        for name in TABLES:
+            if (file := place / name).is_file():
+                return file
+        if place == source.folder.parent:
+            break
+    return None
+
+
+def read(source: Source, files: list[Path]) -> Export:
+    """One record for each mask."""
+    export = Export(TITLE)
+    tables: dict[Path | None, dict[Value, str | None]] = {None: {}}
+    for file in files:
+        table = _table_of(source, file.parent)
+        if table is None:
+            export.wrong(Place(file), f"no file names its classes: add {' or '.join(TABLES[:3])}, or give classes=FILE")
+        elif table not in tables:
+            tables[table] = _classes(table, export)
+            export.add_classes(name for name in tables[table].values() if name)
+        if not (classes := tables[table]):
+            continue
+        name = _photo_name(file, source.path)
+        try:
+            photo = source.find_photo(name)
+        except DataError as error:
+            export.wrong(Place(file), str(error))
+            continue
+        annotated = frozenset(known for known in classes.values() if known)
+        masks = (MaskFile(file, classes),)
+        export.records.append(Record(name_of(photo, name), photo, Place(file), masks=masks, annotated=annotated))
+    return export
+
+
+def _classes(table: Path, export: Export) -> dict[Value, str | None]:
+    """What the ids or colours of a table mean."""
+    try:
+        if is_table(table):
+            return read_table(table)
+        classes: dict[Value, str | None] = {IGNORE: None}
+        classes.update(read_classes(table, table.parent))
+        return classes
+    except DataError as error:
+        export.wrong(Place(table), str(error))
+        return {}
+
+
+def _photo_name(mask: Path, root: Path) -> str:
+    """The name of the photo without suffix: the path of the mask below the folder of masks."""
+    path = PurePosixPath(mask.relative_to(root).as_posix() if mask != root else mask.name)
+    parts = [part for part in path.parts if part.lower() not in FOLDERS]
+    name = PurePosixPath(*parts)
+    stem = name.stem
+    for end in ENDS:
+        if stem.lower().endswith(end):
+            stem = stem[: -len(end)]
+            break
+    return str(name.with_name(stem if not is_photo(PurePosixPath(stem)) else PurePosixPath(stem).stem))

@@ -1,0 +1,48 @@
+"""A whole import: sources in, a folder for ``data=folder`` out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weakshot_seg.data.checks import BadFiles, Problem
+from weakshot_seg.data.importers.formats import read_source
+from weakshot_seg.data.importers.merge import Merged, Unnamed, merge
+from weakshot_seg.data.importers.records import Export
+from weakshot_seg.data.importers.source import Source
+from weakshot_seg.data.importers.write import Written, new_folder, write
+from weakshot_seg.errors import DataError
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What was read, what it is together, and what was written."""
+
+    exports: Sequence[Export]
+    merged: Merged
+    written: Written
+
+
+def import_sources(
+    sources: Sequence[Source], out: Path, form: str = "auto", unnamed: Unnamed = "absent", copy: bool = False
+) -> Imported:
+    """Makes the folder ``out`` of all sources, whole or not at all; see ``conf/import.yaml`` for the settings.
+
+    Raises:
+        BadFiles: all that is wrong with the sources.
+        ConfigError: ``out`` exists, or is made by another process, or a source is not there.
+    """
+    with new_folder(out) as folder:
+        exports, problems = [], list[Problem]()
+        for source in sources:
+            try:
+                exports.append(read_source(source, form))
+            except DataError as error:
+                problems.append(Problem(source.path, str(error)))
+        merged = merge(exports, unnamed)
+        written, wrong = write(merged, folder, copy)
+        problems += [*merged.problems, *wrong]
+        if not (merged.photos or problems):
+            problems = [Problem(source.path, f"{source.path} names no photo: nothing to import") for source in sources]
+        if problems:
+            raise BadFiles(problems)
+    return Imported(exports, merged, written)
