@@ -1,22 +1,22 @@
 """Settings are checked before anything is built: names, types, ranges, and what contradicts each other.
 
-There is one schema: the annotations of what a ``_target_`` names, and for the top level those of
-:data:`~weakshot_seg.config.commands.COMMANDS`.
+There is one schema: the annotations of what a ``_target_`` names, read from its source, and for the top level those of
+:data:`~weakshot_seg.config.commands.COMMANDS`. Only settings that pass are imported.
 """
 
 import difflib
-import inspect
 import re
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache
 from pydoc import ErrorDuringImport, locate
-from typing import Annotated, Any, Literal, cast, get_type_hints
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 from omegaconf import DictConfig
 
 from weakshot_seg.config.commands import COMMANDS, GROUPS, Group
 from weakshot_seg.config.compose import raw, resolved
+from weakshot_seg.config.signatures import signature
+from weakshot_seg.config.sources import exists
 from weakshot_seg.config.types import described, fits, shown
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.ranges import Count, NonNegative, NonNegativeInt, Positive
@@ -25,16 +25,17 @@ NAMED_PARTS = ("callbacks", "logger", "loss.terms")  # nodes whose children are 
 HYDRAS_OWN = {"_target_": str, "_partial_": bool, "_recursive_": bool, "_args_": list} | {
     "_convert_": Literal["none", "partial", "object", "all"]
 }
-TYPED = ("weakshot_seg.", "pytorch_lightning.", "hydra.")  # annotations of others may say less than their code accepts
-# Arguments of pytorch_lightning.Trainer, which annotates them without their range
-TRAINER: dict[str, Any] = {
-    "max_steps": Count,
-    "accumulate_grad_batches": Count,
-    "gradient_clip_val": NonNegative | None,
-    "val_check_interval": Count | Positive | None,
-    "log_every_n_steps": NonNegativeInt | None,
-    "num_sanity_val_steps": Annotated[int, Ge(-1)] | None,
-    "num_nodes": Count,
+OWN = "weakshot_seg."
+TYPED = (OWN, "pytorch_lightning.", "hydra.")  # annotations of others may say less than their code accepts
+# Arguments of pytorch_lightning.Trainer, which annotates them without their range, and their defaults
+TRAINER: dict[str, tuple[Any, Any]] = {
+    "max_steps": (Count, None),
+    "accumulate_grad_batches": (Count, 1),
+    "gradient_clip_val": (NonNegative | None, None),
+    "val_check_interval": (Count | Positive | None, None),
+    "log_every_n_steps": (NonNegativeInt | None, None),
+    "num_sanity_val_steps": (Annotated[int, Ge(-1)] | None, None),
+    "num_nodes": (Count, 1),
 }
 
 
@@ -58,19 +59,45 @@ def check_values(settings: Mapping[str, Any], command: str | None, variables: Co
         if key not in known and key not in variables:
             raise ConfigError(f"{key}={shown(value)} is no setting: {_similar(key, known)}")
     for group in GROUPS:
-        check_node(group, settings.get(group))
+        _check_arguments(group, settings.get(group))
     _check_together(settings)
+    for group in GROUPS:  # last: it takes seconds
+        _check_targets(group, settings.get(group))
 
 
 def check_node(key: str, node: Any) -> None:
     """Refuses unknown arguments and values of the wrong type or size, at any depth of plain settings named ``key``."""
-    for name, child in node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ():
-        where = f"{key}.{name}"
+    _check_arguments(key, node)
+    _check_targets(key, node)
+
+
+def _check_arguments(key: str, node: Any) -> None:
+    for where, child in _children(key, node):
         if key in NAMED_PARTS and not (isinstance(child, Mapping) and "_target_" in child):
             raise ConfigError(f"{where}={shown(child)} has no _target_: choose one that exists, or drop ~{where}")
-        check_node(where, child)
+        _check_arguments(where, child)
     if isinstance(node, Mapping) and "_target_" in node:
         _check_call(key, node)
+
+
+def _check_targets(key: str, node: Any) -> None:
+    """Refuses what cannot be imported or called."""
+    for where, child in _children(key, node):
+        _check_targets(where, child)
+    if not (isinstance(node, Mapping) and "_target_" in node):
+        return
+    name = node["_target_"]
+    try:
+        called = locate(name) if name else None
+    except ErrorDuringImport as error:
+        raise ConfigError(f"{key}._target_={shown(name)} cannot be imported: {error}") from error
+    if not callable(called):
+        raise ConfigError(f"{key}._target_={shown(name)} cannot be called: correct the name, or install its package")
+
+
+def _children(key: str, node: Any) -> list[tuple[str, Any]]:
+    items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    return [(f"{key}.{name}", child) for name, child in items]
 
 
 def _check_together(settings: Mapping[str, Any]) -> None:
@@ -91,13 +118,10 @@ def _check_together(settings: Mapping[str, Any]) -> None:
 def _check_call(key: str, node: Mapping[Any, Any]) -> None:
     name = node["_target_"]
     _check_value(f"{key}._target_", name, str)
-    try:
-        called = locate(name) if name else None
-    except ErrorDuringImport as error:
-        raise ConfigError(f"{key}._target_={shown(name)} cannot be imported: {error}") from error
-    if not callable(called):
-        raise ConfigError(f"{key}._target_={shown(name)} cannot be called: correct the name, or install its package")
-    known, takes_others = _arguments(called)
+    if name.startswith(OWN) and not exists(name):
+        raise ConfigError(f"{key}._target_={shown(name)} does not exist: correct the name")
+    taken = signature(name, trusted=name.startswith(TYPED))
+    known = taken.arguments | (TRAINER if name == "pytorch_lightning.Trainer" else {})
     for argument, value in node.items():
         where = f"{key}.{argument}"
         if argument in HYDRAS_OWN:
@@ -105,36 +129,8 @@ def _check_call(key: str, node: Mapping[Any, Any]) -> None:
         elif argument in known:
             if name.startswith(TYPED):
                 _check_value(where, value, *known[argument])
-        elif not takes_others:
+        elif not taken.takes_others:
             raise ConfigError(f"{where}={shown(value)} is no setting of {name}: {_similar(str(argument), known)}")
-
-
-@cache
-def _arguments(called: Any) -> tuple[dict[str, tuple[Any, Any]], bool]:
-    """Annotation and default of all arguments that can be named, and whether others are taken.
-
-    What a class method takes besides its own arguments goes to the class.
-    """
-    try:
-        parameters = inspect.signature(called).parameters.values()
-        code = called.__init__ if inspect.isclass(called) else called
-        hints = get_type_hints(code, include_extras=True)
-        package = called.__module__.split(".")[0]
-        inherited = getattr(code, "__module__", "").split(".")[0] != package  # as that of torch.nn.Module
-    except Exception:  # written in C, or annotated with names that exist for type checkers only
-        return {}, True
-    if getattr(called, "__qualname__", "") == "Trainer":  # importing Lightning takes seconds
-        hints |= TRAINER
-    arguments = {
-        p.name: (hints.get(p.name, Any), None if p.default is p.empty else p.default)
-        for p in parameters
-        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
-    takes_others = not inherited and any(p.kind is p.VAR_KEYWORD for p in parameters)
-    if takes_others and inspect.ismethod(called) and inspect.isclass(called.__self__):
-        of_class, takes_others = _arguments(cast(Any, called.__self__))
-        arguments = of_class | arguments
-    return arguments, takes_others
 
 
 def _check_value(key: str, value: Any, hint: Any, default: Any = None) -> None:
