@@ -83,7 +83,7 @@ def test_the_rule(dataset, predictions):
     refused = 0
     for index, predicted in enumerate(predictions):
         known, labels = dataset.load(index)[1], dataset.known[index]
-        found = pseudo_map(predicted, known, dataset.states[index])
+        found = pseudo_map(predicted, known, dataset.knowledge[index])
         assert found.dtype == np.uint8
         assert np.array_equal(found, explicit_rule(predicted, known, labels))
         refused += int(((known == IGNORE) & np.isin(predicted, NOVEL) & (found == IGNORE)).sum())

@@ -58,7 +58,7 @@ def test_only_declared_masks_are_seen(make_images):
             by_mask = Knowledge.PRESENT if present else Knowledge.ABSENT
             assert sample.states[c] == (by_mask if masked and c in NOVEL else declared[c])
             assert dataset.known[i, c] == (present if masked else declared[c] == Knowledge.PRESENT)
-    assert (dataset.states[:, list(NOVEL)] != Knowledge.MASK).all()
+    assert (dataset.knowledge[:, list(NOVEL)] != Knowledge.MASK).all()
     for setting in ({"supervision": "full"}, {"label_scope": "crop"}):
         with pytest.raises(ConfigError, match="needs masks of all classes, but 30 images have no mask of some class"):
             WeakShotDataset(source, split_of(source), keep, **setting)

@@ -185,8 +185,8 @@ def candidate_classes(dataset: WeakShotDataset, candidates: Candidates) -> NDArr
         raise ConfigError(f"unknown candidates '{candidates}': use one of {', '.join(get_args(Candidates))}")
     if candidates == "all":
         return np.ones_like(dataset.known)
-    has_mask = (dataset.states == Knowledge.MASK).any(1, keepdims=True)
-    unlabelled = np.isin(dataset.states, (Knowledge.PRESENT, Knowledge.UNKNOWN))
+    has_mask = (dataset.knowledge == Knowledge.MASK).any(1, keepdims=True)
+    unlabelled = np.isin(dataset.knowledge, (Knowledge.PRESENT, Knowledge.UNKNOWN))
     outside = has_mask & unlabelled.any(1, keepdims=True) & (candidates == "novel")
     allowed = np.where(outside, unlabelled, dataset.known | unlabelled)
     return allowed | ~allowed.any(1, keepdims=True)  # of an image that shows nothing, any: no label will come of it

@@ -37,7 +37,7 @@ class WeakShotDataset(Dataset[WeakSample]):
 
     Attributes:
         split: The split as training sees it: without novel classes when ``supervision="full"``.
-        states: uint8 ``[len, K]``, the ``Knowledge`` of each class that training may have; novel ones are never
+        knowledge: uint8 ``[len, K]``, the ``Knowledge`` of each class that training may have; novel ones are never
             ``MASK``.
         known: bool ``[len, K]``, the classes that training may know to be in each image; pairing works on them.
         source: The images with all labels: for measuring only.
@@ -77,7 +77,7 @@ class WeakShotDataset(Dataset[WeakSample]):
         states[masked & presence], states[masked & ~presence] = Knowledge.PRESENT, Knowledge.ABSENT
         if supervision == "base_only":
             states[:, novel] = Knowledge.ABSENT
-        self.states = states
+        self.knowledge = states
         self.known = (states == Knowledge.PRESENT) | ((states == Knowledge.MASK) & presence)
 
     def __len__(self) -> int:
@@ -90,7 +90,7 @@ class WeakShotDataset(Dataset[WeakSample]):
 
     def _hide(self, index: int, label_map: Image) -> Image:
         visible = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
-        declared = np.flatnonzero(self.states[index] == Knowledge.MASK)
+        declared = np.flatnonzero(self.knowledge[index] == Knowledge.MASK)
         visible[declared] = declared
         return visible[label_map]
 
@@ -98,11 +98,15 @@ class WeakShotDataset(Dataset[WeakSample]):
         """The image-level labels that training may know: bool ``[len, K]``, a copy."""
         return self.known.copy()
 
+    def states(self, novel: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """What training may know, whichever classes are novel: uint8 ``[len, K]``, a copy."""
+        return self.knowledge.copy()
+
     def __getitem__(self, request: SampleRequest) -> WeakSample:
         """Loads, hides and augments one image: a pure function of the request (image and seed)."""
         whole = self._label_scope == "image"
         image, stored_map = self.load(request.index) if whole else load_labelled(self.source, request.index)
-        states = self.states[request.index].copy()
+        states = self.knowledge[request.index].copy()
         if stored_map is None and (states == Knowledge.MASK).any():
             raise DataError(f"{self.name(request.index)} has no mask: its source needs states() that say so")
         label_map = np.full(image.shape[:2], IGNORE, dtype=np.uint8) if stored_map is None else stored_map

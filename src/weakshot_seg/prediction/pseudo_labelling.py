@@ -138,7 +138,7 @@ class PseudoLabelWriter(BasePredictionWriter):
         for name, map_of_ids, truth in zip(batch.names, prediction, batch.truths, strict=True):
             file, index = self._files[name]
             predicted, known = map_of_ids.cpu().numpy(), truth.cpu().numpy()
-            labels = pseudo_map(predicted, known, self._dataset.states[index])
+            labels = pseudo_map(predicted, known, self._dataset.knowledge[index])
             text = PngInfo()
             counts = agreement_counts(predicted, labels, known, self._dataset.known[index], self._is_novel)
             text.add_text(KEY, json.dumps(counts))
