@@ -169,3 +169,19 @@ def test_sixteen_bits(tmp_path):
     assert np.array_equal(read_mask(tmp_path / "mask.png"), pixels // 34 % 256)
     with pytest.raises(DataError, match=r"x\.png has the id"):
         read_mask(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("form", ["png", "tiff"])
+@pytest.mark.parametrize("shape", [(40, 48), (40, 48, 3)])
+def test_twelve_bits_stored_as_sixteen(shape, form, tmp_path):
+    """Nearly black if they were taken for 16; multiplied by 16 they are the photo."""
+    path, pixels = tmp_path / f"x.{form}", RNG.integers(0, 4096, shape, dtype=np.uint16)
+    cv2.imwrite(str(path), pixels)
+    assert "12 bits: by 16" in str(pytest.raises(DataError, read_image, path).value)
+    cv2.imwrite(str(path), pixels * 16)
+    read = read_image(path)
+    expected = pixels >> 4
+    assert np.array_equal(read, expected[..., ::-1] if len(shape) == 3 else expected[..., None].repeat(3, 2))
+    if len(shape) == 2:
+        cv2.imwrite(str(path), np.zeros(shape, np.uint16))
+        assert not read_image(path).any()  # a photo in the dark

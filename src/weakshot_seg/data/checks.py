@@ -33,6 +33,7 @@ class LabelFormat:
     Attributes:
         stored: Class c is stored as ``stored[c]``, ascending. Ids below the first are unlabelled; no others may occur.
         ignore_label: One more id of unlabelled pixels.
+        dropped: Classes whose pixels are unlabelled, too.
         read: Gives the ids as stored, uint8 ``[h, w]``, of a file that need not be sound; raises ``DataError``. None:
             files are PNG.
     """
@@ -41,6 +42,7 @@ class LabelFormat:
     ignore_label: int = IGNORE
     read: Callable[[Path], NDArray[np.uint8]] | None = None
     remedy: str = "replace it by the original"
+    dropped: frozenset[int] = frozenset()
 
     @property
     def is_png(self) -> bool:
@@ -61,7 +63,7 @@ class LabelFormat:
         """uint8 ``[256]``, for each stored id its class id or ``IGNORE``."""
         table = np.full(IGNORE + 1, IGNORE, dtype=np.uint8)
         for class_id, number in enumerate(self.stored):
-            if number <= IGNORE and number != self.ignore_label:
+            if number <= IGNORE and number != self.ignore_label and class_id not in self.dropped:
                 table[number] = class_id
         return table
 
@@ -137,6 +139,13 @@ def survey_files(
     """
     task = partial(_inspect, labels=labels, verify=verify, keep=keep)
     return _sum_up(in_parallel(task, files, title), files, labels)
+
+
+def without_classes(chosen: NDArray[np.bool_], labels: LabelFormat, survey: Survey) -> tuple[LabelFormat, Survey]:
+    """Takes the pixels of the ``chosen`` classes (bool ``[K]``) for unlabelled."""
+    dropped = frozenset(np.flatnonzero(chosen).tolist())
+    presence, pixels = survey.presence & ~chosen, np.where(chosen, 0, survey.pixels)
+    return replace(labels, dropped=dropped), replace(survey, presence=presence, pixels=pixels)
 
 
 def survey_of(source: LabelledImages) -> Survey:

@@ -21,12 +21,14 @@ from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.data.pseudo_labels import PseudoLabels
 from weakshot_seg.data.readers.files import FolderImages
 from weakshot_seg.data.readers.official import KnownDataset, OfficialImages
-from weakshot_seg.data.source import Image, LabelledImages, Selection, tag_only_classes
+from weakshot_seg.data.remarks import remarks
+from weakshot_seg.data.source import Image, LabelledImages, Selection, by_tag, states_of, tag_only_classes
 from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
+from weakshot_seg.data.tag_checks import mostly_tagged
 from weakshot_seg.data.tags import FILE as TAGS
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.structures import IGNORE, ClassSplit, WeakBatch, WeakSample
+from weakshot_seg.structures import IGNORE, ClassSplit, Knowledge, WeakBatch, WeakSample
 from weakshot_seg.utils.ranges import Count, LabelId, NonNegativeInt, PositiveShare, Workers
 from weakshot_seg.utils.signals import leave_signals_to_parent
 
@@ -89,6 +91,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         self._seed, self._drop_unlabelled, self._pseudo_labels = seed, drop_unlabelled, pseudo_labels
         self._train: WeakShotDataset | None = None
         self._val: LabelledImages | None = None
+        self._source: LabelledImages | None = None
         self._class_split: ClassSplit | None = None
 
     @classmethod
@@ -152,12 +155,12 @@ class WeakShotDataModule(pl.LightningDataModule):
             self._class_split = self._class_split or self.split_classes(self._val)
         if self._val is None and not fitting:
             raise DataError("there are no validation images: add them, or set data.val_images to their folder")
-        novel = list(self.class_split.novel)
-        if starting and novel and (self._val is None or not self._val.presence()[:, novel].any()):
-            log.warning("no validation image has a mask of a novel class: novel IoU cannot be measured")
+        if starting:
+            for remark in self.remarks(_made(self._source), self.train_dataset.known, self.class_split, self._val):
+                log.warning("%s", remark)
 
     def _training_images(self) -> WeakShotDataset:
-        source = self.make_train()
+        source = self._source = self.make_train()
         self._check_names(source)
         self._class_split = self.split_classes(source)
         if tag_only := tag_only_classes(source):
@@ -192,8 +195,21 @@ class WeakShotDataModule(pl.LightningDataModule):
         number, tag_only = self.split if split is None else split, tag_only_classes(source)
         return make_split(source.class_names, number, tag_only=tag_only, **self._split_settings)
 
+    def remarks(
+        self, train: LabelledImages, known: NDArray[np.bool_], split: ClassSplit, val: LabelledImages | None
+    ) -> list[str]:
+        """What is suspicious about the data, see :func:`~weakshot_seg.data.remarks.remarks`."""
+        named = any(self._split_settings[name] for name in ("split_file", "published"))
+        named |= self._split_settings["novel_classes"] is not None or bool(tag_only_classes(train))
+        drawn = isinstance(train, FolderImages) and self._supervision != "full" and not named
+        return remarks(split, known, train, val, drawn)
+
     def weak_dataset(self, source: LabelledImages, split: ClassSplit) -> WeakShotDataset:
-        """The images of a source as training sees them."""
+        """The images of a source as training sees them; a DataError if the split contradicts their tags."""
+        states = states_of(source, np.zeros(len(source.class_names), dtype=bool))
+        tagged, shown = by_tag(source), source.presence() & ~by_tag(source)
+        if problem := mostly_tagged(split.names, split.base, tagged, shown, states == Knowledge.MASK):
+            raise DataError(problem)
         return WeakShotDataset(source, split, self._train_transform, self._label_scope, self._supervision)
 
     @property

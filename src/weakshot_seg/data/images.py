@@ -27,7 +27,8 @@ def read_image(path: Path, remedy: str = REMEDY, verify: bool = True) -> NDArray
     needed for files that have been verified before. ``remedy`` says what to do about a broken one.
 
     Returns:
-        uint8 ``[h, w, 3]``. Transparency is dropped; 16-bit grey is reduced to 8 bits. 32-bit pixels are refused.
+        uint8 ``[h, w, 3]``. Transparency is dropped; 16 bits are reduced to 8. Pixels of 32 bits are refused, and those
+        of 16 bits in which a camera has stored 12 or less.
     """
     with opened(path, f"image {path}", remedy, verify) as file:
         return upright_rgb(file, f"image {path}")
@@ -35,13 +36,28 @@ def read_image(path: Path, remedy: str = REMEDY, verify: bool = True) -> NDArray
 
 def upright_rgb(picture: Image.Image, name: str = "the image") -> NDArray[np.uint8]:
     """A picture of any mode as RGB uint8 ``[h, w, 3]``, see :func:`read_image`; errors call it ``name``."""
+    is_deep = ";16" in str(getattr(picture, "tile", ""))  # colours of 16 bits, of which Pillow keeps the upper 8
     upright = ImageOps.exif_transpose(picture)
     if upright.mode in ("I", "F"):
         raise DataError(f"{name} has 32-bit pixels (mode {upright.mode}): save it with 8 bits per channel")
     if upright.mode.startswith("I;16"):
-        grey = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    return np.array(upright.convert("RGB"))
+        grey = np.asarray(upright).astype(np.uint16)
+        if grey.any():
+            _check_range(int(grey.max()), name)
+        return np.repeat((grey >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
+    pixels = np.array(upright.convert("RGB"))
+    if is_deep:
+        _check_range(int(pixels.max()) << 8, name)
+    return pixels
+
+
+def _check_range(highest: int, name: str) -> None:
+    """Refuses 10 or 12 bits of a camera stored as 16, which would be nearly black, by the highest value in a photo."""
+    if highest < 2**12:
+        raise DataError(
+            f"{name} has 16 bits per channel, of which none above 12 is in use: multiply its values to the full range "
+            "of 0 to 65535 (12 bits: by 16), or save it with 8 bits per channel"
+        )
 
 
 def size_and_turn(path: Path, decode: bool = False) -> tuple[tuple[int, int], int]:

@@ -67,7 +67,7 @@ def inspect(data: WeakShotDataModule) -> DatasetReport:
     elif not train.by_mask[:, list(split.base)].any():
         problems.append("no training image has a mask of a base class: add masks, or name other novel classes")
     tables += (_split_table(data, train), _class_table(split, train, val))
-    return DatasetReport(parts, split, tables, problems, _remarks(split, known, train, val))
+    return DatasetReport(parts, split, tables, problems, _remarks(data, split, known, train, val))
 
 
 def _read(title: str, make: Callable[[], LabelledImages], problems: list[str]) -> Part | None:
@@ -136,16 +136,12 @@ def _class_table(split: ClassSplit, train: Part, val: Part | None) -> Table:
     return Table(f"classes ({len(split.base)} base, {len(split.novel)} novel)", tuple(rows), "><<" + ">" * len(columns))
 
 
-def _remarks(split: ClassSplit, known: NDArray[np.bool_], train: Part, val: Part | None) -> list[str]:
-    remarks, novel = [], list(split.novel)
+def _remarks(
+    data: WeakShotDataModule, split: ClassSplit, known: NDArray[np.bool_], train: Part, val: Part | None
+) -> list[str]:
+    remarks = data.remarks(train.source, known, split, val.source if val else None)
     if left_out := [train.source.name(i) for i in np.flatnonzero(~known.any(1)).tolist()]:
         remarks.append(f"{len(left_out)} training images have no label and are left out: {_some(left_out)}")
-    if no_label := [split.names[i] for i in novel if not known[:, i].any()]:
-        remarks.append(f"novel classes that no training image carries: {_some(no_label)}")
-    if no_mask := [split.names[i] for i in split.base if not train.by_mask[:, i].any()]:
-        remarks.append(f"base classes without a mask in the training images: {_some(no_mask)}")
-    if novel and (val is None or not val.by_mask[:, novel].any()):
-        remarks.append("no validation image has a mask of a novel class: novel IoU cannot be measured")
     return remarks
 
 
