@@ -63,7 +63,7 @@ APP = MODEL | {"device": str, "host": str, "port": Port | None, "share": bool, "
 IMPORT: dict[str, Any] = {
     "source": Several,
     "out": str,
-    "format": Literal["auto", "coco", "masks", "folders"],
+    "format": Literal["auto", "coco", "cvat", "labelme", "label_studio", "yolo", "masks", "folders"],
     "images": Several | None,
     "validation": Several | None,
     **dict.fromkeys(("classes", "image_column", "class_column"), str | None),

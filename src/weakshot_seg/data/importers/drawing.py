@@ -166,3 +166,12 @@ def from_png(text: str, compressed: bool = False) -> Bits:
         pixels = np.asarray(file)  # a palette's indices
     bits: Bits = pixels != 0 if pixels.ndim == 2 else pixels[..., -1] != 0
     return bits
+
+
+def ellipse(x: float, y: float, radius_x: float, radius_y: float, degrees: float = 0) -> NDArray[np.float64]:
+    """The outline of an ellipse that is turned clockwise about its centre: float64 ``[n, 2]``."""
+    angles = np.linspace(0, 2 * math.pi, 180, endpoint=False)
+    ring = np.stack([radius_x * np.cos(angles), radius_y * np.sin(angles)], 1)
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    outline: NDArray[np.float64] = ring @ np.array([[cosine, sine], [-sine, cosine]]) + (x, y)
+    return outline

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
-from weakshot_seg.data.importers import coco, folders, masks
+from weakshot_seg.data.importers import coco, cvat, folders, label_studio, labelme, masks, yolo
 from weakshot_seg.data.importers.records import Export
 from weakshot_seg.data.importers.source import Source
 from weakshot_seg.errors import ConfigError, DataError
@@ -25,7 +25,15 @@ class Format(Protocol):
 
 FORMATS = cast(
     Mapping[str, Format],
-    {"coco": coco, "masks": masks, "folders": folders},
+    {
+        "coco": coco,
+        "cvat": cvat,
+        "labelme": labelme,
+        "label_studio": label_studio,
+        "yolo": yolo,
+        "masks": masks,
+        "folders": folders,
+    },
 )
 
 

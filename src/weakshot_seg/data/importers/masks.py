@@ -73,7 +73,7 @@ def _classes(table: Path, export: Export) -> dict[Value, str | None]:
         if is_table(table):
             return read_table(table)
         classes: dict[Value, str | None] = {IGNORE: None}
-        classes.update(read_classes(table, table.parent))
+        classes |= dict(read_classes(table, table.parent).items())
         return classes
     except DataError as error:
         export.wrong(Place(table), str(error))
