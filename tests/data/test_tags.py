@@ -10,7 +10,7 @@ from weakshot_seg.data.source import by_tag, tag_only_classes
 from weakshot_seg.data.tags import Tags
 from weakshot_seg.data.transforms import EvalTransform, TrainTransform
 from weakshot_seg.errors import DataError
-from weakshot_seg.structures import IGNORE
+from weakshot_seg.structures import IGNORE, Knowledge
 
 IMAGES = ["a", "b.2", "sub/c", "d"]
 NAMES = ["cat", "dog, small", "heron"]
@@ -50,6 +50,58 @@ def test_every_bad_line_is_reported(tmp_path):
     assert tags.classes[0].tolist() == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        'image,classes,absent,annotated\na,cat,heron,\nb.2,,*,\nsub/c,cat,*,heron\nd,heron,"dog, small;*",\n',
+        "annotated,Absent,image,classes\n,heron,a.jpg,cat\n,*,b.2,\nheron,*,sub/c,\n,,sub/c,cat\n,*,d,heron\n",
+    ],
+)
+def test_optional_columns(tmp_path, content):
+    tags = read(tmp_path / "tags.csv", content)
+    assert tags.problems == []
+    assert tags.has_absent
+    assert tags.listed.all()
+    assert tags.classes.tolist() == [[True, False, False], [False] * 3, [True, False, False], [False, False, True]]
+    assert tags.absent.tolist() == [[False, False, True], [True] * 3, [False, True, False], [True, True, False]]
+    assert tags.annotated.tolist() == [[False] * 3, [False] * 3, [False, False, True], [False] * 3]
+    assert not read(tmp_path / "tags.csv", "image,classes,annotated\na,cat,heron\n").has_absent
+
+
+def test_every_mistake_in_optional_columns_is_reported(tmp_path):
+    path = tmp_path / "tags.csv"
+    lines = ["a,cat,cot;*,", "b.2,,cat,dog", "sub/c,,,*", "d,*,,", "a,,heron;cat,heron", "b.2,cat,,"]
+    tags = read(path, "\n".join(["image,classes,absent,annotated", *lines]))
+    assert [problem.message for problem in tags.problems] == [
+        f"line 2 of {path} has the unknown class 'cot': did you mean 'cat'?",
+        f"line 3 of {path} has the unknown class 'dog': the classes are cat, dog, small, heron",
+        f"line 4 of {path} has the unknown class '*': the classes are cat, dog, small, heron",
+        f"line 5 of {path} has the unknown class '*': the classes are cat, dog, small, heron",
+        f"line 3 of {path} says that 'b.2' does not show 'cat', which is among its classes: remove one",
+        f"line 6 of {path} says that 'a' does not show 'cat', which is among its classes: remove one",
+    ]
+    for header, mistake in (("note", "has the unknown column 'note'"), ("absent", "names a column twice")):
+        tags = read(path, f"image,classes,absent,{header}\na,cat,,\nb.2,cat,\n")
+        assert [problem.message for problem in tags.problems] == [
+            f"line 1 of {path} {mistake}: the columns are image, classes, absent, annotated",
+            f"line 3 of {path} has 3 columns: write image,classes,absent,{header}",
+        ]
+
+
+def test_lines_that_contradict_the_masks(tmp_path):
+    path = tmp_path / "tags.csv"
+    lines = ["a,,cat;heron,", "b.2,heron,,cat;heron", "sub/c,,,cat;heron", "d,,*,cat"]
+    tags = read(path, "\n".join(["image,classes,absent,annotated", *lines]))
+    shown = np.array([[True, True, False], [True, False, False], [False] * 3, [False, True, False]])
+    problems = tags.contradictions(np.array([True, True, False, True]), shown)
+    assert [problem.message for problem in problems] == [
+        f"line 2 of {path} says that 'a' does not show 'cat', but its mask does: correct one of them",
+        f"line 3 of {path} says that 'b.2' shows 'heron' and is annotated, but its mask does not: correct one of them",
+        f"line 4 of {path} says what is annotated in 'sub/c', which has no mask: add it, or leave that column empty",
+    ]
+    assert tags.problems == []
+
+
 def test_what_is_no_table(tmp_path):
     with pytest.raises(DataError, match="save it as CSV in UTF-8"):
         read(tmp_path / "tags.csv", "a,höhle\n".encode("latin-1"))
@@ -77,6 +129,56 @@ def tagged(make_folder):
 
 def open_tagged(root):
     return FolderImages(root, "images/training", "annotations/training", tags="tags.csv")
+
+
+def letters(states):
+    return ["".join("UAPM"[state] for state in row) for row in states]
+
+
+CAT_NOVEL = np.array([False, False, True])
+
+
+@pytest.mark.parametrize(
+    ("lines", "novel", "expected"),
+    [  # masks: photo 0 sky and grass, photo 1 sky, photo 2 none
+        (["image,classes", "photo0,cat", "photo1,grass", "photo2,cat;sky"], CAT_NOVEL, ["MMP", "MMA", "PUP"]),
+        (["image,classes", "photo1,cat"], CAT_NOVEL, ["MMA", "MMP", "UUA"]),
+        (["image,classes,absent", "photo1,cat,", "photo2,cat,sky"], CAT_NOVEL, ["MMU", "MMP", "AUP"]),
+        (["image,classes,absent", "photo0,,*", "photo1,cat,", "photo2,cat,*"], CAT_NOVEL, ["MMA", "MMP", "AAP"]),
+        (["image,annotated,classes", "photo0,grass,cat", "photo1,sky,grass"], CAT_NOVEL, ["UMP", "MPA", "UUA"]),
+        (["image,classes,absent,annotated", "photo0,,*,grass;cat"], CAT_NOVEL, ["AMM", "MMU", "UUU"]),
+        (["image,classes,annotated", "photo0,cat,sky", "photo1,,cat"], ~CAT_NOVEL, ["MAP", "AAM", "AAU"]),
+    ],
+)  # fmt: skip
+def test_what_each_photo_declares(tagged, lines, novel, expected):
+    if not lines[-1].startswith("photo2"):  # it has no mask, so it needs a line
+        lines = [*lines, "photo2" + "," * lines[0].count(",")]
+    (tagged / "tags.csv").write_text("\n".join(lines))
+    source = open_tagged(tagged)
+    assert letters(source.states(novel)) == expected
+    shown = source.survey.presence
+    for row, present, mask in zip(source.states(np.ones(3, bool)), source.presence(), shown, strict=True):
+        declared = (row == Knowledge.PRESENT) | ((row == Knowledge.MASK) & mask)
+        assert np.array_equal(present, declared)
+
+
+def test_masks_of_a_class_in_some_photos_and_tags_of_it_in_others(tagged):
+    """Grass has a mask in photo 0, is a tag of photo 2 and of photo 1, whose mask is one of the sky alone."""
+    lines = ["image,classes,absent,annotated", "photo0,cat,,", "photo1,grass,cat,sky", "photo2,grass,*,"]
+    (tagged / "tags.csv").write_text("\n".join(lines))
+    data = data_of(tagged)
+    data.setup()
+    assert data.class_split.novel_names == ("cat",)
+    assert letters(data.train_dataset.knowledge) == ["MMP", "MPA", "APA"]
+    for batch in data.train_dataloader():
+        for name, states, label_map in zip(batch.names, batch.targets.states, batch.targets.label_map, strict=True):
+            assert letters([states]) == [{"photo0": "MMP", "photo1": "MPA", "photo2": "APA"}[name]]
+            assert (
+                set(label_map.flatten().tolist()) <= {"photo0": {0, 1, 255}, "photo1": {0, 255}, "photo2": {255}}[name]
+            )
+    (tagged / "tags.csv").write_text("\n".join([*lines, "photo0,,sky,", "photo2,,,sky"]))
+    with pytest.raises(DataError, match=r"line 5 of .*'photo0' does not show 'sky', but its mask does.*and 1 more"):
+        open_tagged(tagged)
 
 
 def data_of(root, **settings):

@@ -112,23 +112,32 @@ def write(folder, content):
     data=st.data(),
 )
 def test_what_is_written_is_read(tmp_path_factory, images, classes, data):
-    rows = data.draw(st.lists(st.tuples(st.sampled_from(images), st.sets(st.sampled_from(classes))), max_size=8))
-    expected = np.zeros((len(images), len(classes)), dtype=bool)
+    names = ["classes", *data.draw(st.sets(st.sampled_from(["absent", "annotated"])))]
+    columns = data.draw(st.permutations(["image", *names]))
+    some = st.sets(st.sampled_from(classes))
+    rows = data.draw(st.lists(st.tuples(st.sampled_from(images), some, some, some), max_size=8))
+    expected = {name: np.zeros((len(images), len(classes)), dtype=bool) for name in names}
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(["image", "classes"])
-    for image, tags in rows:
-        writer.writerow([image, " ; ".join(sorted(tags))])
-        for tag in tags:
-            expected[images.index(image), classes.index(tag)] = True
+    writer.writerow(columns)
+    for image, *sets in rows:
+        row = {"image": image}
+        for name, tags in zip(names, sets, strict=False):
+            row[name] = " ; ".join(sorted(tags))
+            for tag in tags:
+                expected[name][images.index(image), classes.index(tag)] = True
+        writer.writerow([row[column] for column in columns])
     read = Tags(write(tmp_path_factory.mktemp("tags"), text.getvalue().encode()), images, classes)
-    assert not read.problems
-    assert np.array_equal(read.classes, expected)
-    assert {images[i] for i in np.flatnonzero(read.listed)} == {image for image, _ in rows}
+    for name, table in expected.items():
+        assert np.array_equal(getattr(read, name), table)
+    assert bool(read.problems) == ("absent" in names and bool((expected["classes"] & expected["absent"]).any()))
+    assert {images[i] for i in np.flatnonzero(read.listed)} == {image for image, *_ in rows}
 
 
 ALMOST = st.lists(
-    st.sampled_from(["a", "b.jpg", "cat", "dog", ",", ";", "\n", "\r\n", '"', " ", "image,classes", "\x00", "ä"]),
+    st.sampled_from(
+        ["a", "b.jpg", "cat", "dog", ",", ";", "\n", "\r\n", '"', " ", "image,classes", ",absent", "*", "\x00", "ä"]
+    ),
     max_size=20,
 ).map(lambda parts: "".join(parts).encode())
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.checks import BadFiles, LabelFormat, LabelledFile, Problem, Survey, survey_files
+from weakshot_seg.data.checks import BadFiles, LabelFormat, LabelledFile, Problem, Survey, survey_files, without_classes
 from weakshot_seg.data.class_names import read_classes
 from weakshot_seg.data.find_files import files_below
 from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image
+from weakshot_seg.data.tag_checks import TagsAndMasks
 from weakshot_seg.data.tags import Tags
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE, Knowledge
@@ -22,7 +23,11 @@ REMEDY = "add class names, correct the mask, or set data.label_offset or data.ig
 class FileImages:
     """Images and PNG labels that have been read and verified once; implements ``LabelledImages``, with states.
 
-    ``tagged`` are the classes that each image has by its tags: bool ``[len(files), K]``.
+    ``tags`` say more of these files; a class that a mask shows counts only if its image does not name others alone.
+
+    Attributes:
+        survey: What the files hold.
+        remarks: What is suspicious about them, a line each.
     """
 
     def __init__(
@@ -31,11 +36,12 @@ class FileImages:
         files: Sequence[LabelledFile],
         labels: LabelFormat,
         survey: Survey,
-        tagged: NDArray[np.bool_] | None = None,
+        tags: Tags | None = None,
     ) -> None:
         self.class_names = tuple(class_names)
-        self.survey, self._files, self._labels = survey, files, labels
-        self._by_tag = np.zeros_like(survey.presence) if tagged is None else tagged & ~survey.presence
+        self.survey, self._files, self._labels, self._tags = survey, files, labels, tags
+        self._has_mask = np.array([file.labels is not None for file in files])
+        self.remarks = list(survey.remarks)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -52,15 +58,22 @@ class FileImages:
 
     def presence(self) -> NDArray[np.bool_]:
         """Which classes each image shows, by its mask or its tags: bool ``[len, K]``, a copy."""
-        return self.survey.presence | self._by_tag
+        return self._shown | (np.False_ if self._tags is None else self._tags.classes)
 
     def states(self, novel: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """See :func:`~weakshot_seg.data.source.states_of`."""
-        has_mask = np.array([file.labels is not None for file in self._files])[:, None]
-        unsaid = np.where(novel, Knowledge.ABSENT, Knowledge.UNKNOWN)
-        states = np.where(self._by_tag, Knowledge.PRESENT, unsaid)
-        covered = has_mask & (~novel | self.survey.presence)
-        return np.where(covered, Knowledge.MASK, states).astype(np.uint8)
+        tags, covered = self._tags, ~novel | self._shown
+        states = np.where(novel, Knowledge.ABSENT, Knowledge.UNKNOWN)
+        if tags is not None:
+            states = np.where(tags.has_absent, Knowledge.UNKNOWN, states)  # of classes that are not named
+            states = np.where(tags.classes, Knowledge.PRESENT, np.where(tags.absent, Knowledge.ABSENT, states))
+            covered = tags.covered(covered)
+        return np.where(self._has_mask[:, None] & covered, Knowledge.MASK, states).astype(np.uint8)
+
+    @property
+    def _shown(self) -> NDArray[np.bool_]:
+        """Which classes each mask shows, of those that its image declares to be annotated: bool ``[len, K]``."""
+        return self.survey.presence & (np.True_ if self._tags is None else self._tags.covered(np.True_))
 
 
 class FolderImages(FileImages):
@@ -107,10 +120,24 @@ class FolderImages(FileImages):
             problems += [no_mask(file, masks, remedy) for file in lacking]
         labels = LabelFormat([number + label_offset for number in classes], ignore_label, remedy=REMEDY)
         survey = survey_files(files, labels, "checking data", verify)
-        super().__init__(names, files, labels, survey, table.classes if table else None)
+        super().__init__(names, files, labels, survey, table)
         problems += survey.problems
+        if table and tags:
+            problems += table.contradictions(self._has_mask, survey.presence)
+            problems += [Problem(root / tags, message) for message in self._compare(table)]
         if problems:
             raise BadFiles(problems, self)
+
+    def _compare(self, tags: Tags) -> list[str]:
+        """Compares masks with tags: drops stray pixels, and reports what contradicts."""
+        covered = self.states(np.zeros(len(self.class_names), dtype=bool)) == Knowledge.MASK
+        denied = tags.absent if tags.has_absent else tags.listed[:, None] & ~tags.classes
+        shown, pixels, sizes = self.survey.presence, self.survey.pixels, self.survey.sizes
+        tables = TagsAndMasks(self.class_names, tags.classes, denied, shown, covered, pixels, sizes)
+        stray = tables.stray()
+        self._labels, self.survey = without_classes(stray, self._labels, self.survey)
+        self.remarks += tables.stray_remarks()
+        return tables.problems()
 
 
 def data_folder(root: str | Path) -> Path:
