@@ -45,6 +45,7 @@ KNOWN_TO = {
     "huggingface_hub": {"checkpoints/hub.py"},
     "gradio": {"demo/page.py"},
     "av": {"prediction/video_files.py"},
+    "pillow_heif": {"data/images.py"},
     "colorcet": {"utils/visualize.py"},
     "h5py": {"data/readers/coco_stuff.py"},
     "onnx": {"exporting/formats.py"},

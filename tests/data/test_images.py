@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+import sys
 import zlib
 from itertools import product
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from no_images import NO_IMAGES, spoil
-from weakshot_seg.data.images import PNG, read_image, size_and_turn
+from weakshot_seg.data.images import IMAGE_SUFFIXES, PNG, read_image, size_and_turn
 from weakshot_seg.data.masks import read_mask
 from weakshot_seg.errors import DataError
 
@@ -177,7 +178,8 @@ def test_twelve_bits_stored_as_sixteen(shape, form, tmp_path):
     """Nearly black if they were taken for 16; multiplied by 16 they are the photo."""
     path, pixels = tmp_path / f"x.{form}", RNG.integers(0, 4096, shape, dtype=np.uint16)
     cv2.imwrite(str(path), pixels)
-    assert "12 bits: by 16" in str(pytest.raises(DataError, read_image, path).value)
+    with pytest.raises(DataError, match="12 bits: by 16"):
+        read_image(path)
     cv2.imwrite(str(path), pixels * 16)
     read = read_image(path)
     expected = pixels >> 4
@@ -185,3 +187,39 @@ def test_twelve_bits_stored_as_sixteen(shape, form, tmp_path):
     if len(shape) == 2:
         cv2.imwrite(str(path), np.zeros(shape, np.uint16))
         assert not read_image(path).any()  # a photo in the dark
+
+
+@pytest.mark.parametrize("form", ["GIF", "AVIF", "JPEG", "JPEG2000", "PPM"])
+def test_suffixes_of_photos(form, tmp_path):
+    """Every suffix that Pillow knows for a kind of photo, but for those that name no photos."""
+    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind == form}
+    assert known - IMAGE_SUFFIXES <= {".avifs", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".pbm", ".pfm"}
+    path = tmp_path / "x"
+    path.write_bytes(encoded(SCENE, form))
+    assert np.abs(read_image(path).astype(int) - SCENE).mean() < 16
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("name", ["x.HEIC", "x.jpg"])
+def test_photos_of_phones(name, orientation, tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    path, exif = tmp_path / name, Image.Exif()
+    exif[0x0112] = orientation
+    smooth = cv2.resize(PHOTO[::20, ::20], (192, 160))
+    heif.from_pillow(Image.fromarray(smooth)).save(path, format="HEIF", quality=95, exif=exif.tobytes())
+    turned = np.rot90(smooth, {1: 0, 3: 2, 6: 3}[orientation])
+    read = read_image(path)
+    assert read.shape == turned.shape
+    assert np.abs(read.astype(int) - turned).mean() < 4
+    assert size_and_turn(path)[0] == read.shape[:2]
+    path.write_bytes(path.read_bytes()[:300])
+    assert outcome("photo", path) is None
+
+
+def test_photos_of_phones_need_a_library(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "pillow_heif.as_plugin", None)
+    (tmp_path / "x.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with pytest.raises(
+        DataError, match=r"x\.heic is of the kind HEIC, which needs pillow-heif: pip install -e '.\[heif\]'"
+    ):
+        read_image(tmp_path / "x.heic")

@@ -84,10 +84,18 @@ def contents(out: Path) -> dict[str, bytes]:
 
 
 def test_folders_lists_and_standard_input(
-    predict: Predict, ckpt: str, source: Path, out: Path, command: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    predict: Predict,
+    ckpt: str,
+    source: Path,
+    out: Path,
+    command: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (source / "notes.txt").write_text("no image")
     predict(source)
+    last = f"2 of 2 files are predicted: {out}; 1 other files are left out (1 .txt): {source}/notes.txt"
+    assert capsys.readouterr().out.splitlines()[-1] == last
     maps = labels(out)
     assert {name: ids.shape for name, ids in maps.items()} == {"a": (40, 70), "deep/b": (20, 33)}
     for name in maps:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.prediction.sources import find_items
+from weakshot_seg.prediction.sources import LeftOut, find_items
 
 Find = Callable[..., dict[str, str]]
 EVERYTHING = ["a.jpg", "b.PNG", "deep/a.jpg", "deep/clip.MP4", "deep/er/c.webp"]
@@ -129,3 +129,20 @@ def test_no_two_results_are_one_file(tmp_path: Path) -> None:
     assert len(items) > 50
     names = [f"{item.name}{end}" for item in items for end in (".json", "/000000.png" if item.is_video else ".png")]
     assert len(set(names)) == len(names)
+
+
+def test_what_is_left_out_is_counted(root: Path) -> None:
+    touch(root, "IMG_1.CR2", "deep/img_2.cr2", "LICENSE", ".hidden.cr2", "x.heic", "y.JFIF", "z.avif", "w.gif")
+    left_out = LeftOut()
+    items = find_items([str(root), str(root / "*"), str(root / "LICENSE")], left_out=left_out)
+    assert {"x.heic", "y.JFIF", "z.avif", "w.gif", "LICENSE"} < {item.path.name for item in items}  # named is wanted
+    assert sorted(path.name for path in left_out) == ["IMG_1.CR2", "img_2.cr2", "notes.txt"]
+    text = str(left_out)
+    assert text.startswith("3 other files are left out (2 .cr2, 1 .txt): ")
+    assert all(str(path) in text for path in left_out)
+
+
+def test_a_folder_of_other_files_only(tmp_path: Path) -> None:
+    touch(tmp_path, "a.cr2", "b.cr2")
+    with pytest.raises(DataError, match=r"no images and videos .* there; 2 other files are left out \(2 \.cr2\)"):
+        find_items([str(tmp_path)])

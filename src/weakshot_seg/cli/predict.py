@@ -14,14 +14,15 @@ from weakshot_seg.prediction.predict_files import FilePredictor
 from weakshot_seg.prediction.records import Origin
 from weakshot_seg.prediction.results import Results, Wanted
 from weakshot_seg.prediction.segmenter import Segmenter
-from weakshot_seg.prediction.sources import find_items
+from weakshot_seg.prediction.sources import LeftOut, find_items
 
 
 @command("predict")
 def main(cfg: DictConfig) -> None:
     """Writes label maps, overlays, classes and scores; exit code 1 if some files could not be read."""
     out = Path(cfg.out).expanduser().absolute()
-    items = find_items(_several(cfg.source))
+    left_out = LeftOut()
+    items = find_items(_several(cfg.source), left_out=left_out)
     module = load_module(cfg.ckpt, cfg.allow_targets)
     segmenter = Segmenter(module, cfg.device, instantiate(cfg.inference))
     resize = module.recipe.data["val_transform"]
@@ -33,7 +34,8 @@ def main(cfg: DictConfig) -> None:
     wanted = Wanted(scores, cfg.overlay_size, cfg.overwrite, cfg.video_every, cfg.video_labels)
     results = Results(out, origin, segmenter.split, items, wanted)
     failures = FilePredictor(segmenter, results, cfg.batch_size, cfg.threads).predict(items)
-    print(f"{len(items) - len(failures)} of {len(items)} files are predicted: {cfg.out}")
+    others = f"; {left_out}" if left_out else ""
+    print(f"{len(items) - len(failures)} of {len(items)} files are predicted: {cfg.out}{others}")
     if failures:
         print(f"{len(failures)} could not be:", *failures, sep="\n", file=sys.stderr)
         raise SystemExit(1)
@@ -42,7 +44,3 @@ def main(cfg: DictConfig) -> None:
 def _several(setting: object) -> list[str]:
     """A setting that is one thing or a list of them."""
     return [str(part) for part in setting] if isinstance(setting, ListConfig) else [str(setting)]
-
-
-if __name__ == "__main__":
-    main()

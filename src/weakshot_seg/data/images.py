@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from weakshot_seg.errors import DataError
 from weakshot_seg.utils.files import reading
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+KINDS = ("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "webp", "tif", "tiff", "bmp", "dib", "gif", "avif", "heic", "heif")
+IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in (*KINDS, "hif", "jp2", "ppm", "pgm", "pnm"))
+"""Of files that may be photos; whether they are, their content says."""
+HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 REMEDY = "replace or remove it and its mask"
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
@@ -88,10 +91,26 @@ def orientation(picture: Image.Image) -> int:
 @contextmanager
 def opened(path: Path, name: str, remedy: str, verify: bool = False) -> Iterator[Image.Image]:
     """A picture file called ``name`` in errors, not yet decoded; ``verify`` and ``remedy``: see :func:`read_image`."""
-    with reading(name, remedy), Image.open(path) as file:
+    with reading(name, remedy), _open(path, name) as file:
         if verify:
             _verify(path.read_bytes())
         yield file
+
+
+def _open(path: Path, name: str) -> Image.Image:
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        with path.open("rb") as file:  # also phones' photos that were named .jpg
+            start = file.read(12)
+        if start[4:8] != b"ftyp" or start[8:] not in HEIF:
+            raise
+    try:
+        from pillow_heif.as_plugin import HeifImageFile
+    except ImportError:
+        raise DataError(f"{name} is of the kind HEIC, which needs pillow-heif: pip install -e '.[heif]'") from None
+    picture: Image.Image = HeifImageFile(path)
+    return picture
 
 
 def _verify(content: bytes) -> None:

@@ -27,7 +27,7 @@ def remarks(
         )
     for source in (train, val):
         lines += getattr(source, "remarks", ())
-    lines += _odd_names(split.names, by_mask.any(0), bool(train.presence()[:, 0].any()))
+    lines += _odd_names(split.names, by_mask, bool(train.presence()[:, 0].any()))
     if no_label := [split.names[i] for i in novel if not known[:, i].any()]:
         lines.append(f"novel classes that no training image carries: {first_few(no_label, MOST)}")
     if no_mask := [split.names[i] for i in split.base if not by_mask[:, i].any()]:
@@ -41,15 +41,15 @@ def _by_mask(source: LabelledImages) -> NDArray[bool_]:
     return source.presence() & ~by_tag(source)
 
 
-def _odd_names(names: Sequence[str], has_masks: NDArray[bool_], first_seen: bool) -> list[str]:
+def _odd_names(names: Sequence[str], by_mask: NDArray[bool_], first_seen: bool) -> list[str]:
     first = names[0].lower()
     if first == "__ignore__":
         return [
             f"the first class is '{names[0]}': it is a class with an id here, but labelme gives it none; if the masks "
             "are labelme's, remove it from the class names, or all ids mean the class before theirs"
         ]
-    if first in NO_CLASSES and has_masks[0]:
+    if first in NO_CLASSES and by_mask[:, 0].any():
         return [f"the class '{names[0]}' is learnt like any other; if it means unlabelled, set data.ignore_label"]
-    if not first_seen and first not in NO_CLASSES and has_masks[1:].any():
+    if not first_seen and first not in NO_CLASSES and by_mask[:, 1:].any():
         return [f"no mask has the first class, '{names[0]}': if ids start one higher than that, set data.label_offset"]
     return []

@@ -10,12 +10,23 @@ from pathlib import Path, PurePath
 from weakshot_seg.data.find_files import files_below, files_matching
 from weakshot_seg.data.images import IMAGE_SUFFIXES
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.prediction.records import VIDEO_SUFFIXES, Item, is_result
+from weakshot_seg.prediction.records import MANIFEST, VIDEO_SUFFIXES, Item, is_result
+from weakshot_seg.utils.tables import first_few
 
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 
 
-def find_items(sources: Sequence[str], setting: str = "source") -> list[Item]:
+class LeftOut(list[Path]):
+    """Files in folders and patterns that are neither images nor videos by their suffixes."""
+
+    def __str__(self) -> str:
+        """In a line: how many of each suffix, and the first of them."""
+        kinds = Counter(path.suffix.lower() or "without suffix" for path in self).most_common()
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds[:5]) + (", ..." if len(kinds) > 5 else "")
+        return f"{len(self)} other files are left out ({counts}): {first_few([str(path) for path in sorted(self)])}"
+
+
+def find_items(sources: Sequence[str], setting: str = "source", left_out: list[Path] | None = None) -> list[Item]:
     """Images and videos, each once, in the order of the sources; those of a folder or pattern sorted by path.
 
     Results keep the folders of their images: names are paths below the deepest folder that all sources share. Where two
@@ -23,49 +34,62 @@ def find_items(sources: Sequence[str], setting: str = "source") -> list[Item]:
 
     A source is a file, a folder (with all in it), a glob pattern (``**``: any folders), or ``-``: paths on standard
     input, one per line or separated by NUL. What is hidden (``.name``) is left out, unless it is named itself; results
-    of predictions are. Listed paths that do not exist are items: whoever reads them reports it.
+    of predictions are, and what is neither image nor video by its suffix, which is added to ``left_out``. Listed paths
+    that do not exist are items: whoever reads them reports it.
 
     Raises:
         DataError: a source, of the ``setting`` to be named, holds nothing.
         ConfigError: a source is itself a result.
     """
     found: dict[Path, Path] = {}  # file -> the folder that it was found in
+    others = LeftOut()
     for source in sources:
-        files = _listed() if source == "-" else _named(source, setting)
+        files = _listed(others) if source == "-" else _named(source, setting, others)
         if not files:
             reason = f"no such file, or no images and videos ({', '.join(sorted(SUFFIXES))}) there"
+            reason += f"; {others}" if others else ""
             raise DataError(f"{setting}={source}: {'no paths on standard input' if source == '-' else reason}")
         found |= {file: folder for file, folder in files.items() if file not in found}
+    if left_out is not None:
+        left_out += dict.fromkeys(path for path in others if path not in found)
     return _with_names(found)
 
 
-def _named(source: str, setting: str) -> dict[Path, Path]:
+def _named(source: str, setting: str, others: list[Path]) -> dict[Path, Path]:
     path = Path(os.path.abspath(os.path.expanduser(source)))
     if path.is_dir():
-        return _in_folder(path)
+        return _in_folder(path, others)
     if not path.is_file():
         fixed = takewhile(lambda part: not set("*?[") & set(part), path.parts[:-1])
-        return _kept(files_matching(path), Path(*fixed))
+        return _kept(files_matching(path), Path(*fixed), others)
     if is_result(path):
         raise ConfigError(f"{setting}={source} is itself a result: name another folder for new ones (out=...)")
     return {path: path.parent}
 
 
-def _listed() -> dict[Path, Path]:
+def _listed(others: list[Path]) -> dict[Path, Path]:
     content = sys.stdin.buffer.read()
     names = content.split(b"\0") if b"\0" in content else content.splitlines()
     found: dict[Path, Path] = {}
     for path in (Path(os.path.abspath(os.fsdecode(name))) for name in names if name.strip()):
-        found |= _in_folder(path) if path.is_dir() else {} if is_result(path) else {path: path.parent}
+        found |= _in_folder(path, others) if path.is_dir() else {} if is_result(path) else {path: path.parent}
     return found
 
 
-def _in_folder(folder: Path) -> dict[Path, Path]:
-    return _kept((path for path in files_below(folder) if not path.name.startswith(".")), folder)
+def _in_folder(folder: Path, others: list[Path]) -> dict[Path, Path]:
+    return _kept((path for path in files_below(folder) if not path.name.startswith(".")), folder, others)
 
 
-def _kept(paths: Iterable[Path], folder: Path) -> dict[Path, Path]:
-    return {path: folder for path in paths if path.suffix.lower() in SUFFIXES and not is_result(path)}
+def _kept(paths: Iterable[Path], folder: Path, others: list[Path]) -> dict[Path, Path]:
+    kept = {}
+    for path in paths:
+        if is_result(path) or path.name == MANIFEST:
+            continue
+        if path.suffix.lower() in SUFFIXES:
+            kept[path] = folder
+        else:
+            others.append(path)
+    return kept
 
 
 def _with_names(found: dict[Path, Path]) -> list[Item]:
