@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from weakshot_seg.data.checks import BadFiles, Survey, survey_of
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.source import LabelledImages, by_tag
+from weakshot_seg.data.source import LabelledImages, by_tag, states_of
 from weakshot_seg.errors import DataError, UserError
-from weakshot_seg.structures import ClassSplit
+from weakshot_seg.structures import ClassSplit, Knowledge
 from weakshot_seg.utils.tables import Table
 
 SPLITS = (1, 2, 3, 4)
@@ -22,7 +22,7 @@ class Part(NamedTuple):
     title: str
     source: LabelledImages
     survey: Survey
-    by_mask: NDArray[np.bool_]  # [n, K], the classes in each mask
+    by_mask: NDArray[np.bool_]  # [n, K], the classes in each mask that it is said to annotate
     by_tag: NDArray[np.bool_]  # [n, K], the classes that each image has by its tags alone
 
 
@@ -84,7 +84,7 @@ def _read(title: str, make: Callable[[], LabelledImages], problems: list[str]) -
     except DataError as error:
         problems += [str(error)] if str(error) not in problems else []  # a bad list of names concerns both parts
         return None
-    return Part(title, source, survey, survey.presence, by_tag(source))
+    return Part(title, source, survey, survey.presence & (states_of(source) == Knowledge.MASK), by_tag(source))
 
 
 def _files_table(part: Part) -> Table:
@@ -125,9 +125,13 @@ def _split_table(data: WeakShotDataModule, train: Part) -> Table:
 
 
 def _class_table(split: ClassSplit, train: Part, val: Part | None) -> Table:
-    head = ["id", "class", "kind", "images by mask", "by tag", "pixels %"]
+    """Of each class the training images by what is known: the four columns add up to all of them."""
+    head = ["id", "class", "kind", "images by mask", "by tag", "absent", "unknown", "pixels %"]
     head += ["validation images", "pixels %"] if val else []
-    columns = [train.by_mask.sum(0), train.by_tag.sum(0), _shares(train)]
+    states = states_of(train.source, split.is_novel().numpy())
+    tagged, unknown = ((states == state).sum(0) for state in (Knowledge.PRESENT, Knowledge.UNKNOWN))
+    shown = ((states == Knowledge.MASK) & train.by_mask).sum(0)
+    columns = [shown, tagged, len(states) - shown - tagged - unknown, unknown, _shares(train)]
     columns += [val.by_mask.sum(0), _shares(val)] if val else []
     rows = [tuple(head)]
     for index, name in enumerate(split.names):
