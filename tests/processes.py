@@ -23,7 +23,7 @@ import torch
 Fault = Callable[[], None]
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["weakshot_seg.train", "weakshot_seg.data.transforms", "weakshot_seg.training.callbacks.results", "processes"]
+    ["weakshot_seg.cli.train", "weakshot_seg.data.transforms", "weakshot_seg.training.callbacks.results", "processes"]
 )
 
 
@@ -58,7 +58,7 @@ def start(folder: Path, *arguments: str, fault: Fault | None = None) -> Job:
 
 
 def _main(folder: Path, arguments: tuple[str, ...], log: Path, fault: Fault | None) -> None:
-    from weakshot_seg import train
+    from weakshot_seg.cli import train
 
     os.setsid()  # as a shell or SLURM would: signals can be sent to the group
     os.chdir(folder)

@@ -1,12 +1,11 @@
 """The command ``weakshot``, also ``python -m weakshot_seg``: runs one of the commands below with settings KEY=VALUE."""
 
 import difflib
-import keyword
-import runpy
 import sys
 
 from weakshot_seg import __version__
-from weakshot_seg.cli.settings import complete, show
+from weakshot_seg.cli.entry_point import run_command
+from weakshot_seg.cli.settings import complete
 
 COMMANDS = {
     "train": "train a model, evaluate it, write metrics and pictures",
@@ -30,11 +29,8 @@ eval "$(weakshot -sc install=bash)"   tab completion; also zsh, fish"""
 
 
 def main() -> None:
-    """Runs the command that the first argument names, with the other arguments.
-
-    The command runs as the main module, so that processes it starts (DDP, SLURM) run the same command again.
-    """
-    name, *rest = sys.argv[1:] or ["--help"]
+    """Runs the command that the first argument names, with the other arguments."""
+    name = (sys.argv[1:] or ["--help"])[0]
     if name in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {command:14}{text}" for command, text in COMMANDS.items())))
     elif name == "--version":
@@ -48,16 +44,7 @@ def main() -> None:
         raise SystemExit(2)
     else:
         del sys.argv[1]
-        if {"-h", "--help", "-sc"} & set(rest):
-            show(name)
-        else:
-            runpy.run_module(module_of(name), run_name="__main__", alter_sys=True)
-
-
-def module_of(command: str) -> str:
-    """Full name of the module that runs a command."""
-    name = f"{command}_" if keyword.iskeyword(command) else command.replace("-", "_")
-    return "weakshot_seg.train" if command == "train" else f"weakshot_seg.cli.{name}"
+        run_command(name.replace("-", "_"), name)
 
 
 if __name__ == "__main__":

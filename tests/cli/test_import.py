@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from weakshot_seg.cli import import_
+from weakshot_seg.cli.entry_point import name_sources
 from weakshot_seg.config.commands import COMMANDS
 from weakshot_seg.data.importers.formats import FORMATS
 
@@ -40,7 +41,7 @@ def call(monkeypatch, *arguments):
     ],
 )
 def test_sources_may_come_first_without_a_name(typed, meant):
-    assert import_.name_sources(typed) == meant
+    assert name_sources(typed) == meant
 
 
 def test_tables_and_exit_codes(tmp_path, photo_file, monkeypatch, capsys):

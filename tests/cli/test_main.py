@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from weakshot_seg import __main__, __version__
+from weakshot_seg.cli import entry_point
 from weakshot_seg.config.commands import COMMANDS
 
 Call = Callable[..., str]
@@ -36,8 +37,8 @@ def test_help_lists_all_commands(argument: list[str], call: Call) -> None:
 
 def test_every_command_has_a_module_and_settings() -> None:
     assert {name.replace("-", "_") for name in __main__.COMMANDS} == set(COMMANDS)
-    for name in __main__.COMMANDS:
-        assert importlib.util.find_spec(__main__.module_of(name)) is not None
+    for name in COMMANDS:
+        assert importlib.util.find_spec(entry_point.module_of(name)) is not None
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -87,14 +88,24 @@ def test_completion_is_installed_for_the_command(
     assert call(*arguments).rstrip().endswith("-F hydra_bash_completion weakshot")
 
 
-def test_a_command_runs_as_main_module_that_other_processes_can_start_again(
-    tmp_path: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("words", [("predict",), ()])
+def test_processes_are_started_with_the_whole_command_line(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Lightning starts ``python -m <name of the main module's specification> <arguments>`` for the other devices."""
-    (tmp_path / "probe.py").write_text("import __main__, sys\nprint(__name__, __main__.__spec__.name, sys.argv[1:])")
+    """Lightning starts ``python -m <main module> <sys.argv[1:]>`` for the other devices, from within a job."""
+    task = "print(sys.argv[1:], cfg.source, HydraConfig.get().job.name)"
+    lines = ("import sys", "from hydra.core.hydra_config import HydraConfig", "def main(): ...")
+    (tmp_path / "probe.py").write_text("\n".join([*lines, f"main.__wrapped__ = lambda cfg: {task}"]))
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(__main__, "module_of", lambda command: "probe")
-    assert call("predict", "ckpt=a") == "__main__ probe ['ckpt=a']\n"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(entry_point, "module_of", lambda command: "probe")
+    monkeypatch.setattr(sys, "argv", ["weakshot", *words, "ckpt=a", "source=ä (1)"])
+    if words:
+        __main__.main()
+    else:
+        entry_point.run_command("predict")
+    line = [*words, "ckpt=a", "source='ä (1)'"]
+    assert capsys.readouterr().out == f"{line} ä (1) probe\n"
 
 
 @pytest.mark.parametrize("command", __main__.COMMANDS)

@@ -13,8 +13,8 @@ import torch
 from filelock import FileLock
 from PIL import Image
 
-from weakshot_seg import train as training
 from weakshot_seg.checkpoints.building import load_module
+from weakshot_seg.cli import train as training
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from weakshot_seg import train
-from weakshot_seg.cli import check
+from weakshot_seg.cli import check, train
 from weakshot_seg.data.datamodule import WeakShotDataModule
 
 QUERIES = "loss/assignment=hungarian model.num_queries"

@@ -13,8 +13,7 @@ from PIL import Image
 from composing import compose_all
 from official_layouts import LAYOUTS
 from run_rows import training_rows
-from weakshot_seg import train
-from weakshot_seg.cli import report
+from weakshot_seg.cli import report, train
 from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.data.splits import make_split, published_class_names
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes

@@ -21,8 +21,8 @@ import pytest
 import torch
 
 from processes import Environment, Signal, start
-from weakshot_seg import train as training
 from weakshot_seg.cli import evaluate
+from weakshot_seg.cli import train as training
 from weakshot_seg.training.module import WeakShotModule
 
 Train = Callable[..., Path]

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from weakshot_seg import train
 from weakshot_seg.checkpoints.building import build_module, load_module
 from weakshot_seg.checkpoints.trusted_targets import PARTS, shipped_targets
-from weakshot_seg.cli import convert, evaluate, export, predict, pseudo_label
+from weakshot_seg.cli import convert, evaluate, export, predict, pseudo_label, train
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.recipe import Recipe

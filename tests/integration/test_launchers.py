@@ -19,9 +19,9 @@ from hydra.types import RunMode
 from joblib.externals.loky import get_reusable_executor
 
 from run_rows import training_rows
+from weakshot_seg.cli.train import check_processes
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.reporting.runs import find_runs
-from weakshot_seg.train import check_processes
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from weakshot_seg import train as training
 from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.checkpoints.compatibility import check_classes
 from weakshot_seg.cli import evaluate, pseudo_label
+from weakshot_seg.cli import train as training
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from weakshot_seg import train as training
 from weakshot_seg.cli import report
+from weakshot_seg.cli import train as training
 from weakshot_seg.reporting.runs import find_runs
 
 Command = Callable[..., None]

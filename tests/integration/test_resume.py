@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from run_rows import training_rows
-from weakshot_seg import train as training
+from weakshot_seg.cli import train as training
 from weakshot_seg.utils.files import remove_leftovers
 
 Refusal = Callable[..., str]

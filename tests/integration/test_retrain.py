@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from run_rows import training_rows
-from weakshot_seg import train as training
 from weakshot_seg.cli import pseudo_label
+from weakshot_seg.cli import train as training
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.prediction.pseudo_labelling import PseudoLabelWriter

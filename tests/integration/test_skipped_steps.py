@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from weakshot_seg import train as training
+from weakshot_seg.cli import train as training
 from weakshot_seg.losses.terms import MaskLoss
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import SegOutput

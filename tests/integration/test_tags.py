@@ -5,8 +5,7 @@ import shutil
 import pytest
 import torch
 
-from weakshot_seg import train
-from weakshot_seg.cli import evaluate, predict
+from weakshot_seg.cli import evaluate, predict, train
 
 
 def test_without_validation_images(train_tagged, metrics_of, command, refusal, tagged_photos, tmp_path):

@@ -62,7 +62,3 @@ def write_examples(data: dict[str, Any], most: int, folder: Path) -> list[Path]:
     except (UserError, HydraException) as error:
         log.info("no examples: %s", " ".join(str(error).split()))
         return []
-
-
-if __name__ == "__main__":
-    main()

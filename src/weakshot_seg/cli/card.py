@@ -66,7 +66,3 @@ def find_metrics(given: str | None, ckpt: str, saved: SavedModel) -> Result | No
         raise ConfigError(f"metrics={given} is {steps}")
     log.info("%s is %s: the card has no numbers (metrics=FILE)", path, steps)
     return None
-
-
-if __name__ == "__main__":
-    main()

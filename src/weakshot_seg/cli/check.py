@@ -29,7 +29,3 @@ def main(cfg: DictConfig) -> None:
         print(f"page: {Path(cfg.html).absolute()}")
     if report.problems:
         raise SystemExit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -155,7 +155,3 @@ def accept(report: MatchReport, cfg: DictConfig) -> None:
             f"{cfg.source} matches in part only: {len(report.missing)} tensors are missing, {len(report.unexpected)} "
             f"unexpected, {len(report.reshaped)} of another shape (listed above); partial=true converts what matches"
         )
-
-
-if __name__ == "__main__":
-    main()

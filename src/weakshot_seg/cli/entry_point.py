@@ -2,6 +2,8 @@
 
 import errno
 import functools
+import importlib
+import keyword
 import multiprocessing
 import os
 import re
@@ -9,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import hydra
@@ -26,26 +29,50 @@ from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import StoppedBySignal, UserError
 
 R = TypeVar("R")
+SOURCES_FIRST = ("import",)  # commands whose first arguments may be sources without source=
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 WRONG_CALL = (HydraException, TypeError, ImportError)
 SETTING = re.compile(r"([+~]*[\w./@$-]+)=(.+)", re.DOTALL)
 
 
-def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], R | None]]:
+def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], None]]:
     """Decorator of a main function: calls it with ``conf/<name>.yaml`` and the settings of the command line."""
 
-    def decorate(task: Callable[[DictConfig], R]) -> Callable[[], R | None]:
+    def decorate(task: Callable[[DictConfig], R]) -> Callable[[], None]:
         run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(entry_point(task))
 
         @functools.wraps(task)
-        def main() -> R | None:
-            sys.argv[1:] = quote_settings(sys.argv[1:])
-            return run()
+        def main() -> None:
+            arguments = name_sources(sys.argv[1:]) if name in SOURCES_FIRST else sys.argv[1:]
+            sys.argv[1:] = quote_settings(arguments)
+            run()
 
         return main
 
     return decorate
+
+
+def run_command(name: str, *words: str) -> None:
+    """Runs a command of :mod:`weakshot_seg.cli`, which is imported when its settings have been checked.
+
+    The ``words`` stand before the settings on the command line: Lightning starts other processes with all of it.
+    """
+
+    def task(cfg: DictConfig) -> Any:
+        sys.argv[1:1] = words
+        try:
+            return importlib.import_module(module_of(name)).main.__wrapped__(cfg)
+        finally:
+            del sys.argv[1 : 1 + len(words)]
+
+    task.__module__ = module_of(name)  # Hydra names the log file after it
+    command(name)(task)()
+
+
+def module_of(name: str) -> str:
+    """The full name of the module of a command."""
+    return f"weakshot_seg.cli.{name}_" if keyword.iskeyword(name) else f"weakshot_seg.cli.{name}"
 
 
 def entry_point(task: Callable[..., R]) -> Callable[..., R]:
@@ -126,6 +153,15 @@ def quote_settings(arguments: Sequence[str]) -> list[str]:
     """
     multirun = not {"-m", "--multirun"}.isdisjoint(arguments)
     return [_quoted(argument, multirun) for argument in arguments]
+
+
+def name_sources(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command line, with ``source=[...]`` for those before the first setting or option."""
+    sources = list(takewhile(lambda argument: "=" not in argument and not argument.startswith("-"), arguments))
+    if not sources:
+        return list(arguments)
+    quoted = ",".join(QuotedString(source, Quote.single).with_quotes() for source in sources)
+    return [f"source=[{quoted}]", *arguments[len(sources) :]]
 
 
 def _quoted(argument: str, multirun: bool) -> str:

@@ -29,7 +29,3 @@ def main(cfg: DictConfig) -> float | None:
         assert module.report is not None
         print(f"\n{module.report.table()}\n\nmetrics:  {run_dir / 'metrics.json'}\npictures: {run_dir / 'pictures'}")
         return module.report.novel_iou
-
-
-if __name__ == "__main__":
-    main()

@@ -109,7 +109,3 @@ def validation_images(module: WeakShotModule, ckpt: str) -> LabelledImages | Non
         reason = str(error)
     log.warning("no validation images (%s): compared on generated scenes; better: check_images=DIR", reason)
     return None
-
-
-if __name__ == "__main__":
-    main()

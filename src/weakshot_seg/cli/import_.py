@@ -1,11 +1,8 @@
 """Makes the folders of ``data=folder`` from what annotation tools export: ``weakshot import SOURCE out=ROOT``."""
 
 import sys
-from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 
-from hydra.core.override_parser.types import Quote, QuotedString
 from omegaconf import DictConfig, ListConfig
 
 from weakshot_seg.cli.entry_point import command
@@ -17,7 +14,7 @@ from weakshot_seg.utils.tables import aligned
 
 
 @command("import")
-def run(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> None:
     """Writes the folder and prints what is in it; exit code 1, a list and no folder if something is wrong."""
     out = Path(cfg.out).expanduser().absolute()
     images, names = _paths(cfg.images), (*_paths(cfg.classes), None)[0]
@@ -36,26 +33,7 @@ def run(cfg: DictConfig) -> None:
     print(f"next: weakshot check data=folder data.root={out}")
 
 
-def main() -> None:
-    """The command; its first arguments may be sources without ``source=``."""
-    sys.argv[1:] = name_sources(sys.argv[1:])
-    run()
-
-
-def name_sources(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command line, with ``source=[...]`` for those before the first setting or option."""
-    sources = list(takewhile(lambda argument: "=" not in argument and not argument.startswith("-"), arguments))
-    if not sources:
-        return list(arguments)
-    quoted = ",".join(QuotedString(source, Quote.single).with_quotes() for source in sources)
-    return [f"source=[{quoted}]", *arguments[len(sources) :]]
-
-
 def _paths(setting: object) -> list[Path]:
     """A setting that is nothing, one path or a list of them."""
     several = setting if isinstance(setting, ListConfig) else [] if setting is None else [setting]
     return [Path(str(path)).expanduser() for path in several]
-
-
-if __name__ == "__main__":
-    main()

@@ -17,7 +17,3 @@ def main(cfg: DictConfig) -> float | None:
     trainer, inference = partial(make_trainer, cfg.trainer), plain(cfg.inference)
     choice = (cfg.candidates, data, cfg.allow_targets, cfg.force)
     return make_pseudo_labels(cfg.ckpt, cfg.out, inference, trainer, *choice)
-
-
-if __name__ == "__main__":
-    main()

@@ -36,7 +36,3 @@ def report(folders: Sequence[Path], out: Path, pictures: int) -> None:
     printed = "\n\n".join(f"{table.title}\n\n{aligned(table.rows, table.sides)}" for table in short)
     print(printed.encode("utf-8", "backslashreplace").decode())  # names of files need not be valid Unicode
     print(f"\nreport: {out.absolute()}.html, .md, .csv")
-
-
-if __name__ == "__main__":
-    main()
