@@ -195,8 +195,8 @@ def test_pairs_without_masks_count_for_nothing(without_masks: tuple[int, ...], m
 
 def test_a_pair_counts_where_its_equality_is_known(spy: Spy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an unlabelled pixel only the tagged and unknown classes of its image can be true, or none at all."""
-    states = ["MMMPA", "MAMPA", "MUUPA", "MPMAP", "AMMUU", "PUMAA", "UUPPU", "AAAPP"]
-    base = [[0, 1, 2], [0, 2], [0], [0, 2], [1, 2], [2], [], []]
+    states = ["MMMPA", "MAMPA", "MUUPA", "UMMAP", "AMMUU", "PUMAA", "UUPPU", "AAAPP"]
+    base = [[0, 1, 2], [0, 2], [0], [1, 2], [1, 2], [2], [], []]
     targets = make_targets(base, states=states, size=SIZE, paired=True)
     calls: list[tuple[Tensor, ...]] = []
     monkeypatch.setattr(similarity, "pair_loss", lambda logits, *rest: calls.append(rest) or logits.sum())
