@@ -50,7 +50,7 @@ KNOWN_TO = {
     "h5py": {"data/readers/coco_stuff.py"},
     "onnx": {"exporting/formats.py"},
     "onnxruntime": {"exporting/formats.py"},
-    "yaml": {"reporting/runs.py"},
+    "yaml": {"reporting/runs.py", "data/importers/yolo.py"},
     "pycocotools": {"data/importers/drawing.py"},
     "filelock": {"data/readers/official.py", "data/importers/write.py", "utils/run_status.py"},
     "hydra": {"cli", "config", "checkpoints/building.py", "training/trainer.py", "prediction"},

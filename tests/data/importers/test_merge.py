@@ -113,7 +113,9 @@ def test_paths_of_any_system(written, path, tmp_path):
     assert str(clean(written)) == path
 
 
-@pytest.mark.parametrize(("written", "name"), [("a", "a.jpg"), ("x/a.png", "x/a.jpg"), ("a.b", "a.b.jpg")])
+@pytest.mark.parametrize(
+    ("written", "name"), [("a", "a.jpg"), ("x/a.png", "x/a.jpg"), ("a.b", "a.b.jpg"), ("D:\\x\\a.jpg", "a.jpg")]
+)
 def test_a_photo_keeps_its_suffix(written, name, tmp_path):
     assert name_of(tmp_path / "z.jpg", written) == name
 

@@ -1,4 +1,5 @@
-"""Exports as the tools' own libraries wrote them: labelme 6.3.1, label-studio-sdk 2.1.2, datumaro 1.13.12.
+"""Exports as the tools' own libraries wrote them: labelme 6.3.1, label-studio-sdk 2.1.2, supervisely 6.74.51,
+datumaro 1.13.12.
 
 All have a photo ``a`` of 40 x 30 pixels. The expected masks are drawn by slices and by pycocotools.
 """
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from importing import HEIGHT, WIDTH, filled, problems, run
+from importing import HEIGHT, WIDTH, filled, problems, run, write_json
 
 EXPORTS = Path(__file__).parent / "exports"
 SQUARE, SMALL = (0, 4, 5, 20, 25), (1, 9, 9, 13, 12)  # a heron, and a cat on it
@@ -138,6 +139,72 @@ def test_what_is_wrong_with_cvat_is_listed_by_line(exports, tmp_path):
     file.write_text("\n".join(lines[:20]))
     (message,) = problems(tmp_path / "root", file)
     assert "ExpatError: no element found: line 20" in message
+
+
+def test_supervisely(exports, tmp_path):
+    made = run(tmp_path / "root", exports / "supervisely")
+    assert made.classes == ["heron", "cat", "otter", "night", "rain"]
+    expected = filled((0, 4, 5, 20, 25), (255, 8, 9, 12, 13), (1, 23, 4, 28, 10))
+    expected[3, 22] = expected[10, 28] = 1
+    assert np.array_equal(made.masks["ds0/a.png"], expected)
+    assert made.tags == {
+        "ds0/a.jpg": ("otter;night", "rain", ""),
+        "ds0/b.jpg": ("", "*", ""),
+    }
+    assert made.left_out == {"the outline of a rectangle: only a tag": 1}
+
+
+def test_bad_files_of_supervisely_are_all_listed(exports, tmp_path):
+    root = exports / "supervisely"
+    file = root / "ds0/ann/a.jpg.json"
+    content = json.loads(file.read_text())
+    content["objects"][0]["classTitle"] = "dragon"
+    content["objects"][1]["bitmap"]["origin"] = [35, 3]
+    (root / "ds0/img/b.jpg").unlink()
+    file.write_text(json.dumps(content))
+    (root / "ds0/ann/c.jpg.json").write_text('{"size": {"height": 30}, "objects": []}')
+    found = "\n".join(problems(tmp_path / "root", root))
+    assert "objects[0] of " + f"{file}: its class 'dragon' is none of meta.json: heron, cat, otter" in found
+    assert f"objects[1] of {file}: cat: a bitmap of 7 x 8 pixels at (35, 3) reaches outside the photo of 40 x" in found
+    assert "the photo ds0/img/b.jpg is not in" in found
+    assert "c.jpg.json: it has no size or no objects (KeyError('width'))" in found
+    assert found.count("\n") == 3
+
+
+def test_cityscapes_of_datumaro(exports, tmp_path):
+    made = run(tmp_path / "root", exports / "datumaro_cityscapes")
+    assert made.classes == ["heron", "cat", "otter"]
+    assert np.array_equal(made.masks["train/a.png"], with_triangle(filled(SQUARE, SMALL)))
+    assert made.tags == {"train/a.png": ("", "", "")}
+
+
+def test_cityscapes_polygons_lie_on_each_other_in_their_order(tmp_path, photo):
+    root = tmp_path / "city"
+    photo(root / "leftImg8bit/train/aachen/aachen_000000_000019_leftImg8bit.png")
+    square = [[4, 5], [20, 5], [20, 25], [4, 25]]
+    objects = [
+        {"label": "person", "polygon": [[9, 9], [13, 9], [13, 12], [9, 12]]},
+        {"label": "road", "polygon": square},  # larger and on top
+        {"label": "cargroup", "polygon": [[0, 0], [3, 0], [3, 3], [0, 3]]},
+        {"label": "ego vehicle", "polygon": [[4, 20], [20, 20], [20, 25], [4, 25]]},
+        {"label": "tree", "polygon": square, "deleted": 1},
+    ]
+    content = {"imgHeight": HEIGHT, "imgWidth": WIDTH, "objects": objects}
+    file = root / "gtFine/train/aachen/aachen_000000_000019_gtFine_polygons.json"
+    write_json(file, content)
+    made = run(tmp_path / "root", root)
+    assert made.classes == ["person", "road", "car"]
+    expected = filled((1, 4, 5, 20, 25), (2, 0, 0, 3, 3), (255, 4, 20, 20, 25))
+    assert np.array_equal(made.masks["aachen/aachen_000000_000019.png"], expected)
+    assert made.tags == {"aachen/aachen_000000_000019.png": ("person", "", "road;car")}  # none is to be seen
+    file.write_text('{"imgHeight": 30}')
+    (message,) = problems(tmp_path / "other", root)
+    assert "it has no size or no objects with label and polygon (KeyError('imgWidth'))" in message
+
+
+def test_open_images_of_datumaro(exports, tmp_path):
+    made = run(tmp_path / "root", exports / "datumaro_open_images")
+    assert made.tags == {"a.jpg": ("heron;otter", "", "")}
 
 
 CVAT = """<?xml version="1.0" encoding="utf-8"?>

@@ -5,7 +5,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
-from weakshot_seg.data.importers import coco, cvat, folders, label_studio, labelme, masks, yolo
+from weakshot_seg.data.importers import (
+    cityscapes,
+    coco,
+    cvat,
+    folders,
+    label_studio,
+    labelme,
+    masks,
+    supervisely,
+    table,
+    yolo,
+)
 from weakshot_seg.data.importers.records import Export
 from weakshot_seg.data.importers.source import Source
 from weakshot_seg.errors import ConfigError, DataError
@@ -31,7 +42,10 @@ FORMATS = cast(
         "labelme": labelme,
         "label_studio": label_studio,
         "yolo": yolo,
+        "supervisely": supervisely,
+        "cityscapes": cityscapes,
         "masks": masks,
+        "csv": table,
         "folders": folders,
     },
 )

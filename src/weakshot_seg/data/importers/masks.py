@@ -20,6 +20,7 @@ def find(source: Source) -> list[Path]:
     if _table_of(source, source.folder) is None and not any(file.name in TABLES for file in source.files):
         return []
     pictures = [file for file in source.files if file.suffix.lower() in (".png", ".bmp", ".tif", ".tiff")]
+    pictures = [file for file in pictures if "_gtFine_" not in file.name]  # Cityscapes
     named = [file for file in pictures if _is_mask(file, source.path)]
     return named or (pictures if source.has_images else [])
 

@@ -34,6 +34,7 @@ def import_sources(
     with new_folder(out) as folder:
         exports, problems = [], list[Problem]()
         for source in sources:
+            source.others = [other.folder for other in sources]
             try:
                 exports.append(read_source(source, form))
             except DataError as error:

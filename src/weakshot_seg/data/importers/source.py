@@ -37,6 +37,7 @@ class Source:
 
     Attributes:
         folder: The folder, or that of the file.
+        others: Folders of the other sources of the same import: their photos may be meant.
         part: What its photos are for.
         classes: A file of names, or ids or colours with names, of masks.
         columns: Those of the photo and of the classes in a CSV file, if the user names them.
@@ -52,6 +53,7 @@ class Source:
     ) -> None:
         self.path, self.part, self.classes, self.columns, self.has_images = path, part, classes, columns, bool(images)
         self.folder = path if path.is_dir() else path.parent
+        self.others: Sequence[Path] = ()
         self._images = [Photos(folder) for folder in images]
         self._last_json: tuple[Path, Any] | None = None
 
@@ -62,11 +64,11 @@ class Source:
 
     @cached_property
     def photos(self) -> list["Photos"]:
-        """Where photos are looked for: the folders that the user names, else the source and what lies beside it."""
+        """Where photos are looked for: the folders that the user names, else the sources and what lies beside."""
         if self._images:
             return self._images
-        beside = [] if self.path.is_dir() else [Photos(self.folder.parent)]
-        return [Photos(self.folder), *beside]
+        beside = [] if self.path.is_dir() else [self.folder.parent]
+        return [Photos(folder) for folder in dict.fromkeys((self.folder, *beside, *self.others))]
 
     def with_suffix(self, *suffixes: str) -> list[Path]:
         """Files of certain types."""
@@ -146,9 +148,9 @@ def clean(name: str) -> PurePosixPath:
 def name_of(photo: Path, name: str) -> str:
     """What a photo that a tool calls ``name`` is called in the data set: a path with ``/`` and its own suffix."""
     path = clean(name)
-    return str(path if path.suffix == photo.suffix else (path.with_suffix("") if is_photo(path) else path)) + (
-        "" if path.suffix == photo.suffix else photo.suffix
-    )
+    if name.startswith("/") or PureWindowsPath(name).anchor:  # folders of somebody's computer
+        path = PurePosixPath(path.name)
+    return str(path.with_suffix("") if is_photo(path) else path) + photo.suffix
 
 
 def is_photo(path: Path | PurePosixPath) -> bool:
