@@ -39,4 +39,4 @@ def test_validation_images_without_masks_give_pictures(train_tagged, metrics_of,
 @pytest.mark.parametrize("setting", ["data.label_scope=crop", "data.supervision=full"])
 def test_what_needs_novel_masks_is_refused(setting, refusal, small, tagged_photos):
     line = refusal(train.main, "experiment=folder", *small, f"data.root={tagged_photos}", setting)
-    assert f"{setting} needs masks of all classes, but 4 images have classes with tags alone" in line
+    assert f"{setting} needs masks of all classes, but 4 images have no mask of some class" in line
