@@ -150,6 +150,7 @@ def test_unknown_keys(base: str) -> None:
         ("train optim._target_=optim.Lion", ["optim._target_='optim.Lion'"]),
         ("train name=7", ["name=7", "name='7'"]),
         ("train supervision=weak", ["'weak'", "weakshot, base_only, full"]),
+        ("train logger=wandb logger.wandb.project=team/birds", ["project='team/birds'", "+logger.wandb.entity"]),
         ("train optim.lr=fast", ["optim.lr='fast'", "a number"]),
         ("train data.train.size=50", ["50", "multiple of 32"]),
         ("train data.novel_classes=disc", ["data.novel_classes='disc'", "a list"]),

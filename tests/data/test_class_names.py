@@ -1,6 +1,7 @@
 """Class names in every form, and one-line errors for what is none of them."""
 
 import json
+from unicodedata import normalize
 
 import pytest
 
@@ -31,6 +32,14 @@ def test_forms(tmp_path, content, file):
     (tmp_path / file).write_text(content, "utf8")
     for given in (None, file, tmp_path / file, ["sky", "grass", "cat"]):
         assert read_classes(given, tmp_path) == CLASSES
+
+
+def test_one_form_of_letters(tmp_path):
+    """macOS writes ö as o and two dots."""
+    (tmp_path / "classes.txt").write_text(normalize("NFD", "Löwe\nGrün"), "utf8")
+    assert read_classes(None, tmp_path) == {0: normalize("NFC", "Löwe"), 1: normalize("NFC", "Grün")}
+    with pytest.raises(DataError, match="twice"):
+        read_classes([normalize(form, "Löwe") for form in ("NFC", "NFD")], tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.prediction.sources import LeftOut, find_items
+from weakshot_seg.utils.files import LEFTOVER, replacing
 
 Find = Callable[..., dict[str, str]]
 EVERYTHING = ["a.jpg", "b.PNG", "deep/a.jpg", "deep/clip.MP4", "deep/er/c.webp"]
@@ -146,3 +147,25 @@ def test_a_folder_of_other_files_only(tmp_path: Path) -> None:
     touch(tmp_path, "a.cr2", "b.cr2")
     with pytest.raises(DataError, match=r"no images and videos .* there; 2 other files are left out \(2 \.cr2\)"):
         find_items([str(tmp_path)])
+
+
+def test_long_names_leave_room_for_the_suffixes_of_results(tmp_path: Path) -> None:
+    """File systems take 255 bytes: NAME.json is longer than NAME.jpg, and a temporary file is longer still."""
+    longest = [251 * "a", 250 * "a" + "b", 125 * "ä" + "x"]
+    touch(tmp_path / "in", *(f"deep/{name}.jpg" for name in longest), "short.jpg")
+    names = [item.name for item in find_items([str(tmp_path / "in")])]
+    assert len({*names}) == 4
+    assert names == [item.name for item in find_items([str(tmp_path / "in")])]  # a later call finds its results
+    assert "short" in names
+    for name in names:
+        for suffix in (".json", ".png", ".npz", ".mp4"):
+            with replacing(tmp_path / "out" / f"{name}{suffix}") as temporary:
+                temporary.write_text(name)
+            assert (tmp_path / "out" / f"{name}{suffix}").read_text() == name
+
+
+def test_temporary_files_of_long_names_are_cleaned_up(tmp_path: Path) -> None:
+    with replacing(tmp_path / (255 * "a")) as temporary:
+        temporary.touch()
+        assert LEFTOVER.fullmatch(temporary.name)
+    assert [path.name for path in tmp_path.iterdir()] == [255 * "a"]

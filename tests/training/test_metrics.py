@@ -158,3 +158,11 @@ def test_miou_of_an_image_is_the_mean_over_its_classes():
     known = [v for v in (loop_iou(prediction, truth, index) for index in range(len(NAMES))) if v is not None]
     assert image_miou(prediction, truth) == pytest.approx(sum(known) / len(known))
     assert image_miou(truth, np.full_like(truth, IGNORE)) is None
+
+
+def test_one_class_is_no_scalar():
+    prediction, truth = np.zeros((1, 2, 3), np.uint8), np.array([[[0, 0, IGNORE], [0, IGNORE, 0]]], np.uint8)
+    report = report_of(prediction, truth, ClassSplit(("lake",), ()))
+    assert report.confusion.tolist() == [[4]]
+    assert (report.miou, report.base_iou, report.pixel_accuracy) == (100, 100, 100)
+    assert report_of(prediction, np.full_like(truth, IGNORE), ClassSplit(("lake",), ())).miou is None

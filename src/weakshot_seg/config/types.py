@@ -8,7 +8,7 @@ from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Predicate
+from annotated_types import DocInfo, Predicate
 from pydantic import ConfigDict, Strict, TypeAdapter, ValidationError, WithJsonSchema
 
 # Types and bounds of JSON schemas in words
@@ -64,7 +64,9 @@ def _of_setting(hint: Any) -> Any:
 
 
 def described(hint: Any) -> str:
-    """A type in words, such as ``a number (at least 0 and at most 1)``."""
+    """A type in words, such as ``a number (at least 0 and at most 1)``; its own ones, if it has them."""
+    if get_origin(hint) is Annotated and (own := [item for item in get_args(hint) if isinstance(item, DocInfo)]):
+        return own[0].documentation
     return _in_words(_adapter(hint).json_schema())
 
 

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
@@ -81,7 +82,7 @@ def _valid(classes: list[tuple[int, object]], origin: str) -> dict[int, str]:
     bad = [i for i, name in classes if not isinstance(name, str) or not name.strip()]
     if bad:
         raise DataError(f"class {bad[0]} of {origin} has no name: {REMEDY}")
-    clean = {i: str(name).strip() for i, name in sorted(classes, key=lambda pair: pair[0])}
+    clean = {i: normalize("NFC", str(name).strip()) for i, name in sorted(classes, key=lambda pair: pair[0])}
     twice = [name for name, count in Counter(clean.values()).items() if count > 1]
     if twice:
         raise DataError(f"{origin} names the class '{twice[0]}' twice: class names must differ")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from pydantic import StrictInt, TypeAdapter
 
@@ -54,6 +55,7 @@ def make_split(
     """
     names = tuple(class_names)
     if novel_classes is not None:
+        novel_classes = [normalize("NFC", name) for name in novel_classes]
         for name in novel_classes:
             if name not in names:
                 raise DataError(f"unknown novel class '{name}': {unknown_class(name, names)}")

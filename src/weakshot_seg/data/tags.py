@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ class Tags:
         with reading(f"the tags {path}", remedy), path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
             for row in reader:
-                cells = [cell.strip() for cell in row]
+                cells = [normalize("NFC", cell.strip()) for cell in row]
                 if any(cells) and not (reader.line_num == 1 and self._is_header([cell.lower() for cell in cells])):
                     self.problems += [
                         self._problem(reader.line_num, text) for text in self._add(reader.line_num, cells)

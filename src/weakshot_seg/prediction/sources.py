@@ -1,5 +1,6 @@
 """What to predict: files, folders, glob patterns and lists of paths, and a name for the results of each."""
 
+import hashlib
 import os
 import sys
 from collections import Counter
@@ -14,6 +15,8 @@ from weakshot_seg.prediction.records import MANIFEST, VIDEO_SUFFIXES, Item, is_r
 from weakshot_seg.utils.tables import first_few
 
 SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+LONGEST = 250
+"""Bytes of a name to which .json can be added: file systems take 255."""
 
 
 class LeftOut(list[Path]):
@@ -94,8 +97,8 @@ def _kept(paths: Iterable[Path], folder: Path, others: list[Path]) -> dict[Path,
 
 def _with_names(found: dict[Path, Path]) -> list[Item]:
     shared = os.path.commonpath(list(found.values()))
-    items = [Item(file, PurePath(os.path.relpath(file, shared)).as_posix()) for file in found]  # with suffixes
-    stems = [os.path.splitext(item.name)[0] for item in items]
+    items = [Item(file, _short(PurePath(os.path.relpath(file, shared)).as_posix())) for file in found]  # with suffixes
+    stems = [_short(os.path.splitext(item.name)[0]) for item in items]
     # file systems may not distinguish A and a; the frames of a video are named like images in a folder
     folders = {folder.as_posix().casefold() for item in items for folder in PurePath(item.name).parents}
     taken = Counter(name.casefold() for item, stem in zip(items, stems, strict=True) for name in {item.name, stem})
@@ -103,3 +106,13 @@ def _with_names(found: dict[Path, Path]) -> list[Item]:
         item if taken[stem.casefold()] > 1 or (item.is_video and stem.casefold() in folders) else Item(item.path, stem)
         for item, stem in zip(items, stems, strict=True)
     ]
+
+
+def _short(name: str) -> str:
+    """A name whose last part leaves room for the suffixes of results; one that is cut ends with a hash of the whole."""
+    folder, slash, last = name.rpartition("/")
+    if len(os.fsencode(last)) <= LONGEST:
+        return name
+    digest = hashlib.sha256(os.fsencode(last)).hexdigest()[:8]
+    cut = os.fsencode(last)[: LONGEST - len(digest) - 1].decode(errors="ignore")  # no part of a character
+    return f"{folder}{slash}{cut}~{digest}"

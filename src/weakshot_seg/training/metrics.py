@@ -152,7 +152,8 @@ class SegmentationMetrics(Metric):
 
     def report(self) -> SegmentationReport:
         """What was counted since the last reset; under DDP every process must call it, and each gets the same."""
-        return SegmentationReport.from_confusion(self.compute(), self.split)
+        counts: Tensor = self.compute()
+        return SegmentationReport.from_confusion(counts.view(self.confusion.shape), self.split)  # a scalar of one class
 
 
 def on_host(maps: Sequence[Tensor]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,8 @@ from pydantic import ValidationError
 
 from weakshot_seg.errors import DataError, UserError
 
+LONG = 200
+"""Bytes of a file name that leave room for more: file systems take 255."""
 LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")  # a temporary file, with the number of its process
 
 
@@ -21,7 +24,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    name = path.name if len(os.fsencode(path.name)) < LONG else f"{zlib.crc32(os.fsencode(path.name)):08x}"
+    temporary = path.with_name(f".{name}.{os.getpid()}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -1,11 +1,11 @@
 """Ranges of numbers as types: constructors are annotated with them, and settings are checked by these annotations.
 
-Numbers without another upper end are limited to what a computer could take.
+So are texts with rules. Numbers without another upper end are limited to what a computer could take.
 """
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, Predicate, doc
 
 Count = Annotated[int, Ge(1), Le(10**9)]
 Channels = Annotated[int, Ge(1), Le(2**16)]
@@ -22,3 +22,8 @@ Scale = Annotated[float, Gt(0), Le(100)]
 Share = Annotated[float, Ge(0), Le(1)]
 PositiveShare = Annotated[float, Gt(0), Le(1)]
 BelowOne = Annotated[float, Ge(0), Lt(1)]
+WandbProject = Annotated[
+    str,
+    Predicate(lambda name: 0 < len(name) <= 128 and not any(sign in name for sign in "/\\#?%:")),
+    doc("a name of at most 128 characters, none of them / \\ # ? % : (a team goes to +logger.wandb.entity)"),
+]

@@ -1,10 +1,15 @@
 """Reading folders of photos and masks, and one-line errors for everything that may be wrong with them."""
 
+from itertools import product
+from unicodedata import normalize
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from weakshot_seg.data.checks import BadFiles
 from weakshot_seg.data.readers.files import FolderImages
+from weakshot_seg.data.splits import make_split
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
@@ -127,3 +132,30 @@ def test_checksums_are_compared_once(make_folder):
     assert all(map(np.array_equal, source.load(1), before))
     assert failure(root).startswith(f"cannot read mask {mask(root)} (a checksum is wrong or missing): replace it")
     assert failure(root, verify=False).startswith(f"cannot read mask {mask(root)}")
+
+
+@pytest.mark.parametrize("forms", list(product(("NFC", "NFD"), repeat=5)))
+def test_letters_are_compared_in_one_form(forms, make_folder):
+    """macOS writes ö as o and two dots, in names of files and in what is copied from there."""
+    root = make_folder()
+    of_photo, of_mask, of_tag, of_class, of_setting = (normalize(form, "Größe") for form in forms)
+    photo(root).rename(photo(root).with_stem(of_photo))
+    mask(root).rename(mask(root).with_stem(of_mask))
+    (root / "classes.txt").write_text(f"sky\ngrass\n{of_class}", "utf8")
+    (root / "tags.csv").write_text(f"{of_tag}.jpg,{of_class}\nphoto0,{of_setting}", "utf8")
+    source = read(root, tags="tags.csv")
+    name = normalize("NFC", "Größe")
+    assert [source.name(i) for i in range(3)] == [name, "photo0", "photo2"]
+    assert source.load(0)[1] is not None
+    assert make_split(source.class_names, 1, novel_classes=[of_setting]).novel_names == (name,)
+
+
+def test_two_forms_of_one_name(make_folder):
+    root = make_folder()
+    for number, form in ((0, "NFC"), (1, "NFD")):
+        photo(root, number).rename(photo(root, number).with_stem(normalize(form, "Größe")))
+    for number in (0, 1):
+        mask(root, number).unlink()
+    with pytest.raises(BadFiles) as caught:
+        read(root)
+    assert any("have the same name: keep one of them" in problem.message for problem in caught.value.problems)

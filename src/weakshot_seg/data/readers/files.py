@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -202,7 +203,7 @@ def _by_name(folder: Path, suffixes: Iterable[str], what: str) -> tuple[dict[str
     for path in files_below(folder):
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS writes ö as o and two dots
         if name in files:
             problems.append(Problem(path, f"{files[name]} and {path} have the same name: keep one of them"))
         files.setdefault(name, path)

@@ -21,7 +21,7 @@ from weakshot_seg.structures import IGNORE, ClassSplit
 from weakshot_seg.training.callbacks.pictures import ValidatedImage, ValidationCallback
 from weakshot_seg.training.metrics import SegmentationReport
 from weakshot_seg.utils.files import replacing
-from weakshot_seg.utils.ranges import NonNegativeInt
+from weakshot_seg.utils.ranges import NonNegativeInt, WandbProject
 from weakshot_seg.utils.run_status import is_first_process
 from weakshot_seg.utils.visualize import resized
 
@@ -42,13 +42,20 @@ class ResilientWandbLogger(WandbLogger):
     account); ``group`` is that of a new run.
     """
 
-    def __init__(self, save_dir: str, resume: bool = False, group: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        save_dir: str,
+        resume: bool = False,
+        project: WandbProject = "weakshot_seg",
+        group: str | None = None,
+        **settings: Any,
+    ) -> None:
         file = Path(save_dir) / "wandb_run.json"
         if is_first_process() and not (resume and file.is_file()):
             with replacing(file) as temporary:
                 temporary.write_text(json.dumps({"id": secrets.token_hex(4), "group": group}), encoding="utf-8")
         run = json.loads(file.read_text("utf-8")) if file.is_file() else {}  # other ranks log nothing
-        super().__init__(save_dir=save_dir, **run, **settings)
+        super().__init__(save_dir=save_dir, project=project, **run, **settings)
         self._given_up = False
 
     @property
