@@ -70,12 +70,12 @@ def test_optional_columns(tmp_path, content):
 
 def test_every_mistake_in_optional_columns_is_reported(tmp_path):
     path = tmp_path / "tags.csv"
-    lines = ["a,cat,cot;*,", "b.2,,cat,dog", "sub/c,,,*", "d,*,,", "a,,heron;cat,heron", "b.2,cat,,"]
+    lines = ["a,cat,cot;*,", "b.2,,cat,dog", "sub/c,,,all", "d,*,,", "a,,heron;cat,heron", "b.2,cat,,"]
     tags = read(path, "\n".join(["image,classes,absent,annotated", *lines]))
     assert [problem.message for problem in tags.problems] == [
         f"line 2 of {path} has the unknown class 'cot': did you mean 'cat'?",
         f"line 3 of {path} has the unknown class 'dog': the classes are cat, dog, small, heron",
-        f"line 4 of {path} has the unknown class '*': the classes are cat, dog, small, heron",
+        f"line 4 of {path} has the unknown class 'all': the classes are cat, dog, small, heron",
         f"line 5 of {path} has the unknown class '*': the classes are cat, dog, small, heron",
         f"line 3 of {path} says that 'b.2' does not show 'cat', which is among its classes: remove one",
         f"line 6 of {path} says that 'a' does not show 'cat', which is among its classes: remove one",
@@ -100,6 +100,9 @@ def test_lines_that_contradict_the_masks(tmp_path):
         f"line 4 of {path} says what is annotated in 'sub/c', which has no mask: add it, or leave that column empty",
     ]
     assert tags.problems == []
+    tags = read(path, "image,classes,annotated\na,,*\nsub/c,,*\n")
+    (problem,) = tags.contradictions(np.array([True, True, False, True]), shown)
+    assert problem.message.startswith(f"line 3 of {path} says what is annotated in 'sub/c', which has no mask")
 
 
 def test_what_is_no_table(tmp_path):
@@ -147,6 +150,8 @@ CAT_NOVEL = np.array([False, False, True])
         (["image,classes,absent", "photo0,,*", "photo1,cat,", "photo2,cat,*"], CAT_NOVEL, ["MMA", "MMP", "AAP"]),
         (["image,annotated,classes", "photo0,grass,cat", "photo1,sky,grass"], CAT_NOVEL, ["UMP", "MPA", "UUA"]),
         (["image,classes,absent,annotated", "photo0,,*,grass;cat"], CAT_NOVEL, ["AMM", "MMU", "UUU"]),
+        (["image,classes,absent,annotated", "photo0,,,*", "photo1,cat,,*"], CAT_NOVEL, ["MMM", "MMP", "UUU"]),
+        (["image,classes,absent,annotated", "photo0,,cat,*", "photo1,,,"], CAT_NOVEL, ["MMA", "MMU", "UUU"]),
         (["image,classes,annotated", "photo0,cat,sky", "photo1,,cat"], ~CAT_NOVEL, ["MAP", "AAM", "AAU"]),
     ],
 )  # fmt: skip

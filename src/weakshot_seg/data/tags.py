@@ -20,7 +20,8 @@ HEADER = ["image", "classes"]
 COLUMNS = [*HEADER, "absent", "annotated"]
 SEPARATOR = ";"
 ALL = "*"
-"""In the column ``absent``: all classes that are not named."""
+"""In the columns ``absent`` and ``annotated``: all classes that the other columns do not name."""
+NO_MASK = "says what is annotated in '{}', which has no mask: add it, or leave that column empty"
 
 
 class _Said(NamedTuple):
@@ -39,7 +40,8 @@ class Tags:
     - ``classes``: classes that it shows;
     - ``absent`` (optional): classes that it does not show, ``*`` for all that are not named. Without this column these
       are all novel classes that are not named;
-    - ``annotated`` (optional): classes of which its mask has all pixels; where empty, all base classes.
+    - ``annotated`` (optional): classes of which its mask has all pixels, ``*`` for all that are not named in the other
+      columns; where empty, all base classes.
 
     The columns of a header may stand in any order; without a header they are image and classes. Several lines of an
     image add up; a line without classes means that the image shows none that has tags. A tag counts only where the mask
@@ -61,7 +63,7 @@ class Tags:
         self.absent, self.annotated = np.zeros_like(self.classes), np.zeros_like(self.classes)
         self.problems: list[Problem] = []
         self._said: list[_Said] = []
-        self._others_absent = np.zeros(len(images), dtype=bool)
+        self._others: dict[str, list[tuple[int, int]]] = {"absent": [], "annotated": []}  # lines and images of ``*``
         self._columns = HEADER
         remedy = "save it as CSV in UTF-8"
         with reading(f"the tags {path}", remedy), path.open(encoding="utf-8-sig", newline="") as file:
@@ -73,7 +75,9 @@ class Tags:
                         self._problem(reader.line_num, text) for text in self._add(reader.line_num, cells)
                     ]
         self.has_absent = "absent" in self._columns
-        self.absent |= self._others_absent[:, None] & ~(self.classes | self.annotated)
+        for column, table in (("annotated", self.annotated), ("absent", self.absent)):
+            chosen = [image for _, image in self._others[column]]
+            table[chosen] |= ~(self.classes | self.absent | self.annotated)[chosen]
         self.problems += self._told_twice()
 
     def covered(self, otherwise: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
@@ -89,7 +93,7 @@ class Tags:
             if said.column == "absent" and visible:
                 text = f"says that '{image}' does not show '{name}', but its mask does: correct one of them"
             elif said.column == "annotated" and not has_mask[said.image]:
-                text = f"says what is annotated in '{image}', which has no mask: add it, or leave that column empty"
+                text = NO_MASK.format(image)
             elif said.column == "annotated" and self.classes[said.image, said.class_id] and not visible:
                 text = (
                     f"says that '{image}' shows '{name}' and is annotated, but its mask does not: correct one of them"
@@ -97,6 +101,10 @@ class Tags:
             else:
                 continue
             found[said.line, text] = self._problem(said.line, text)
+        for line, index in self._others["annotated"]:
+            if not has_mask[index]:
+                text = NO_MASK.format(self._images[index])
+                found[line, text] = self._problem(line, text)
         return list(found.values())
 
     def _problem(self, line: int, text: str) -> Problem:
@@ -134,8 +142,8 @@ class Tags:
                     said = _Said(line, column, index, self._class_names.index(tag))
                     self._said.append(said)
                     table[index, said.class_id] = True
-                elif column == "absent" and tag == ALL:
-                    self._others_absent[index] = True
+                elif column in self._others and tag == ALL:
+                    self._others[column].append((line, index))
                 else:
                     yield f"has the unknown class '{tag}': {unknown_class(tag, self._class_names)}"
 

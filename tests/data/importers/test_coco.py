@@ -54,7 +54,7 @@ def test_polygons_run_lengths_and_crowds_are_those_of_pycocotools(tmp_path, phot
     made = run(tmp_path / "root", tmp_path / "coco")
     assert made.classes == ["cat", "dog", "heron"]
     assert np.array_equal(made.masks["a.png"], expected)
-    assert made.tags == {"a.jpg": ("", "", "")}
+    assert made.tags == {"a.jpg": ("", "", "*")}
     assert set(np.unique(expected)) == {0, 1, 255}
 
 
@@ -67,7 +67,7 @@ def test_a_listed_photo_without_annotations_has_none_of_the_classes(tmp_path, ph
     assert made.masks.keys() == {"a.png"}
     assert np.array_equal(made.masks["a.png"], filled((0, 4, 5, 20, 25)))
     # the third has a box of a heron: it is in it, nobody knows where
-    assert made.tags == {"a.jpg": ("", "", ""), "b.jpg": ("", "*", ""), "c.jpg": ("heron", "*", "")}
+    assert made.tags == {"a.jpg": ("", "", "*"), "b.jpg": ("", "*", ""), "c.jpg": ("heron", "*", "")}
 
 
 def test_a_class_with_a_mask_and_a_box_is_not_drawn_completely(tmp_path, photo):
@@ -75,7 +75,7 @@ def test_a_class_with_a_mask_and_a_box_is_not_drawn_completely(tmp_path, photo):
     entries = [annotation(1, 1, 3, box(4, 5, 20, 25)), annotation(2, 1, 7, box(6, 8, 12, 14)), annotation(3, 1, 3)]
     made = run(tmp_path / "root", write_json(tmp_path / "coco/a.json", content([image(1, "a.jpg")], entries)))
     assert np.array_equal(made.masks["a.png"], filled((1, 6, 8, 12, 14)))
-    assert made.tags == {"a.jpg": ("cat", "", "")}  # no mask shows a cat, so it can be no base class
+    assert made.tags == {"a.jpg": ("cat", "", "*")}  # no mask shows a cat, so it can be no base class
 
 
 def test_lvis_lists_say_what_is_absent_and_what_is_not_drawn_completely(tmp_path, photo):
@@ -90,7 +90,7 @@ def test_lvis_lists_say_what_is_absent_and_what_is_not_drawn_completely(tmp_path
     made = run(tmp_path / "root", write_json(tmp_path / "lvis/lvis.json", content(listed, entries)))
     assert np.array_equal(made.masks["a.png"], filled((0, 4, 5, 20, 25)))
     assert np.array_equal(made.masks["b.png"], filled((1, 0, 0, 40, 30)))
-    assert made.tags == {"a.jpg": ("heron", "", ""), "b.jpg": ("", "", "dog")}
+    assert made.tags == {"a.jpg": ("heron", "", "*"), "b.jpg": ("", "", "dog")}
     assert not made.done.merged.assumed
 
 

@@ -41,7 +41,7 @@ def test_cvat_segmentation_mask_export(tmp_path, photo):
     assert made.classes == ["blue heron", "cat"]
     assert made.masks.keys() == {"a.png"}
     assert np.array_equal(made.masks["a.png"], filled(*BOXES))
-    assert made.tags == {"a.jpg": ("", "", ""), "b.jpg": ("", "*", "")}
+    assert made.tags == {"a.jpg": ("", "", "*"), "b.jpg": ("", "*", "")}
 
 
 def test_voc_palette_and_its_border(tmp_path, photo):

@@ -40,8 +40,8 @@ def test_masks_from_one_source_and_tags_from_another(unnamed, tmp_path, photo):
     }
     absent = ("heron;otter", "otter", "heron") if unnamed == "absent" else ("", "", "")
     assert made.tags == {
-        "a.jpg": ("", absent[0], ""),
-        "b.jpg": ("heron;otter", "", ""),
+        "a.jpg": ("", absent[0], "*" if absent[0] else ""),
+        "b.jpg": ("heron;otter", "", "*"),
         "h.jpg": ("heron", absent[1], ""),
         "inner/o.png": ("otter", absent[2], ""),
     }
@@ -58,7 +58,7 @@ def test_sources_that_draw_other_classes_say_what_they_draw(tmp_path, photo):
     made = run(tmp_path / "root", tmp_path / "one", tmp_path / "two", images=[tmp_path / "one"])
     assert made.classes == ["cat", "dog", "heron"]
     assert np.array_equal(made.masks["b.png"], filled((1, 3, 3, 9, 9), (2, 5, 5, 7, 8)))
-    assert made.tags == {"a.jpg": ("", "", "cat;dog"), "b.jpg": ("", "", ""), "c.jpg": ("", "heron", "")}
+    assert made.tags == {"a.jpg": ("", "", "cat;dog"), "b.jpg": ("", "", "*"), "c.jpg": ("", "heron", "")}
 
 
 def test_contradictions_and_equal_names_are_problems(tmp_path, photo):
@@ -93,7 +93,7 @@ def test_a_region_without_a_pixel_left_is_a_tag(tmp_path, photo):
     coco(tmp_path / "coco/labels.json", ["a.jpg"], [*boxes[1:], (0, 2, 9, 9, 9.1, 9.1)], names=["cat", "dog", "otter"])
     made = run(tmp_path / "root", tmp_path / "coco")
     assert made.tags["a.jpg"][0] == "dog;otter"
-    assert made.tags["a.jpg"][2] == "cat"
+    assert made.tags["a.jpg"][2] == "*"
 
 
 def test_photos_turned_by_the_camera_have_their_upright_size(tmp_path, photo):

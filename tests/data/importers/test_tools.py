@@ -47,8 +47,8 @@ def test_the_same_data_written_in_four_formats(name, exports, tmp_path):
     boxes = [SQUARE] if name == "datumaro_panoptic" else [SQUARE, SMALL]
     assert np.array_equal(mask, with_triangle(filled(*boxes)))
     named = {key.removeprefix("train/"): row for key, row in made.tags.items()}
-    listed = {"a.jpg": ("", "", ""), "b.jpg": ("", "*", "")}
-    assert named == listed if name in ("datumaro_cvat", "datumaro_coco") else named["a.jpg"] == ("", "", "")
+    listed = {"a.jpg": ("", "", "*"), "b.jpg": ("", "*", "")}
+    assert named == listed if name in ("datumaro_cvat", "datumaro_coco") else named["a.jpg"] == ("", "", "*")
 
 
 def test_image_labels_of_coco(exports, tmp_path):
@@ -64,7 +64,7 @@ def test_labelme(exports, tmp_path):
     expected[3, 22] = expected[11, 28] = 1
     assert made.masks.keys() == {"a.png"}
     assert np.array_equal(made.masks["a.png"], expected)
-    assert made.tags == {"a.jpg": ("otter;night", "rain", ""), "b.jpg": ("", "heron;cat;night;rain", "")}
+    assert made.tags == {"a.jpg": ("otter;night", "rain", "*"), "b.jpg": ("", "heron;cat;night;rain", "")}
     assert made.left_out == {"the outline of a rectangle: only a tag": 1}
 
 
@@ -74,7 +74,7 @@ def test_label_studio(exports, tmp_path):
     expected = filled(SQUARE, (1, 22, 3, 29, 12), (1, 30, 5, 33, 6))
     assert np.array_equal(made.masks["a.png"], expected)
     assert made.tags == {
-        "a.jpg": ("night", "rain", ""),
+        "a.jpg": ("night", "rain", "*"),
         "b.jpg": ("rain", "*", ""),
         "d.jpg": ("cat", "*", ""),
     }
@@ -148,7 +148,7 @@ def test_supervisely(exports, tmp_path):
     expected[3, 22] = expected[10, 28] = 1
     assert np.array_equal(made.masks["ds0/a.png"], expected)
     assert made.tags == {
-        "ds0/a.jpg": ("otter;night", "rain", ""),
+        "ds0/a.jpg": ("otter;night", "rain", "*"),
         "ds0/b.jpg": ("", "*", ""),
     }
     assert made.left_out == {"the outline of a rectangle: only a tag": 1}
@@ -175,7 +175,7 @@ def test_cityscapes_of_datumaro(exports, tmp_path):
     made = run(tmp_path / "root", exports / "datumaro_cityscapes")
     assert made.classes == ["heron", "cat", "otter"]
     assert np.array_equal(made.masks["train/a.png"], with_triangle(filled(SQUARE, SMALL)))
-    assert made.tags == {"train/a.png": ("", "", "")}
+    assert made.tags == {"train/a.png": ("", "", "*")}
 
 
 def test_cityscapes_polygons_lie_on_each_other_in_their_order(tmp_path, photo):
@@ -196,7 +196,7 @@ def test_cityscapes_polygons_lie_on_each_other_in_their_order(tmp_path, photo):
     assert made.classes == ["person", "road", "car"]
     expected = filled((1, 4, 5, 20, 25), (2, 0, 0, 3, 3), (255, 4, 20, 20, 25))
     assert np.array_equal(made.masks["aachen/aachen_000000_000019.png"], expected)
-    assert made.tags == {"aachen/aachen_000000_000019.png": ("person", "", "road;car")}  # none is to be seen
+    assert made.tags == {"aachen/aachen_000000_000019.png": ("person", "", "*")}  # none is to be seen
     file.write_text('{"imgHeight": 30}')
     (message,) = problems(tmp_path / "other", root)
     assert "it has no size or no objects with label and polygon (KeyError('imgWidth'))" in message
@@ -231,7 +231,7 @@ def test_masks_ellipses_and_tags_of_cvat(tmp_path, photo):
     distance = np.hypot(x - 20.5, y - 15.5)
     assert (mask[distance < 3.5] == 1).all()
     assert (mask[distance > 4.5] != 1).all()
-    assert made.tags == {"x/a.jpg": ("night", "", ""), "x/b.jpg": ("", "*", "")}
+    assert made.tags == {"x/a.jpg": ("night", "", "*"), "x/b.jpg": ("", "*", "")}
     assert made.left_out == {"the outline of a box: only a tag": 1, "the outline of a polyline: only a tag": 1}
 
 
@@ -256,7 +256,7 @@ def test_yolo_segmentation(tmp_path, photo):
     made = run(tmp_path / "root", root)
     assert made.classes == ["heron", "cat"]
     assert np.array_equal(made.masks["train/a.png"], filled(SQUARE, SMALL))
-    assert made.tags == {"train/a.jpg": ("", "", ""), "train/b.jpg": ("", "*", "")}  # of c nothing is said
+    assert made.tags == {"train/a.jpg": ("", "", "*"), "train/b.jpg": ("", "*", "")}  # of c nothing is said
 
 
 def test_what_is_wrong_with_yolo_is_listed_by_line(tmp_path, photo):

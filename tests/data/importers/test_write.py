@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from importing import run
+from importing import run, write_json
 from weakshot_seg.data.importers import write
 from weakshot_seg.data.importers.run import import_sources
 from weakshot_seg.data.importers.source import Source
+from weakshot_seg.data.readers.files import FolderImages
 from weakshot_seg.errors import ConfigError
 
 
@@ -103,3 +104,31 @@ def test_validation_sources_become_validation_images(tmp_path, birds, photo):
     written = sorted(path.relative_to(tmp_path / "root").as_posix() for path in (tmp_path / "root").rglob("v.*"))
     assert written == ["annotations/validation/v.png", "images/validation/v.jpg"]
     assert "v.jpg" not in (tmp_path / "root/tags.csv").read_text()
+
+
+def test_training_reads_what_the_sources_say(tmp_path, birds, photo):
+    """Masks of cats and dogs in one source, verified herons in another, and a folder for each of two birds."""
+    for name in "xyz":
+        photo(tmp_path / f"coco/{name}.jpg")
+    images = [{"id": i, "file_name": f"{name}.jpg"} for i, name in enumerate("xyz")]
+    outline = [[4, 5, 20, 5, 20, 25, 4, 25]]
+    entries = [{"id": 1, "image_id": 0, "category_id": 1, "segmentation": outline}]
+    entries.append({"id": 2, "image_id": 1, "category_id": 2, "segmentation": outline})
+    categories = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    write_json(tmp_path / "coco/c.json", {"images": images, "annotations": entries, "categories": categories})
+    (tmp_path / "tags.csv").write_text("image,heron,swan\nx.jpg,1,0\ny.jpg,0,\n")
+    run(tmp_path / "root", tmp_path / "coco", birds, tmp_path / "tags.csv")
+    data = FolderImages(tmp_path / "root", "images/training", "annotations/training", tags="tags.csv")
+    assert data.class_names == ("cat", "dog", "heron", "otter", "swan")
+    names = [data.name(index) for index in range(len(data))]
+    novel = np.array([False, False, True, True, True])
+    for novel_too in (False, True):  # also if dogs are to be learnt without their masks
+        novel[1] = novel_too
+        states = ["".join("UAPM"[state] for state in row) for row in data.states(novel)]
+        assert dict(zip(names, states, strict=True)) == {
+            "a": "UUPAU",  # a heron in its folder: of the otter nobody says where it is not
+            "b": "UUUPU",  # of the heron somebody does
+            "x": "MMPAA",
+            "y": "MMAAU",
+            "z": "AAUAU",
+        }

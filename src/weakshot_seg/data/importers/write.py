@@ -19,12 +19,9 @@ from weakshot_seg.data.importers.drawing import Patch, paint, patch_of, patches_
 from weakshot_seg.data.importers.merge import Merged, Photo
 from weakshot_seg.data.importers.records import Place, is_class
 from weakshot_seg.data.parallel import in_parallel
-from weakshot_seg.data.tags import FILE, SEPARATOR
+from weakshot_seg.data.tags import ALL, COLUMNS, FILE, SEPARATOR
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE
-
-HEADER = ("image", "classes", "absent", "annotated")
-ALL = "*"
 
 
 @dataclass(frozen=True)
@@ -175,15 +172,19 @@ def _row(photo: Photo, drawn: Drawn, merged: Merged, covered: frozenset[str], pr
 
 
 def _write_tags(file: Path, rows: Sequence[Row], classes: frozenset[str], covered: frozenset[str]) -> None:
+    """A line for each training photo; ``*`` stands for all other classes, and nothing for all ``covered`` ones."""
     with file.open("w", encoding="utf-8", newline="") as target:
         table = csv.writer(target)
-        table.writerow(HEADER)
+        table.writerow(COLUMNS)
         for row in rows:
+            absent, annotated = (SEPARATOR.join(names) for names in (row.absent, row.annotated))
+            everything = {*row.tags, *row.absent, *row.annotated} == classes
+            if row.annotated and (everything or set(row.annotated) == covered):
+                annotated = ALL if everything else ""
+            elif row.absent and everything and not row.annotated:
+                absent = ALL
             if row.photo.part == "training":
-                everything = set(row.tags) | set(row.absent) == classes
-                absent = ALL if row.absent and everything else SEPARATOR.join(row.absent)
-                partly = SEPARATOR.join(row.annotated) if set(row.annotated) != covered else ""
-                table.writerow((row.photo.name, SEPARATOR.join(row.tags), absent, partly))
+                table.writerow((row.photo.name, SEPARATOR.join(row.tags), absent, annotated))
 
 
 def _place(photo: Path, target: Path, copy: bool) -> str:
