@@ -2,8 +2,10 @@
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from weakshot_seg.cli import evaluate, predict, train
 
@@ -40,3 +42,23 @@ def test_validation_images_without_masks_give_pictures(train_tagged, metrics_of,
 def test_what_needs_novel_masks_is_refused(setting, refusal, small, tagged_photos):
     line = refusal(train.main, "experiment=folder", *small, f"data.root={tagged_photos}", setting)
     assert f"{setting} needs masks of all classes, but 4 images have no mask of some class" in line
+
+
+def test_photos_that_changed_before_a_run_went_on(train_tagged, tagged_photos):
+    log = train_tagged("+trainer.max_epochs=50") / "train.log"
+    assert "trainer.max_epochs=50 has no effect: training is one pass of trainer.max_steps=3" in log.read_text()
+    train_tagged("resume=true", "trainer.max_steps=4")
+    assert "that the run began with" not in log.read_text()
+    photos, masks = (tagged_photos / kind / "training" for kind in ("images", "annotations"))
+    mask = np.array(Image.open(masks / "photo 1.png"))
+    mask[3, 3] = 2  # one pixel
+    Image.fromarray(mask).save(masks / "photo 1.png")
+    Image.new("RGB", (70, 60)).save(photos / "photo 4.jpg")  # tagged alone
+    (photos / "photo 5.jpg").rename(photos / "photo 9.jpg")
+    tags = tagged_photos / "tags.csv"
+    tags.write_text(
+        tags.read_text().replace("photo 5,dog;sky", "photo 9,dog;sky").replace("photo 0.jpg,cat", "photo 0,dog")
+    )
+    train_tagged("resume=true", "trainer.max_steps=5")
+    text = "3 changed (photo 0, photo 1, photo 4), 1 new (photo 9), 1 gone (photo 5)"
+    assert f"the training images are not those that the run began with: {text}" in log.read_text()

@@ -23,6 +23,7 @@ from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.prediction.pseudo_labelling import make_pseudo_labels
 from weakshot_seg.training.module import WeakShotModule
+from weakshot_seg.training.provenance import note_files
 from weakshot_seg.training.step_guard import StepGuard
 from weakshot_seg.training.trainer import make_trainer, silence_libraries
 from weakshot_seg.utils.recipe import Recipe
@@ -80,6 +81,8 @@ def train(cfg: DictConfig) -> float | None:
     batch, images = cfg.data.batch_size, cfg.data.batch_size * devices * batches
     log.info("%d images per step: %d per batch, %d device(s), %d batch(es)", images, batch, devices, batches)
     checkpoint = initial_weights(module, cfg)
+    if trainer.is_global_zero:
+        note_files(Path(cfg.output_dir), data.file_digests(), resumed=checkpoint is not None)
     try:
         with logging_redirect_tqdm():  # messages go above the progress line
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)

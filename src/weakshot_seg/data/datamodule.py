@@ -204,6 +204,10 @@ class WeakShotDataModule(pl.LightningDataModule):
         drawn = isinstance(train, FolderImages) and self._supervision != "full" and not named
         return remarks(split, known, train, val, drawn)
 
+    def file_digests(self) -> dict[str, str]:
+        """What shows whether training files have changed, by name of the image; empty if there are no files."""
+        return getattr(_made(self._source), "digests", dict[str, str])()
+
     def weak_dataset(self, source: LabelledImages, split: ClassSplit) -> WeakShotDataset:
         """The images of a source as training sees them; a DataError if the split contradicts their tags."""
         states = states_of(source, np.zeros(len(source.class_names), dtype=bool))

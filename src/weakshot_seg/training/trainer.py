@@ -26,6 +26,8 @@ UNHELPFUL = (
 )
 """Warnings of libraries that name nothing a user could mend."""
 
+log = logging.getLogger(__name__)
+
 
 def silence_libraries() -> None:
     """Keeps warnings and tips of libraries from the console that nobody can act on: the only place that does so."""
@@ -46,6 +48,12 @@ def make_trainer(settings: DictConfig, **options: Any) -> pl.Trainer:
     precision = str(settings.get("precision") or "32")
     if precision not in PRECISIONS:
         raise ConfigError(f"trainer.precision={precision}: choose one of {', '.join(PRECISIONS)}")
+    if settings.get("max_epochs") is not None:
+        log.warning(
+            "trainer.max_epochs=%s has no effect: training is one pass of trainer.max_steps=%s optimiser steps",
+            *(settings.max_epochs, settings.get("max_steps")),
+        )
+        options["max_epochs"] = None
     interval = settings.get("val_check_interval")
     if isinstance(interval, float) and settings.get("max_steps", -1) > 0:
         interval = max(1, int(interval * settings.max_steps))

@@ -1,5 +1,7 @@
 """Images and labels in files: which belong together, and their readers; ``data=folder``."""
 
+import os
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from unicodedata import normalize
@@ -18,6 +20,7 @@ from weakshot_seg.structures import IGNORE, Knowledge
 from weakshot_seg.utils.files import reading
 from weakshot_seg.utils.ranges import LabelId
 
+TAIL = 4096
 REMEDY = "add class names, correct the mask, or set data.label_offset or data.ignore_label"
 
 
@@ -70,6 +73,11 @@ class FileImages:
             states = np.where(tags.classes, Knowledge.PRESENT, np.where(tags.absent, Knowledge.ABSENT, states))
             covered = tags.covered(covered)
         return np.where(self._has_mask[:, None] & covered, Knowledge.MASK, states).astype(np.uint8)
+
+    def digests(self) -> dict[str, str]:
+        """What shows whether the files of each image, or its tags, have changed: by name."""
+        known = self.presence()
+        return {file.name: f"{_digest(file, known[i].tobytes()):08x}" for i, file in enumerate(self._files)}
 
     @property
     def _shown(self) -> NDArray[np.bool_]:
@@ -139,6 +147,18 @@ class FolderImages(FileImages):
         self._labels, self.survey = without_classes(stray, self._labels, self.survey)
         self.remarks += tables.stray_remarks()
         return tables.problems()
+
+
+def _digest(file: LabelledFile, known: bytes) -> int:
+    """Of size and end of both files: in the end are checksums of PNG, and what JPEG has put off."""
+    digest = zlib.crc32(known)
+    for path in (file.image, file.labels):
+        if path is not None:
+            with reading(path, "replace it"), path.open("rb") as content:
+                size = content.seek(0, os.SEEK_END)
+                content.seek(max(0, size - TAIL))
+                digest = zlib.crc32(content.read(), zlib.crc32(str(size).encode(), digest))
+    return digest
 
 
 def data_folder(root: str | Path) -> Path:
