@@ -19,6 +19,7 @@ from weakshot_seg.config.signatures import signature
 from weakshot_seg.config.sources import exists
 from weakshot_seg.config.types import described, fits, shown
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.utils.lean_imports import import_lightning
 from weakshot_seg.utils.ranges import Count, NonNegative, NonNegativeInt, Positive
 
 NAMED_PARTS = ("callbacks", "logger", "loss.terms")  # nodes whose children are named at will, each with a _target_
@@ -61,7 +62,9 @@ def check_values(settings: Mapping[str, Any], command: str | None, variables: Co
     for group in GROUPS:
         _check_arguments(group, settings.get(group))
     _check_together(settings)
-    for group in GROUPS:  # last: it takes seconds
+    if any(settings.get(group) for group in GROUPS):  # last: it takes seconds
+        import_lightning()
+    for group in GROUPS:
         _check_targets(group, settings.get(group))
 
 
