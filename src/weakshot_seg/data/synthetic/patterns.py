@@ -6,6 +6,7 @@ Those of stuff are random tones in 0..1, float32 ``[size, size]``; the size chan
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,10 +113,12 @@ TEXTURES: dict[str, Texture] = {
 }
 
 
+@cache
 def grid(size: int) -> tuple[Field, Field]:
     """Pixel centres of an image in 0..1: ``x``, ``y`` (down), each float32 ``[size, size]``."""
     centres = ((np.arange(size) + 0.5) / size).astype(np.float32)
     x, y = np.meshgrid(centres, centres)
+    x.flags.writeable = y.flags.writeable = False  # all scenes share them
     return x, y
 
 
@@ -125,6 +128,7 @@ def value_noise(rng: np.random.Generator, size: int, rows: int, columns: int) ->
     return _interpolation(size, rows) @ lattice @ _interpolation(size, columns).T
 
 
+@cache
 def _interpolation(size: int, cells: int) -> Field:
     """The matrix ``[size, cells + 1]`` that smoothly interpolates ``cells + 1`` lattice values at ``size`` pixels."""
     position = (np.arange(size) + 0.5) / size * cells
