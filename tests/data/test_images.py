@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from no_images import NO_IMAGES, spoil
+from no_images import NO_IMAGES, claiming, spoil
 from weakshot_seg.data.images import IMAGE_SUFFIXES, PNG, read_image, size_and_turn
 from weakshot_seg.data.masks import read_mask
 from weakshot_seg.errors import DataError
@@ -223,3 +223,21 @@ def test_photos_of_phones_need_a_library(monkeypatch, tmp_path):
         DataError, match=r"x\.heic is of the kind HEIC, which needs pillow-heif: pip install -e '.\[heif\]'"
     ):
         read_image(tmp_path / "x.heic")
+
+
+@pytest.mark.parametrize("kind", ["photo", "mask"])
+def test_more_pixels_than_allowed(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow refuses twice as many, and keeps its limit
+    path, read = tmp_path / "x.png", read_image if kind == "photo" else read_mask
+    path.write_bytes(claiming(60, 70))
+    with pytest.raises(DataError, match=r"x\.png has 60x70 pixels, more than max_pixels=4199: replace it|or remove it"):
+        read(path, max_pixels=4199)
+    with pytest.raises(DataError, match="cannot read"):  # it has not so many
+        read(path, max_pixels=4200)
+    Image.new("L", (60, 70)).save(path)
+    assert read(path, max_pixels=4200).shape[:2] == (70, 60)
+    assert Image.MAX_IMAGE_PIXELS == 1000
+    assert read(path).shape[:2] == (70, 60)
+    path.write_bytes(claiming(13_380, 13_380))
+    with pytest.raises(DataError, match="more than max_pixels=178956970"):
+        read(path)

@@ -108,6 +108,15 @@ def test_folders_lists_and_standard_input(
     assert labels(out / "list").keys() == labels(out / "stdin").keys() == maps.keys()
 
 
+def test_larger_photos_than_allowed(
+    predict: Predict, source: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        predict(source, f"max_pixels={33 * 20}")
+    assert f"image {source}/a.png has 70x40 pixels, more than max_pixels=660" in capsys.readouterr().err
+    assert labels(out).keys() == {"deep/b"}
+
+
 def test_prediction_is_what_evaluation_measures(trained: Path, predict: Predict, tmp_path: Path) -> None:
     module = load_module(trained / "checkpoints" / "last.ckpt")
     data = instantiate(module.recipe.data)

@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError(f"scores={unknown[0]}: no such class; the model knows {', '.join(known)}")
     wanted = Wanted(scores, cfg.overlay_size, cfg.overwrite, cfg.video_every, cfg.video_labels)
     results = Results(out, origin, segmenter.split, items, wanted)
-    failures = FilePredictor(segmenter, results, cfg.batch_size, cfg.threads).predict(items)
+    failures = FilePredictor(segmenter, results, cfg.batch_size, cfg.threads, cfg.max_pixels).predict(items)
     others = f"; {left_out}" if left_out else ""
     print(f"{len(items) - len(failures)} of {len(items)} files are predicted: {cfg.out}{others}")
     if failures:

@@ -31,6 +31,7 @@ PREDICT = MODEL | {
     "overwrite": bool,
     "scores": Several,
     "overlay_size": NonNegativeInt,
+    "max_pixels": Count,
     "inference": Group,
     "batch_size": Count,
     "threads": Threads,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from weakshot_seg.data.images import size_and_turn
+from weakshot_seg.data.images import MAX_PIXELS, size_and_turn
 from weakshot_seg.data.mask_checks import Palettes, Turn, Turns, compare_turns
 from weakshot_seg.data.masks import Mask, open_mask
 from weakshot_seg.data.parallel import in_parallel
@@ -33,6 +33,7 @@ class LabelFormat:
     Attributes:
         stored: Class c is stored as ``stored[c]``, ascending. Ids below the first are unlabelled; no others may occur.
         ignore_label: One more id of unlabelled pixels.
+        max_pixels: Larger files are refused, and larger photos, too.
         dropped: Classes whose pixels are unlabelled, too.
         read: Gives the ids as stored, uint8 ``[h, w]``, of a file that need not be sound; raises ``DataError``. None:
             files are PNG.
@@ -42,6 +43,7 @@ class LabelFormat:
     ignore_label: int = IGNORE
     read: Callable[[Path], NDArray[np.uint8]] | None = None
     remedy: str = "replace it by the original"
+    max_pixels: int = MAX_PIXELS
     dropped: frozenset[int] = frozenset()
 
     @property
@@ -56,7 +58,7 @@ class LabelFormat:
 
     def open(self, path: Path, verify: bool = True) -> Mask:
         """Reads a label file; a ``DataError`` if it is broken, or its ids are not certain. Not all need be allowed."""
-        return Mask(self.read(path)) if self.read else open_mask(path, verify, self.allowed)
+        return Mask(self.read(path)) if self.read else open_mask(path, verify, self.allowed, self.max_pixels)
 
     @cached_property
     def classes(self) -> NDArray[np.uint8]:
@@ -161,7 +163,7 @@ def _inspect(file: LabelledFile, labels: LabelFormat, verify: bool, keep: Keep |
     pixels = np.zeros(IGNORE + 1, dtype=np.int64)
     problems = []
     try:
-        size, turn = size_and_turn(file.image, decode=verify)
+        size, turn = size_and_turn(file.image, verify, labels.max_pixels)
     except DataError as error:
         problems.append(Problem(file.image, str(error)))
     if file.labels is None:

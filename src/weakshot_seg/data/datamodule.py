@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
+from weakshot_seg.data.images import MAX_PIXELS
 from weakshot_seg.data.pairing import PairSampler
 from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.data.pseudo_labels import PseudoLabels
@@ -108,6 +109,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         label_offset: LabelId = 0,
         ignore_label: LabelId = IGNORE,
         verify: bool = True,
+        max_pixels: Count = MAX_PIXELS,
         **settings: Any,
     ) -> Self:
         """The data module of photos and masks in folders, see :class:`~weakshot_seg.data.readers.files.FolderImages`.
@@ -115,7 +117,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         Folders are relative to ``root``; those of validation may be missing. ``tags`` is a CSV file of the image-level
         labels of the training images; None: ``tags.csv``, if there is one. ``settings`` are those of the class.
         """
-        ids = partial(FolderImages, label_offset=label_offset, ignore_label=ignore_label)
+        ids = partial(FolderImages, label_offset=label_offset, ignore_label=ignore_label, max_pixels=max_pixels)
         images = partial(ids, root, class_names=class_names, verify=verify)
         root = Path(root).expanduser()
         if tags is None and os.path.lexists(root / TAGS):  # a broken link or a folder is an error when it is read

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import simplejpeg
@@ -20,20 +21,28 @@ IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in (*KINDS, "hif", "jp2", "ppm", 
 """Of files that may be photos; whether they are, their content says."""
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 REMEDY = "replace or remove it and its mask"
+MAX_PIXELS = 178_956_970
+"""Pillow's own limit: a small file can claim any size."""
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
-def read_image(path: Path, remedy: str = REMEDY, verify: bool = True) -> NDArray[np.uint8]:
+_PILLOW = Lock()
+
+
+def read_image(
+    path: Path, remedy: str = REMEDY, verify: bool = True, max_pixels: int = MAX_PIXELS
+) -> NDArray[np.uint8]:
     """Reads an image file of any mode as RGB, turned upright as its EXIF data say.
 
     ``verify`` also finds damage that decoders pass over in silence, for a tenth to a third of the time of reading: not
-    needed for files that have been verified before. ``remedy`` says what to do about a broken one.
+    needed for files that have been verified before. ``remedy`` says what to do about a broken one. One with more than
+    ``max_pixels`` is refused before it is decoded.
 
     Returns:
         uint8 ``[h, w, 3]``. Transparency is dropped; 16 bits are reduced to 8. Pixels of 32 bits are refused, and those
         of 16 bits in which a camera has stored 12 or less.
     """
-    with opened(path, f"image {path}", remedy, verify) as file:
+    with opened(path, f"image {path}", remedy, verify, max_pixels) as file:
         return upright_rgb(file, f"image {path}")
 
 
@@ -63,13 +72,13 @@ def _check_range(highest: int, name: str) -> None:
         )
 
 
-def size_and_turn(path: Path, decode: bool = False) -> tuple[tuple[int, int], int]:
+def size_and_turn(path: Path, decode: bool = False, max_pixels: int = MAX_PIXELS) -> tuple[tuple[int, int], int]:
     """Height and width of an image turned upright, and its orientation, see :func:`orientation`.
 
     From its header alone, unless it is a TIFF file, or ``decode`` asks for a reading of all (with ``verify``).
     """
     name = f"image {path}"
-    with opened(path, name, REMEDY, verify=decode) as file:
+    with opened(path, name, REMEDY, decode, max_pixels) as file:
         turn = orientation(file)
         if decode or file.format == "TIFF":  # whether Pillow has swapped the axes of TIFF by now depends on its version
             height, width, _ = upright_rgb(file, name).shape
@@ -89,9 +98,16 @@ def orientation(picture: Image.Image) -> int:
 
 
 @contextmanager
-def opened(path: Path, name: str, remedy: str, verify: bool = False) -> Iterator[Image.Image]:
-    """A picture file called ``name`` in errors, not yet decoded; ``verify`` and ``remedy``: see :func:`read_image`."""
+def opened(
+    path: Path, name: str, remedy: str, verify: bool = False, max_pixels: int = MAX_PIXELS
+) -> Iterator[Image.Image]:
+    """A picture file called ``name`` in errors, not yet decoded; for all others see :func:`read_image`."""
     with reading(name, remedy), _open(path, name) as file:
+        if file.width * file.height > max_pixels:
+            raise DataError(
+                f"{name} has {file.width}x{file.height} pixels, more than max_pixels={max_pixels}: {remedy}, or allow "
+                f"as many (data.max_pixels of a data set, max_pixels of predictions)"
+            )
         if verify:
             _verify(path.read_bytes())
         yield file
@@ -99,7 +115,12 @@ def opened(path: Path, name: str, remedy: str, verify: bool = False) -> Iterator
 
 def _open(path: Path, name: str) -> Image.Image:
     try:
-        return Image.open(path)
+        with _PILLOW:  # its limit is one for all threads
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                return Image.open(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
     except UnidentifiedImageError:
         with path.open("rb") as file:  # also phones' photos that were named .jpg
             start = file.read(12)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from weakshot_seg.data.images import PNG, opened, orientation
+from weakshot_seg.data.images import MAX_PIXELS, PNG, opened, orientation
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
@@ -35,12 +35,12 @@ class Mask:
     is_tight: bool = False
 
 
-def read_mask(path: Path, verify: bool = True, allowed: Collection[int] = ANY_ID) -> Ids:
+def read_mask(path: Path, verify: bool = True, allowed: Collection[int] = ANY_ID, max_pixels: int = MAX_PIXELS) -> Ids:
     """The ids in a mask, see :func:`open_mask`: uint8 ``[h, w]``."""
-    return open_mask(path, verify, allowed).ids
+    return open_mask(path, verify, allowed, max_pixels).ids
 
 
-def open_mask(path: Path, verify: bool = True, allowed: Collection[int] = ANY_ID) -> Mask:
+def open_mask(path: Path, verify: bool = True, allowed: Collection[int] = ANY_ID, max_pixels: int = MAX_PIXELS) -> Mask:
     """Reads a mask: a PNG file with one channel of ids, of any bit depth, or with a palette, whose numbers are ids.
 
     Numbers of less than 8 bits, and those of a grey palette, may be ids, or else what an optimiser has made of ids
@@ -50,7 +50,7 @@ def open_mask(path: Path, verify: bool = True, allowed: Collection[int] = ANY_ID
     Raises:
         DataError: the ids are not certain (such as lossy formats, colours, transparency), or exceed 255.
     """
-    with opened(path, f"mask {path}", "replace it, or remove it and its image", verify) as file:
+    with opened(path, f"mask {path}", "replace it, or remove it and its image", verify, max_pixels) as file:
         if file.format != "PNG":
             raise DataError(
                 f"mask {path} is a {file.format} file by its content, which need not keep ids as they were drawn: save "

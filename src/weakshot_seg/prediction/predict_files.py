@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 from PIL import Image
 from tqdm import tqdm
 
+from weakshot_seg.data.images import MAX_PIXELS, read_image
 from weakshot_seg.data.masks import read_mask
 from weakshot_seg.errors import DataError
 from weakshot_seg.prediction.records import Item, Record
 from weakshot_seg.prediction.results import Results
-from weakshot_seg.prediction.segmenter import Pixels, Segmenter, as_pixels
+from weakshot_seg.prediction.segmenter import Pixels, Segmenter
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.visualize import labelled_overlay
 
@@ -28,19 +29,21 @@ R = TypeVar("R")
 class FilePredictor:
     """Predicts what is not finished; an interrupted call goes on where it stopped, also within a video.
 
-    For ``batch_size`` see :meth:`Segmenter.stream`; ``threads`` read files, and as many write and draw.
+    For ``batch_size`` see :meth:`Segmenter.stream`; ``threads`` read files, and as many write and draw. Photos of more
+    than ``max_pixels`` are not read.
     """
 
     segmenter: Segmenter
     results: Results
     batch_size: int
     threads: int
+    max_pixels: int = MAX_PIXELS
 
     def predict(self, items: Sequence[Item]) -> list[str]:
         """Predicts images, then videos; returns messages about those that cannot be read, in their order."""
         todo = [item for item in items if not self.results.finished(item)]
         images = [item for item in todo if not item.is_video]
-        read = in_threads(_read, images, self.threads)
+        read = in_threads(self._read, images, self.threads)
         bar = tqdm(desc="predicting", total=len(images), unit="image", disable=None if images else True)
         failures = [str(error) for error in self._predicted(read, bar) if isinstance(error, DataError)]
         for video in (item for item in todo if item.is_video):
@@ -72,6 +75,12 @@ class FilePredictor:
                 bar.update()
                 yield record
         yield from others
+
+    def _read(self, item: Item) -> tuple[Item, Pixels | DataError]:
+        try:
+            return item, read_image(item.path, "replace or remove it", max_pixels=self.max_pixels)
+        except DataError as error:
+            return item, error
 
     def _predict_video(self, item: Item) -> None:
         from weakshot_seg.prediction.video_files import length_and_rate, read_frames
@@ -124,10 +133,3 @@ def in_threads(task: Callable[[T], R], items: Iterable[T], threads: int) -> Iter
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _read(item: Item) -> tuple[Item, Pixels | DataError]:
-    try:
-        return item, as_pixels(item.path)
-    except DataError as error:
-        return item, error

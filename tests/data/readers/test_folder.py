@@ -159,3 +159,13 @@ def test_two_forms_of_one_name(make_folder):
     with pytest.raises(BadFiles) as caught:
         read(root)
     assert any("have the same name: keep one of them" in problem.message for problem in caught.value.problems)
+
+
+def test_more_pixels_than_allowed(make_folder):
+    root = make_folder()
+    with pytest.raises(BadFiles) as caught:
+        read(root, max_pixels=20 * 30 - 1)
+    for (file, what), problem in zip(((mask, "mask"), (photo, "image")), caught.value.problems, strict=True):
+        assert problem.message.startswith(f"{what} {file(root, 0)} has 30x20 pixels, more than max_pixels=599")
+    source = read(root, max_pixels=20 * 30)
+    assert source.load(0)[0].shape == (20, 30, 3)

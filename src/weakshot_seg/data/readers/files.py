@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from weakshot_seg.data.checks import BadFiles, LabelFormat, LabelledFile, Problem, Survey, survey_files, without_classes
 from weakshot_seg.data.class_names import read_classes
 from weakshot_seg.data.find_files import files_below
-from weakshot_seg.data.images import IMAGE_SUFFIXES, read_image
+from weakshot_seg.data.images import IMAGE_SUFFIXES, MAX_PIXELS, read_image
 from weakshot_seg.data.tag_checks import TagsAndMasks
 from weakshot_seg.data.tags import Tags
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE, Knowledge
 from weakshot_seg.utils.files import reading
-from weakshot_seg.utils.ranges import LabelId
+from weakshot_seg.utils.ranges import Count, LabelId
 
 TAIL = 4096
 REMEDY = "add class names, correct the mask, or set data.label_offset or data.ignore_label"
@@ -58,7 +58,9 @@ class FileImages:
         """See ``LabelledImages``; unknown ids are unlabelled."""
         file = self._files[index]
         ids = None if file.labels is None else self._labels.open(file.labels, verify=False).ids
-        return read_image(file.image, verify=False), None if ids is None else self._labels.classes[ids]
+        return read_image(
+            file.image, verify=False, max_pixels=self._labels.max_pixels
+        ), None if ids is None else self._labels.classes[ids]
 
     def presence(self) -> NDArray[np.bool_]:
         """Which classes each image shows, by its mask or its tags: bool ``[len, K]``, a copy."""
@@ -98,6 +100,7 @@ class FolderImages(FileImages):
         label_offset: Subtracted from the ids in the masks; ids below the first class are unlabelled. 1 for ADE20K,
             where 0 is unlabelled.
         verify: Also decode every image once, to find broken files.
+        max_pixels: Images with more are refused.
         tags: CSV file, see :class:`~weakshot_seg.data.tags.Tags`. An image that it lists needs no mask.
 
     Raises:
@@ -114,6 +117,7 @@ class FolderImages(FileImages):
         ignore_label: LabelId = IGNORE,
         verify: bool = True,
         tags: str | None = None,
+        max_pixels: Count = MAX_PIXELS,
     ) -> None:
         root = data_folder(root)
         classes = read_classes(class_names, root)
@@ -127,7 +131,9 @@ class FolderImages(FileImages):
             listed = table.listed if table else [False] * len(files)
             lacking = [file for file, known in zip(files, listed, strict=True) if not (file.labels or known)]
             problems += [no_mask(file, masks, remedy) for file in lacking]
-        labels = LabelFormat([number + label_offset for number in classes], ignore_label, remedy=REMEDY)
+        labels = LabelFormat(
+            [number + label_offset for number in classes], ignore_label, remedy=REMEDY, max_pixels=max_pixels
+        )
         survey = survey_files(files, labels, "checking data", verify)
         super().__init__(names, files, labels, survey, table)
         problems += survey.problems
