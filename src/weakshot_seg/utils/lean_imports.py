@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from unittest.mock import patch
 
@@ -15,7 +15,7 @@ def import_lightning() -> None:
 
     For commands only: in a process of the user's, torchmetrics would go on without text metrics and plots.
     """
-    with _hidden(*UNUSED):
+    with suppress(ImportError), _hidden(*UNUSED):  # of versions that look for packages in another way: all is imported
         for library in ("pytorch_lightning", "timm"):
             importlib.import_module(library)
 
@@ -33,8 +33,8 @@ def _hidden(*packages: str) -> Iterator[None]:
     try:
         for name in hidden:
             sys.modules[name] = None  # type: ignore[assignment]  # the import system's own way to say so
-        with patch("lightning_utilities.core.imports._version", installed):
+        with patch("lightning_utilities.core.imports._version", installed, create=True):
             yield
     finally:
         for name in hidden:
-            del sys.modules[name]
+            sys.modules.pop(name, None)
