@@ -61,7 +61,7 @@ def test_tables_and_exit_codes(tmp_path, photo_file, monkeypatch, capsys):
         call(monkeypatch, tmp_path / "my birds", f"out={tmp_path / 'other'}")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("problem: ")
-    assert lines[1] == f"1 problems: nothing is written to {tmp_path / 'other'}"
+    assert lines[1] == f"problems: 1; nothing is written to {tmp_path / 'other'}"
     assert not (tmp_path / "other").exists()
 
 

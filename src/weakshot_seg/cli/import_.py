@@ -22,10 +22,10 @@ def main(cfg: DictConfig) -> None:
     sources = [Source(path, images, "training", names, columns) for path in _paths(cfg.source)]
     sources += [Source(path, images, "validation", names, columns) for path in _paths(cfg.validation)]
     try:
-        done = import_sources(sources, out, cfg.format, cfg.unnamed, cfg["copy"])
+        done = import_sources(sources, out, cfg.format, cfg.unnamed, cfg["copy"], cfg.only)
     except BadFiles as error:
         print(*(f"problem: {problem.message}" for problem in error.problems), sep="\n", file=sys.stderr)
-        print(f"{len(error.problems)} problems: nothing is written to {out}", file=sys.stderr)
+        print(f"problems: {len(error.problems)}; nothing is written to {out}", file=sys.stderr)
         raise SystemExit(1) from None
     for table in tables(done):
         print(f"{table.title}\n\n{aligned(table.rows, table.sides)}\n")

@@ -79,6 +79,7 @@ IMPORT: dict[str, Any] = {
     ],
     "images": Several | None,
     "validation": Several | None,
+    "only": Sequence[str] | None,
     **dict.fromkeys(("classes", "image_column", "class_column"), str | None),
     "unnamed": Literal["absent", "unknown"],
     "copy": bool,

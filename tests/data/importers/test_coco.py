@@ -166,7 +166,7 @@ def test_everything_wrong_is_listed(tmp_path, photo):
         "annotations[2] (id 3): it is of the image 99, which is not listed",
         "annotations[3] (id 4): cat: its run lengths add up to 11 pixels instead of 1200",
         "annotations[4] (id 5): cat: its run lengths are for 41 x 30 pixels, the photo has 40 x 30",
-        "annotations[5] (id 6): its segmentation is neither polygons",
+        "annotations[5] (id 6): segmentation has none of the known forms",
         "annotations[6] (id 7): cat: a polygon needs 3 or more points",
         "annotations[7] (id 8): cat: a polygon has a point that is no number",
     ]

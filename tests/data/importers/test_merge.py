@@ -9,7 +9,7 @@ from PIL import Image
 from importing import HEIGHT, WIDTH, filled, problems, run, write_json
 from weakshot_seg.data.importers.drawing import Patch, paint
 from weakshot_seg.data.importers.source import Source, clean, name_of
-from weakshot_seg.errors import DataError
+from weakshot_seg.errors import ConfigError, DataError
 
 
 def coco(path, images, boxes, names=("cat", "dog")):
@@ -59,6 +59,31 @@ def test_sources_that_draw_other_classes_say_what_they_draw(tmp_path, photo):
     assert made.classes == ["cat", "dog", "heron"]
     assert np.array_equal(made.masks["b.png"], filled((1, 3, 3, 9, 9), (2, 5, 5, 7, 8)))
     assert made.tags == {"a.jpg": ("", "", "cat;dog"), "b.jpg": ("", "", "*"), "c.jpg": ("", "heron", "")}
+
+
+def test_only_some_classes(tmp_path, photo):
+    for name in ("a", "b", "c"):
+        photo(tmp_path / f"data/{name}.jpg")
+    coco(tmp_path / "data/labels.json", ["a.jpg"], [(0, 0, 4, 5, 20, 25), (0, 1, 6, 6, 9, 9)], names=["cat", "dog"])
+    (tmp_path / "tags.csv").write_text("image,heron,otter\na.jpg,,1\nb.jpg,,0\nc.jpg,1,0\n")
+    made = run(tmp_path / "root", tmp_path / "data", tmp_path / "tags.csv", only=["heron", "cat"])
+    assert made.classes == ["cat", "heron"]
+    assert np.array_equal(made.masks["a.png"], filled((0, 4, 5, 20, 25)))  # also where a dog is on the cat
+    assert made.tags == {"a.jpg": ("", "", ""), "c.jpg": ("heron", "", "")}
+    assert made.done.merged.silent == 1  # of b nothing is left
+    with pytest.raises(ConfigError, match="only=herons: no source has this class: did you mean 'heron'"):
+        run(tmp_path / "other", tmp_path / "data", tmp_path / "tags.csv", only=["herons"])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["a;b"], "the class name 'a;b': rename the class"), ([f"c{i}" for i in range(255)], "255 classes: 1 to 254 are")],
+)
+def test_classes_that_no_data_set_can_have(names, message, tmp_path, photo):
+    photo(tmp_path / "data/a.jpg")
+    coco(tmp_path / "data/labels.json", ["a.jpg"], [(0, 0, 4, 5, 20, 25)], names=names)
+    (found,) = problems(tmp_path / "root", tmp_path / "data")
+    assert message in found
 
 
 def test_contradictions_and_equal_names_are_problems(tmp_path, photo):

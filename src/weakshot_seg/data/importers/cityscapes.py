@@ -6,18 +6,33 @@ Without polygons the coloured pictures are read, with ``label_colors.txt``. Late
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Len
+from pydantic import BaseModel
 
 from weakshot_seg.data.importers.colour_table import read_table
 from weakshot_seg.data.importers.records import Export, MaskFile, Place, Polygons, Record, Region
-from weakshot_seg.data.importers.source import EXPORT_AGAIN, Source, name_of
+from weakshot_seg.data.importers.source import Source, name_of
+from weakshot_seg.data.importers.typed import Points, typed
 from weakshot_seg.errors import DataError
 
 TITLE = "Cityscapes"
 LABELS = re.compile(r"(.+)_gt\w+_(polygons\.json|color\.png)")
 COLOURS = "label_colors.txt"
+
+
+class _Object(BaseModel):
+    label: Annotated[str, Len(1)]
+    polygon: Points
+    deleted: bool = False
+
+
+class _File(BaseModel):
+    imgHeight: int
+    imgWidth: int
+    objects: list[_Object]
 
 
 def find(source: Source) -> list[Path]:
@@ -55,23 +70,18 @@ def _add(source: Source, file: Path, colours: Mapping[Any, str | None], export: 
     regions: list[Region] = []
     size = None
     if file.suffix == ".json":
-        size, regions = _polygons(file, source.json(file), export)
+        content = typed(_File, source.json(file), Place(file), export)
+        if content is None:
+            return
+        size = content.imgHeight, content.imgWidth
+        for layer, entry in enumerate(content.objects):
+            label = entry.label.removesuffix("group")  # of several that cannot be told apart
+            if not entry.deleted:
+                outline = Polygons((np.array(entry.polygon),))
+                regions.append(Region(label, outline, Place(file, f"objects[{layer}]"), layer))
     elif not colours:
         raise DataError(f"{COLOURS} is not in {source.folder}: add it")
     name = Path(file.parent.name, match[1]).as_posix()
     photo = source.find_photo(f"{name}_leftImg8bit")
     masks = () if file.suffix == ".json" else (MaskFile(file, colours),)
     export.records.append(Record(name_of(photo, name), photo, Place(file), size, tuple(regions), masks))
-
-
-def _polygons(file: Path, content: Any, export: Export) -> tuple[tuple[int, int], list[Region]]:
-    try:
-        size, regions = (int(content["imgHeight"]), int(content["imgWidth"])), []
-        for layer, entry in enumerate(content["objects"]):
-            label = entry["label"].removesuffix("group")  # of several that cannot be told apart
-            if not entry.get("deleted"):
-                outline = np.array(entry["polygon"], dtype=np.float64).reshape(-1, 2)
-                regions.append(Region(label, Polygons((outline,)), Place(file, f"objects[{layer}]"), layer))
-        return size, regions
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"it has no size or no objects with label and polygon ({error!r}): {EXPORT_AGAIN}") from error

@@ -4,21 +4,69 @@ An annotation without ``segmentation`` says that the class is in the photo, and 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge, Len, Lt
+from pydantic import BaseModel
 
 from weakshot_seg.data.importers.records import Export, MaskFile, Place, Polygons, Record, Region, RunLengths, Value
 from weakshot_seg.data.importers.source import Source, name_of
+from weakshot_seg.data.importers.typed import Model, typed
 from weakshot_seg.errors import DataError
 
 TITLE = "COCO, LVIS"
+Id = int | str
+
+
+class _Category(BaseModel):
+    id: Id
+    name: Annotated[str, Len(1)]
+    supercategory: str | None = None
+
+
+class _Image(BaseModel):
+    id: Id
+    file_name: Annotated[str, Len(1)]
+    height: int | None = None
+    width: int | None = None
+    neg_category_ids: list[Id] | None = None
+    not_exhaustive_category_ids: list[Id] = []
+
+
+class _RunLengths(BaseModel):
+    counts: str | list[int]
+    size: tuple[int, int]
+
+
+_Segmentation = _RunLengths | list[list[float]] | None
+
+
+class _Segment(BaseModel):
+    id: Annotated[int, Ge(0), Lt(2**24)]
+    category_id: Id | None = None
+
+
+class _Annotation(BaseModel):
+    image_id: Id
+    category_id: Id | None = None
+    segmentation: _Segmentation = None
+
+
+class _Panoptic(BaseModel):
+    image_id: Id
+    file_name: Annotated[str, Len(1)]
+    segments_info: list[_Segment]
+
+
+_OfImage = tuple[Place, _Annotation | _Panoptic]
 
 
 def _is_ours(content: Any) -> bool:
-    return isinstance(content, dict) and isinstance(content.get("images"), list) and "categories" in content
+    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "categories"))
 
 
 def find(source: Source) -> list[Path]:
@@ -44,102 +92,106 @@ def read(source: Source, files: list[Path]) -> Export:
 class _File:
     def __init__(self, source: Source, file: Path, content: Mapping[str, Any], export: Export) -> None:
         self.source, self.file, self.content, self.export = source, file, content, export
-        self.names: dict[Any, str] = {}
+        self.names: dict[Id, str] = {}
 
     def read(self) -> None:
-        self.names = {entry["id"]: str(entry["name"]) for _, entry in self._entries("categories", "id", "name")}
-        by_image: dict[Any, list[tuple[Place, Any]]] = defaultdict(list)
-        for place, entry in self._entries("annotations", "image_id"):
-            by_image[entry["image_id"]].append((place, entry))
-        used = {entry.get("category_id") for entries in by_image.values() for _, entry in entries}
-        parents = {entry.get("supercategory") for entry in self.content["categories"] if isinstance(entry, dict)}
+        categories = [category for _, category in self._entries("categories", _Category)]
+        by_image: dict[Id, list[_OfImage]] = defaultdict(list)
+        for place, entry in self._annotations():
+            by_image[entry.image_id].append((place, entry))
+        used = {entry.category_id for of in by_image.values() for _, entry in of if isinstance(entry, _Annotation)}
         # Roboflow lists the project as a category, of which all others are parts
-        self.names = {number: name for number, name in self.names.items() if number in used or name not in parents}
+        parents = {category.supercategory for category in categories}
+        self.names = {c.id: c.name for c in categories if c.id in used or c.name not in parents}
         self.export.add_classes(self.names.values())
         named: dict[str, Place] = {}
-        for place, image in self._entries("images", "id", "file_name"):
-            if (other := named.setdefault(image["file_name"], place)) is not place:
-                self.export.wrong(place, f"the photo {image['file_name']} is also {other.at}: list it once")
+        for place, image in self._entries("images", _Image):
+            entries = by_image.pop(image.id, [])
+            if (other := named.setdefault(image.file_name, place)) is not place:
+                self.export.wrong(place, f"the photo {image.file_name} is also {other.at}: list it once")
             else:
-                self._image(place, image, by_image.pop(image["id"], []))
+                self._image(place, image, entries)
         for entries in by_image.values():
             for place, entry in entries:
-                self.export.wrong(place, f"it is of the image {entry['image_id']}, which is not listed: add it")
+                self.export.wrong(place, f"it is of the image {entry.image_id}, which is not listed: add it")
 
-    def _entries(self, key: str, *needed: str) -> Iterator[tuple[Place, Any]]:
-        """The entries of a list and where they are; those that lack something are problems."""
-        for index, entry in enumerate(self.content.get(key) or []):
-            number = f" (id {entry['id']})" if isinstance(entry, dict) and "id" in entry else ""
+    def _annotations(self) -> Iterator[_OfImage]:
+        entries = self.content.get("annotations")
+        panoptic = isinstance(entries, list) and any(isinstance(e, dict) and "segments_info" in e for e in entries[:9])
+        if panoptic:
+            yield from self._entries("annotations", _Panoptic)
+        else:
+            yield from self._entries("annotations", _Annotation)
+
+    def _entries(self, key: str, model: type[Model]) -> Iterator[tuple[Place, Model]]:
+        """The entries of a list and where they are; those of another form are problems."""
+        entries = self.content.get(key, [])
+        if not isinstance(entries, list):
+            self.export.wrong(Place(self.file), f"its {key} are no list: export it again")
+            return
+        for index, content in enumerate(entries):
+            number = f" (id {content['id']})" if isinstance(content, dict) and "id" in content else ""
             place = Place(self.file, f"{key}[{index}]{number}")
-            lacking = [name for name in needed if name not in entry] if isinstance(entry, dict) else needed
-            if lacking:
-                self.export.wrong(place, f"{lacking[0]} is missing: export it again")
-            else:
+            if (entry := typed(model, content, place, self.export)) is not None:
                 yield place, entry
 
-    def _image(self, place: Place, image: Any, entries: list[tuple[Place, Any]]) -> None:
+    def _image(self, place: Place, image: _Image, entries: Sequence[_OfImage]) -> None:
         regions: list[Region] = []
         masks: list[MaskFile] = []
         present: set[str] = set()
         for where, entry in entries:
-            if "segments_info" in entry:
+            if isinstance(entry, _Panoptic):
                 masks += self._panoptic(where, entry)
-            elif name := self._name(where, entry):
-                if shape := self._shape(where, entry.get("segmentation")):
+            elif name := self._name(where, entry.category_id):
+                if shape := self._shape(where, entry.segmentation):
                     regions.append(Region(name, shape, where))
                 else:
                     present.add(name)
         try:
-            photo = self.source.find_photo(image["file_name"])
+            photo = self.source.find_photo(image.file_name)
         except DataError as error:
             self.export.wrong(place, str(error))
             return
-        size = (image["height"], image["width"]) if image.get("height") and image.get("width") else None
+        size = (image.height, image.width) if image.height and image.width else None
         absent, annotated = frozenset[str](), frozenset(self.names.values()) - present
-        if "neg_category_ids" in image:  # LVIS: of all other classes nothing is known
-            absent = self._listed(image, "neg_category_ids")
+        if image.neg_category_ids is not None:  # LVIS: of all other classes nothing is known
+            absent = self._listed(image.neg_category_ids)
             drawn = {region.name for region in regions}
-            annotated = (absent | drawn) - self._listed(image, "not_exhaustive_category_ids") - present
-        name = name_of(photo, image["file_name"])
-        self.export.records.append(
-            Record(
-                name, photo, place, size, (*regions,), (*masks,), frozenset(present), absent=absent, annotated=annotated
-            )
-        )
+            annotated = (absent | drawn) - self._listed(image.not_exhaustive_category_ids) - present
+        name = name_of(photo, image.file_name)
+        record = Record(name, photo, place, size, (*regions,), (*masks,), boxed=frozenset(present))
+        self.export.records.append(replace(record, absent=absent, annotated=annotated))
 
-    def _listed(self, image: Any, key: str) -> frozenset[str]:
-        return frozenset(self.names[number] for number in image.get(key, ()) if number in self.names)
+    def _listed(self, numbers: Sequence[Id]) -> frozenset[str]:
+        return frozenset(self.names[number] for number in numbers if number in self.names)
 
-    def _name(self, place: Place, entry: Any) -> str | None:
-        if (number := entry.get("category_id")) in self.names:
+    def _name(self, place: Place, number: Id | None) -> str | None:
+        if number in self.names:
             return self.names[number]
         known = ", ".join(map(str, list(self.names)[:5]))
         self.export.wrong(place, f"its category {number} is unknown; the file lists {known}, ...: add it to categories")
         return None
 
-    def _shape(self, place: Place, segmentation: Any) -> Polygons | RunLengths | None:
-        try:
-            if isinstance(segmentation, dict):
-                counts, (height, width) = segmentation["counts"], segmentation["size"]
-                return RunLengths(counts if isinstance(counts, str) else tuple(map(int, counts)), (height, width))
-            if segmentation:
-                return Polygons(tuple(np.array(flat, dtype=np.float64).reshape(-1, 2) for flat in segmentation))
-        except (KeyError, TypeError, ValueError):
-            self.export.wrong(
-                place, "its segmentation is neither polygons of x, y, x, y, ... nor run lengths: draw it again"
-            )
-        return None
+    def _shape(
+        self, place: Place, segmentation: _RunLengths | list[list[float]] | None
+    ) -> Polygons | RunLengths | None:
+        if isinstance(segmentation, _RunLengths):
+            counts = segmentation.counts
+            return RunLengths(counts if isinstance(counts, str) else tuple(counts), segmentation.size)
+        if any(len(numbers) % 2 for numbers in segmentation or ()):
+            self.export.wrong(place, "a polygon has an x without a y: draw it again")
+            return None
+        return Polygons(tuple(np.array(flat).reshape(-1, 2) for flat in segmentation)) if segmentation else None
 
-    def _panoptic(self, place: Place, entry: Any) -> list[MaskFile]:
+    def _panoptic(self, place: Place, entry: _Panoptic) -> list[MaskFile]:
         classes: dict[Value, str | None] = {(0, 0, 0): None}
-        for segment in entry["segments_info"]:
-            number = segment["id"]
-            classes[number & 255, number >> 8 & 255, number >> 16] = self._name(place, segment)
+        for segment in entry.segments_info:
+            colour = segment.id & 255, segment.id >> 8 & 255, segment.id >> 16
+            classes[colour] = self._name(place, segment.category_id)
         folders = (self.file.parent / self.file.stem, self.file.parent, *self.source.folder.glob("*panoptic*"))
         for folder in folders:
-            if (mask := folder / entry["file_name"]).is_file():
+            if (mask := folder / entry.file_name).is_file():
                 return [MaskFile(mask, classes)]
-        self.export.wrong(
-            place, f"its mask {entry['file_name']} is neither in {folders[0]} nor in {folders[1]}: add it"
-        )
+        missing = f"its mask {entry.file_name} is neither in {folders[0]} nor in {folders[1]}"
+        self.export.wrong(place, f"{missing}: add it")
         return []

@@ -5,18 +5,53 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from weakshot_seg.data.importers.drawing import ellipse
 from weakshot_seg.data.importers.records import Bitmap, Bits, Export, Place, Polygons, Record, Region, is_class
 from weakshot_seg.data.importers.source import Source, clean, name_of
+from weakshot_seg.data.importers.typed import Points, typed
 from weakshot_seg.errors import DataError
 
 TITLE = "Label Studio"
+
+
+class _Work(BaseModel):
+    result: list[Any]
+    was_cancelled: bool | None = False
+
+
+class _Task(BaseModel):
+    data: dict[str, Any]
+    annotations: list[_Work]
+
+
+class _Value(BaseModel):
+    points: Points | None = None
+    x: float = 0
+    y: float = 0
+    radiusX: float | None = None
+    radiusY: float = 0
+    rotation: float | None = 0
+    rle: list[Annotated[int, Ge(0), Le(255)]] | None = None
+    labels: list[str] = []
+
+
+class _Result(BaseModel):
+    type: str = ""
+    value: dict[str, Any]
+    original_width: int | None = None
+    original_height: int | None = None
+
+    def typed_value(self, place: Place, export: Export) -> _Value | None:
+        """The value, whose labels are called as its type."""
+        return typed(_Value, {"labels": self.value.get(self.type, [])} | self.value, place, export)
 
 
 def _is_ours(content: Any) -> bool:
@@ -32,70 +67,70 @@ def find(source: Source) -> list[Path]:
 def read(source: Source, files: list[Path]) -> Export:
     """One record for each task that has been annotated, from its first annotation that was not cancelled.
 
-    All labels that are drawn anywhere are drawn completely in all; of the choices that are made anywhere those that are
-    not made in a task are absent.
+    All labels that are drawn anywhere are drawn completely in all. Where choices are made, those that are made only
+    elsewhere are absent.
     """
     export = Export(TITLE)
     for file in files:
         try:
-            for number, task in enumerate(source.json(file)):
-                _add(source, Place(file, f"[{number}] (task {task.get('id')})"), task, export)
-        except (AttributeError, TypeError, DataError) as error:
+            tasks = source.json(file)
+            for number, entry in enumerate(tasks if isinstance(tasks, list) else [tasks]):
+                place = Place(file, f"[{number}] (task {entry.get('id') if isinstance(entry, dict) else '?'})")
+                if task := typed(_Task, entry, place, export):
+                    _add(source, place, task, export)
+        except DataError as error:
             export.wrong(Place(file), str(error))
     choices = frozenset(name for record in export.records for name in record.present)
     drawn = [region.name for record in export.records for region in record.regions]
     export.add_classes([*drawn, *(name for record in export.records for name in sorted(record.boxed | record.present))])
     export.annotate(name for name in drawn if is_class(name))
-    export.records = [replace(record, absent=choices - record.present) for record in export.records]
+    export.records = [replace(r, absent=choices - r.present) if r.present else r for r in export.records]
     return export
 
 
-def _add(source: Source, place: Place, task: Mapping[str, Any], export: Export) -> None:
-    done = [entry for entry in task["annotations"] if not entry.get("was_cancelled")]
+def _add(source: Source, place: Place, task: _Task, export: Export) -> None:
+    done = [work for work in task.annotations if not work.was_cancelled]
     if not done:
         export.leave_out(place, "not annotated")
         return
     if len(done) > 1:
         export.leave_out(place, "further annotations of a task: only the first counts")
-    results = done[0]["result"]
     try:
-        photo, name = _photo(source, task)
+        photo, name = _photo(source, task.data)
     except DataError as error:
         export.wrong(place, str(error))
         return
     regions: list[Region] = []
     boxed, present = set[str](), set[str]()
     size = None
-    for number, result in enumerate(results):
+    for number, entry in enumerate(done[0].result):
         where = Place(place.file, f"{place.at}, result[{number}]")
-        value, kind = result.get("value") or {}, str(result.get("type"))
-        labels = value.get(kind) or value.get("labels") or []
-        if result.get("original_width"):
-            size = result["original_height"], result["original_width"]
-        if kind == "choices":
-            present.update(labels)
+        result = typed(_Result, entry, where, export)
+        if result is None or (value := result.typed_value(where, export)) is None:
             continue
-        try:
-            shape = _shape(value, size)
-        except (KeyError, TypeError, ValueError, IndexError):
-            export.wrong(where, f"its {kind} cannot be read: export it again")
+        if result.original_width and result.original_height:
+            size = result.original_height, result.original_width
+        if result.type == "choices":
+            present.update(value.labels)
             continue
-        for label in labels:
+        shape = _shape(value, size) if size else None
+        for label in value.labels:
             if shape is None:
                 boxed.add(label)
-                export.leave_out(where, f"the outline of {kind}: only a tag")
+                export.leave_out(where, f"the outline of {result.type}: only a tag")
             else:
                 regions.append(Region(label, shape, where))
     record = Record(name_of(photo, name), photo, place, size, tuple(regions))
     export.records.append(replace(record, present=frozenset(present), boxed=frozenset(boxed)))
 
 
-def _photo(source: Source, task: Mapping[str, Any]) -> tuple[Path, str]:
+def _photo(source: Source, data: Mapping[str, Any]) -> tuple[Path, str]:
     """The photo of a task and its name: as it was uploaded, from local files or from an address."""
-    data = task["data"]
     text = next((str(data[key]) for key in ("image", "img", "photo", "ocr") if key in data), "")
     text = text or next((str(value) for value in data.values() if isinstance(value, str)), "")
     address = urlsplit(text)
+    if not text.strip():
+        raise DataError(f"it names no photo in its data ({', '.join(data)}): add it")
     path = str(clean(unquote(parse_qs(address.query).get("d", [address.path])[0])))
     uploaded = re.sub(r"^[0-9a-f]{8}-", "", clean(path).name)  # the tool puts 8 digits before the name
     first: DataError | None = None
@@ -104,25 +139,19 @@ def _photo(source: Source, task: Mapping[str, Any]) -> tuple[Path, str]:
             return source.find_photo(name), uploaded if path.startswith("data/upload/") else clean(path).name
         except DataError as error:
             first = first or error
-    raise first or DataError(f"it names no photo in {data}")
+    raise first or DataError("it names no photo")
 
 
-def _shape(value: Mapping[str, Any], size: tuple[int, int] | None) -> Polygons | Bitmap | None:
+def _shape(value: _Value, size: tuple[int, int]) -> Polygons | Bitmap | None:
     """The pixels of a result; coordinates are percent of the photo."""
-    if size is None:
-        raise ValueError
     height, width = size
-    if "points" in value:
-        return Polygons((np.array(value["points"], dtype=np.float64).reshape(-1, 2) * (width / 100, height / 100),))
-    if "radiusX" in value:
-        x, y, radius_x, radius_y = (
-            value[key] * side / 100
-            for key, side in zip(("x", "y", "radiusX", "radiusY"), (width, height) * 2, strict=True)
-        )
-        return Polygons((ellipse(x, y, radius_x, radius_y, value.get("rotation", 0)),))
-    if value.get("format") == "rle":
-        return Bitmap(partial(brush, value["rle"], height, width))
-    return None
+    if value.points is not None:
+        return Polygons((np.array(value.points).reshape(-1, 2) * (width / 100, height / 100),))
+    if value.radiusX is not None:
+        x, radius_x = value.x * width / 100, value.radiusX * width / 100
+        y, radius_y = value.y * height / 100, value.radiusY * height / 100
+        return Polygons((ellipse(x, y, radius_x, radius_y, value.rotation or 0),))
+    return None if value.rle is None else Bitmap(partial(brush, value.rle, height, width))
 
 
 def brush(code: list[int], height: int, width: int) -> Bits:

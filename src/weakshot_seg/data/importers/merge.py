@@ -10,7 +10,6 @@ from typing import Literal
 from weakshot_seg.data.checks import Problem
 from weakshot_seg.data.importers.records import Export, MaskFile, Part, Place, Record, Region, is_class
 from weakshot_seg.data.tags import SEPARATOR
-from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
 
 Unnamed = Literal["absent", "unknown"]
@@ -38,11 +37,13 @@ class Merged:
 
     Attributes:
         assumed: Classes that are absent wherever no source names them, because none says where they are not.
+        silent: Photos of which nothing is known: they are left out.
     """
 
     classes: list[str]
     photos: list[Photo] = field(default_factory=list)
     assumed: frozenset[str] = frozenset()
+    silent: int = 0
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -55,16 +56,23 @@ def merge(exports: Sequence[Export], unnamed: Unnamed = "absent") -> Merged:
     told = {name for export in exports for name in export.classes if name not in export.presence_only}
     merged = Merged(classes, assumed=frozenset(classes) - told if unnamed == "absent" else frozenset())
     merged.problems += [problem for export in exports for problem in export.problems]
-    if len(classes) >= IGNORE:
-        raise DataError(f"the sources have {len(classes)} classes: 1 to {IGNORE - 1} are possible")
-    if bad := [name for name in classes if SEPARATOR in name or not name.isprintable()]:
-        raise DataError(
-            f"the class name {bad[0]!r} has a {SEPARATOR!r} or line break in it: rename the class in the tool"
-        )
+    wrong = [f"{len(classes)} classes: 1 to {IGNORE - 1} are possible"] if len(classes) >= IGNORE else []
+    for name in classes:
+        if SEPARATOR in name or not name.isprintable():
+            wrong.append(f"the class name {name!r}: rename the class, without {SEPARATOR!r} and line breaks")
+    if wrong:  # nothing can be drawn
+        files = [record.place.file for export in exports for record in export.records]
+        merged.problems += [
+            Problem(file, f"{file} and other files have {text}") for text in wrong for file in files[:1]
+        ]
+        return merged
     by_stem: dict[tuple[Part, str], Photo] = {}
     records = [record for export in exports for record in export.records]
     for same in _same_photos(records):
         photo = _join(same, merged.problems)
+        if not (photo.regions or photo.masks or photo.present or photo.absent or photo.annotated or merged.assumed):
+            merged.silent += 1
+            continue
         key = photo.part, str(PurePosixPath(photo.name).with_suffix(""))
         if (other := by_stem.setdefault(key, photo)) is not photo:
             message = f"two photos are named {key[1]}: {other.file} and {photo.file}: rename one of them"

@@ -1,9 +1,9 @@
 """What an annotation tool says of photos, in one form for all tools."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,10 @@ class MaskFile:
     file: Path
     classes: Mapping[Value, str | None]
 
+    def with_classes(self, names: Collection[str]) -> Self:
+        """The same file, in which all but these are pixels without a label."""
+        return replace(self, classes={value: name if name in names else None for value, name in self.classes.items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -104,6 +108,18 @@ class Record:
     absent: frozenset[str] = frozenset()
     annotated: frozenset[str] = frozenset()
     part: Part = "training"
+
+    def with_classes(self, names: frozenset[str]) -> Self:
+        """The same, of these classes."""
+        return replace(
+            self,
+            regions=tuple(region for region in self.regions if region.name in names or not is_class(region.name)),
+            masks=tuple(mask.with_classes(names) for mask in self.masks),
+            present=self.present & names,
+            boxed=self.boxed & names,
+            absent=self.absent & names,
+            annotated=self.annotated & names,
+        )
 
 
 @dataclass
@@ -136,6 +152,11 @@ class Export:
         """All pixels of these classes are drawn in all photos so far."""
         names = frozenset(names)
         self.records = [replace(record, annotated=names - record.boxed) for record in self.records]
+
+    def keep(self, names: Collection[str]) -> None:
+        """Leaves out all classes but these, as if the tool knew no others."""
+        self.classes = [name for name in self.classes if name in names]
+        self.records = [record.with_classes(frozenset(names)) for record in self.records]
 
     def add_classes(self, names: Iterable[str]) -> None:
         """Adds those that are new and stand for a class."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weakshot_seg.data.checks import BadFiles, Problem
+from weakshot_seg.data.class_names import unknown_class
 from weakshot_seg.data.importers.formats import read_source
 from weakshot_seg.data.importers.merge import Merged, Unnamed, merge
 from weakshot_seg.data.importers.records import Export
 from weakshot_seg.data.importers.source import Source
 from weakshot_seg.data.importers.write import Written, new_folder, write
-from weakshot_seg.errors import DataError
+from weakshot_seg.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,18 @@ class Imported:
 
 
 def import_sources(
-    sources: Sequence[Source], out: Path, form: str = "auto", unnamed: Unnamed = "absent", copy: bool = False
+    sources: Sequence[Source],
+    out: Path,
+    form: str = "auto",
+    unnamed: Unnamed = "absent",
+    copy: bool = False,
+    only: Sequence[str] | None = None,
 ) -> Imported:
     """Makes the folder ``out`` of all sources, whole or not at all; see ``conf/import.yaml`` for the settings.
 
     Raises:
         BadFiles: all that is wrong with the sources.
-        ConfigError: ``out`` exists, or is made by another process, or a source is not there.
+        ConfigError: ``out`` exists, or is made by another process, or a source or class of ``only`` is not there.
     """
     with new_folder(out) as folder:
         exports, problems = [], list[Problem]()
@@ -39,6 +45,8 @@ def import_sources(
                 exports.append(read_source(source, form))
             except DataError as error:
                 problems.append(Problem(source.path, str(error)))
+        if only is not None:
+            _choose(exports, only)
         merged = merge(exports, unnamed)
         written, wrong = write(merged, folder, copy)
         problems += [*merged.problems, *wrong]
@@ -47,3 +55,12 @@ def import_sources(
         if problems:
             raise BadFiles(problems)
     return Imported(exports, merged, written)
+
+
+def _choose(exports: Sequence[Export], only: Sequence[str]) -> None:
+    """Leaves out all classes but those of ``only``."""
+    known = list(dict.fromkeys(name for export in exports for name in export.classes))
+    if unknown := [name for name in only if name not in known]:
+        raise ConfigError(f"only={unknown[0]}: no source has this class: {unknown_class(unknown[0], known)}")
+    for export in exports:
+        export.keep(only)

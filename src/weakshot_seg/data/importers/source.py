@@ -96,10 +96,11 @@ class Source:
 
     def json_files(self, is_ours: Callable[[Any], bool]) -> list[Path]:
         """All JSON files of the folders in which the first one that can be read is of a kind, broken ones included."""
-        files = self.with_suffix(".json")
+        folders = defaultdict(list)
+        for file in self.with_suffix(".json"):
+            folders[file.parent].append(file)
         found: list[Path] = []
-        for folder in dict.fromkeys(file.parent for file in files):
-            inside = [file for file in files if file.parent == folder]
+        for inside in folders.values():
             for file in inside[:PROBES]:
                 try:
                     content = self.json(file)
