@@ -53,7 +53,7 @@ KNOWN_TO = {
     "yaml": {"reporting/runs.py", "data/importers/yolo.py"},
     "pycocotools": {"data/importers/drawing.py"},
     "filelock": {"data/readers/official.py", "data/importers/write.py", "utils/run_status.py"},
-    "hydra": {"cli", "config", "checkpoints/building.py", "training/trainer.py", "prediction"},
+    "hydra": {"cli", "config", "checkpoints", "training/trainer.py", "prediction"},
     "omegaconf": {"cli", "config", "checkpoints/trusted_targets.py", "training/trainer.py"},
     "wandb": {"training/callbacks/weights_and_biases.py"},
     "lightning": set(),  # its classes are not those of pytorch_lightning

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weakshot_seg.structures import ClassSplit, EvalBatch, Knowledge, SegOutput, WeakBatch, WeakSample
+from weakshot_seg.structures import ClassSplit, Knowledge, SegOutput, WeakBatch, WeakSample
 
 CLASSES = 6
 NOVEL = torch.tensor([False, False, True, False, True, True])
@@ -44,8 +44,6 @@ def test_to_moves_every_tensor_and_keeps_the_rest(batch: WeakBatch) -> None:
     assert len(tensors(moved)) == 10
     assert all(t.device.type == "meta" for t in tensors(moved))
     assert (moved.names, moved.targets.counts, moved.targets.paired) == (batch.names, batch.targets.counts, True)
-    evaluation = EvalBatch(torch.zeros(1, 3, 4, 4), ((4, 4),), (torch.zeros(9, 9),), ("a",)).to("meta")
-    assert (evaluation.images.device.type, evaluation.sizes) == ("meta", ((4, 4),))
     same = batch.to(torch.device("cpu"), non_blocking=True)
     assert all(torch.equal(a, b) for a, b in zip(tensors(batch), tensors(same), strict=True))
 

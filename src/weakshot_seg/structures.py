@@ -249,25 +249,6 @@ class WeakBatch(_Movable):
 
 
 @dataclass(frozen=True)
-class EvalBatch(_Movable):
-    """Validation images, padded at the bottom and right to one size, with their true maps at the original size.
-
-    Attributes:
-        images: uint8 ``[B, 3, H, W]``, resized for the model and padded with 128.
-        sizes: (height, width) of each image's content within ``images``.
-        truths: uint8 maps ``[h_i, w_i]`` at the original size, all classes; :data:`IGNORE` = not evaluated.
-        names: Image names.
-        candidates: of each image the ids of the classes that may be predicted; None: all.
-    """
-
-    images: Tensor
-    sizes: tuple[tuple[int, int], ...]
-    truths: tuple[Tensor, ...]
-    names: tuple[str, ...]
-    candidates: tuple[tuple[int, ...] | None, ...] | None = None
-
-
-@dataclass(frozen=True)
 class SegOutput(_Movable):
     """Outputs of the network for a batch, of all decoder layers (the last layer is the prediction).
 

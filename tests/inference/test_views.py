@@ -70,35 +70,25 @@ def windows_of_image(image: torch.Tensor, corners: list[tuple[int, int]], window
     return total / count
 
 
-@pytest.fixture
-def batch() -> tuple[torch.Tensor, list[tuple[int, int]]]:
-    """Two images of 40 x 56 and 33 x 64 in a padded batch."""
-    contents = [(40, 56), (33, 64)]
-    images = torch.full((2, 3, 64, 64), 128, dtype=torch.uint8)
-    for canvas, (height, width) in zip(images, contents, strict=True):
-        canvas[:, :height, :width] = torch.randint(256, (3, height, width))
-    return images, contents
+@pytest.fixture(params=[(40, 56), (33, 64)])
+def image(request: pytest.FixtureRequest) -> torch.Tensor:
+    return torch.randint(256, (3, *request.param), dtype=torch.uint8)
 
 
-Batch = tuple[torch.Tensor, list[tuple[int, int]]]
-
-
-def check(inference: Inference, batch: Batch, size: tuple[int, int], expect: Callable[[torch.Tensor], Planes]) -> None:
-    images, contents = batch
-    found = inference(ToyNetwork(), images, contents)
-    assert len(found) == len(images)
-    for scores, image, (height, width) in zip(found, images, contents, strict=True):
-        expected = torch.from_numpy(expect(image[:, :height, :width]))
-        ours = scores(ALL, size)
-        torch.testing.assert_close(ours.double(), expected, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(scores(slice(1, 3), size), ours[1:3])
-        with mock.patch.object(semantic, "SCORES_AT_ONCE", 2 * scores.pixels):
-            assert torch.equal(best_class(scores, size)[0].long(), ours.argmax(0))
+def check(
+    inference: Inference, image: torch.Tensor, size: tuple[int, int], expect: Callable[[torch.Tensor], Planes]
+) -> None:
+    scores = inference(ToyNetwork(), image)
+    ours = scores(ALL, size)
+    torch.testing.assert_close(ours.double(), torch.from_numpy(expect(image)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(scores(slice(1, 3), size), ours[1:3])
+    with mock.patch.object(semantic, "SCORES_AT_ONCE", 2 * scores.pixels):
+        assert torch.equal(best_class(scores, size)[0].long(), ours.argmax(0))
 
 
 @pytest.mark.parametrize("size", [(40, 56), (50, 41)])
-def test_whole(batch: Batch, size: tuple[int, int]) -> None:
-    check(WholeImage(), batch, size, lambda image: resized(scores_of_image(image), size))
+def test_whole(image: torch.Tensor, size: tuple[int, int]) -> None:
+    check(WholeImage(), image, size, lambda image: resized(scores_of_image(image), size))
 
 
 PLACES = {
@@ -111,19 +101,19 @@ PLACES = {
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (48, 0.0)])
-def test_sliding(window: int, overlap: float, batch: Batch) -> None:
+def test_sliding(window: int, overlap: float, image: torch.Tensor) -> None:
     def expect(image: torch.Tensor) -> Planes:
         height, width = image.shape[1:]
         parts = windows_of_image(image, PLACES[window][height, width], (min(height, window), window))
         return resized(parts, (45, 50))
 
-    check(SlidingWindow(window, overlap), batch, (45, 50), expect)
+    check(SlidingWindow(window, overlap), image, (45, 50), expect)
 
 
-def test_windows_go_through_the_network_a_few_at_a_time(batch: Batch) -> None:
+def test_windows_go_through_the_network_a_few_at_a_time(image: torch.Tensor) -> None:
     network = ToyNetwork()
-    SlidingWindow(32, overlap=0.5, batch_size=4)(network, *batch)
-    assert network.sizes == 2 * [(4, 3, 32, 32), (2, 3, 32, 32)]
+    SlidingWindow(32, overlap=0.5, batch_size=4)(network, image)
+    assert network.sizes == [(4, 3, 32, 32), (2, 3, 32, 32)]
 
 
 def scaled(image: torch.Tensor, scale: float) -> torch.Tensor:
@@ -142,13 +132,13 @@ def mean_over_views(image: torch.Tensor, size: tuple[int, int], see: Callable[[t
     return np.mean(views, axis=0)
 
 
-def test_scales_and_flip(batch: Batch) -> None:
+def test_scales_and_flip(image: torch.Tensor) -> None:
     size = (44, 60)
     augmented = tta.TestTimeAugmentation(WholeImage(), [0.5, 1.0, 1.5])
-    check(augmented, batch, size, lambda image: mean_over_views(image, size, scores_of_image))
+    check(augmented, image, size, lambda image: mean_over_views(image, size, scores_of_image))
 
 
-def test_windows_at_every_scale(batch: Batch) -> None:
+def test_windows_at_every_scale(image: torch.Tensor) -> None:
     size = (40, 56)
 
     def see(image: torch.Tensor) -> Planes:
@@ -158,13 +148,11 @@ def test_windows_at_every_scale(batch: Batch) -> None:
         return windows_of_image(image, corners, (min(32, height), min(32, width)))
 
     augmented = tta.TestTimeAugmentation(SlidingWindow(32, overlap=0.0), [0.5, 1.0, 1.5])
-    check(augmented, batch, size, lambda image: mean_over_views(image, size, see))
+    check(augmented, image, size, lambda image: mean_over_views(image, size, see))
 
 
-def test_without_flip_and_scales_nothing_changes(batch: Batch) -> None:
-    images, contents = batch
+def test_without_flip_and_scales_nothing_changes(image: torch.Tensor) -> None:
     network = ToyNetwork()
-    found = tta.TestTimeAugmentation(WholeImage(), [1.0], flip=False)(network, images, contents)
-    assert network.sizes == [tuple(images.shape)]
-    for ours, whole in zip(found, WholeImage()(network, images, contents), strict=True):
-        assert torch.equal(ours(ALL, (30, 40)), whole(ALL, (30, 40)))
+    ours = tta.TestTimeAugmentation(WholeImage(), [1.0], flip=False)(network, image)
+    assert network.sizes == [(1, 3, 64, 64)]
+    assert torch.equal(ours(ALL, (30, 40)), WholeImage()(network, image)(ALL, (30, 40)))

@@ -114,16 +114,16 @@ def test_examples_are_validation_images_with_novel_classes(
     trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     module = load_module(trained / "checkpoints" / "last.ckpt")
-    files = app.write_examples(module.recipe.data, 2, tmp_path)
+    files = app.write_examples(module.recipe.data, module.class_split, 2, tmp_path)
     scenes = SyntheticScenes("validation", 4, size=32)
     counts = scenes.presence()[:, list(module.class_split.novel)].sum(1)
     best = {scenes.name(i).replace("/", "_") for i in np.argsort(-counts, kind="stable")[:2]}
     assert {file.stem for file in files} == best
-    assert app.write_examples({"val_transform": {}}, 2, tmp_path) == []  # a model folder
+    assert app.write_examples({"val_transform": {}}, module.class_split, 2, tmp_path) == []  # a model folder
     photos = {key: value for key, value in module.recipe.data.items() if key not in ("train", "val")}
     photos |= {"_target_": f"{WeakShotDataModule.__module__}.WeakShotDataModule.from_folders", "root": "gone"}
     with caplog.at_level("INFO"):
-        assert app.write_examples(photos, 2, tmp_path) == []
+        assert app.write_examples(photos, module.class_split, 2, tmp_path) == []
     assert "no examples: " in caplog.text
     assert "gone" in caplog.text
 

@@ -8,7 +8,8 @@ from hydra.utils import instantiate
 
 from weakshot_seg.checkpoints.building import build_module
 from weakshot_seg.config.compose import conf_dir, plain
-from weakshot_seg.structures import IGNORE, EvalBatch
+from weakshot_seg.data.evaluation import EvalSample
+from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.recipe import Recipe
 
 STEPS = 45
@@ -43,11 +44,11 @@ def test_one_batch_is_learned_by_heart(loss, few_scenes, tmp_path):
         losses.append(loss_value.item())
     assert losses[-1] < losses[0] / 3
 
-    truths = tuple(batch.targets.label_map)
+    samples = [EvalSample(*row) for row in zip(batch.images, batch.targets.label_map, batch.names, strict=True)]
     module.eval()
     with torch.no_grad():
-        maps = module.predict_step(EvalBatch(batch.images, ((64, 64),) * 4, truths, batch.names))
-    truth, prediction = torch.stack(truths), torch.stack(maps)
+        maps = module.predict_step(samples)
+    truth, prediction = batch.targets.label_map, torch.stack(maps)
     known = truth != IGNORE
     assert known.float().mean() > 0.5
     assert (prediction == truth)[known].float().mean() > 0.9

@@ -115,11 +115,11 @@ def test_an_interrupted_video_goes_on(predict: Predict, out: Path, monkeypatch: 
 
     monkeypatch.setattr(records, "write_json", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        predict("threads=1", "batch_size=1")
+        predict("threads=1")
     kept, done = names(out / "classes" / "clip"), len(noted)
     assert {"000000.json", "000003.json"} <= set(kept)
     assert names(out / "classes") == ["clip"]
-    predict("threads=1", "batch_size=1")
+    predict("threads=1")
     assert not {f"{name}.json" for name in noted[done:]} & set(kept)
     assert [entry["frame"] for entry in record(out)] == list(range(FRAMES))
 

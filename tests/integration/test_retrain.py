@@ -125,7 +125,7 @@ def test_interrupted_labels_go_on(label, labels, tmp_path, monkeypatch):
     assert not manifest(out)["complete"]
     (out / "labels" / "training_00001.png").unlink()
     label(out, *settings)
-    assert len(seen) == 3 + 3  # the batch with the missing file and the two that were left
+    assert len(seen) == 3 + 3  # the missing file and the eight that were left, in batches of four
     assert manifest(out)["complete"]
     assert same_maps(out, labels)
     label(out, *settings)

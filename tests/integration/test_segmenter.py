@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -97,28 +96,10 @@ def test_no_image_depends_on_the_others(inference: object, eager: Path) -> None:
     segmenter = weakshot_seg.load(eager, "cpu", inference)
     sizes = [(40, 70), (33, 65), (64, 96), (40, 70), (20, 20), (40, 70), (64, 65)]
     images = [scene(index % 4, *size) for index, size in enumerate(sizes)]
-    together = segmenter.predict(images, batch_size=3)
-    for image, result in zip(images, together, strict=True):
+    for image, result in zip(images, segmenter.predict(images), strict=True):
         alone = segmenter.predict(image)
-        np.testing.assert_allclose(result.confidence, alone.confidence, rtol=1e-4)
-        assert np.mean(result.labels == alone.labels) > 0.999  # rounding of equal scores
-
-
-def test_batches_and_what_waits_are_bounded(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    batches, drawn, seen, forward = [], [], [], segmenter._module.model.forward
-    monkeypatch.setattr(segmenter._module.model, "forward", lambda x, **k: (batches.append(len(x)), forward(x, **k))[1])
-
-    def images() -> Iterator[tuple[int, np.ndarray]]:
-        for index in range(30):
-            drawn.append(index)
-            yield index, scene(0, 8 + 32 * (index % 3 if index < 20 else 0), 8 + (2 * index if index < 20 else 0))
-
-    for key, result in segmenter.stream(images(), batch_size=3):
-        seen.append(key)
-        assert len(drawn) - len(seen) < 4 * 3
-        assert result.labels.shape == result.image.shape[:2]
-    assert sorted(seen) == list(range(30))
-    assert max(batches) == 3
+        assert np.array_equal(result.confidence, alone.confidence)
+        assert np.array_equal(result.labels, alone.labels)
 
 
 def test_what_cannot_be_asked(eager: Path, segmenter: Segmenter) -> None:

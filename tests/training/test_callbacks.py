@@ -15,7 +15,8 @@ from PIL import Image
 from pytorch_lightning.loggers import CSVLogger
 from torch.utils.data import DataLoader, Dataset
 
-from weakshot_seg.structures import IGNORE, ClassSplit, EvalBatch
+from weakshot_seg.data.evaluation import EvalSample
+from weakshot_seg.structures import IGNORE, ClassSplit
 from weakshot_seg.training.callbacks.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from weakshot_seg.training.callbacks.pictures import KEPT, PredictionPanels, RankedImages, ValidatedImage
 from weakshot_seg.training.callbacks.progress import TrainingProgress
@@ -45,9 +46,8 @@ class Batches(Dataset):
         which = ((0, 1), (2,))[index]
         rng = np.random.default_rng(index)
         truths = [torch.from_numpy(rng.choice([0, 1, 2, IGNORE], SIZES[i]).astype(np.uint8)) for i in which]
-        images = torch.full((len(which), 3, 64, 64), 128, dtype=torch.uint8)
-        images[:, :, :32, :48] = 7 + index  # the content, half as large again as the first truth
-        return EvalBatch(images, ((32, 48),) * len(which), tuple(truths), tuple(f"part/im age{i}.jpg" for i in which))
+        image = torch.full((3, 32, 48), 7 + index, dtype=torch.uint8)  # half as large again as the first truth
+        return [EvalSample(image, truth, f"part/im age{i}.jpg") for i, truth in zip(which, truths, strict=True)]
 
 
 class Toy(pl.LightningModule):
@@ -74,9 +74,10 @@ class Toy(pl.LightningModule):
         self.log("train/loss", loss)
         return loss
 
-    def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
-        predictions = [torch.full_like(truth, 2) for truth in batch.truths]
-        self.metrics.update(predictions, batch.truths)
+    def validation_step(self, batch: list[EvalSample], batch_idx: int) -> dict[str, Any]:
+        truths = [sample.truth for sample in batch]
+        predictions = [torch.full_like(truth, 2) for truth in truths]
+        self.metrics.update(predictions, truths)
         return {"predictions": predictions}
 
     def on_validation_epoch_end(self) -> None:
@@ -167,8 +168,8 @@ def test_files_of_a_validation(tmp_path):
 
 
 def test_panels_show_the_image_without_padding():
-    batch = Batches("validation", 2)[0]
-    image = ValidatedImage.of(batch, batch.truths, 1).photo
+    sample = Batches("validation", 2)[0][1]
+    image = ValidatedImage.of(sample, sample.truth).photo
     assert image.shape == (*SIZES[1], 3)
     assert (image == 7).all()
 
@@ -180,7 +181,7 @@ def rank(folder: Path, scores: list[float], num_images: int) -> RankedImages:
     for number, score in enumerate(scores):
         truth = torch.zeros(10, 10, dtype=torch.uint8)
         prediction = (torch.arange(100) >= score).view(10, 10).to(torch.uint8)
-        batch = EvalBatch(torch.zeros(1, 3, 10, 10, dtype=torch.uint8), ((10, 10),), (truth,), (f"=image, {number}",))
+        batch = [EvalSample(torch.zeros(3, 10, 10, dtype=torch.uint8), truth, f"=image, {number}")]
         callback.on_validation_batch_end(trainer, toy, {"predictions": [prediction]}, batch, number)
     callback.on_validation_end(trainer, toy)
     return callback

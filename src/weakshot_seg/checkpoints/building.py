@@ -18,16 +18,18 @@ from weakshot_seg.config.schema import check_node
 from weakshot_seg.errors import BrokenCheckpointError, ConfigError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.training.module import WeakShotModule
-from weakshot_seg.utils.recipe import Group, Recipe
+from weakshot_seg.utils.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
 
 def build_module(recipe: Recipe, class_split: ClassSplit) -> WeakShotModule:
-    """Makes network, criterion and optimiser from the settings of a run."""
+    """Makes network, criterion, optimiser and inference from the settings of a run."""
     model = instantiate(recipe.model, num_classes=class_split.num_classes)
     criterion, optimizer = instantiate(recipe.loss), instantiate(recipe.optim)
-    return WeakShotModule(model, criterion, optimizer, class_split, recipe, recipe.seed)
+    module = WeakShotModule(model, criterion, optimizer, class_split, recipe, recipe.seed)
+    module.inference = instantiate(recipe.inference)
+    return module
 
 
 def load_module(source: str | Path, allow_targets: Sequence[str] = ()) -> WeakShotModule:
@@ -97,13 +99,6 @@ def start_from(module: WeakShotModule, source: str | Path) -> None:
         raise ConfigError(f"weights={source} does not fit this model: {differ}; {remedy}")
     chosen = {name: state[name] for name in same if name in network or "simnet" in name}
     module.load_state_dict(chosen, strict=False)
-
-
-def own_data(module: WeakShotModule, source: str | Path) -> Group:
-    """Settings of the data a model was trained on; a ConfigError for a model folder, which does not keep them."""
-    if "_target_" not in module.recipe.data:
-        raise ConfigError(f"ckpt={source} does not know where its data are: name them with data=... data.root=DIR")
-    return module.recipe.data
 
 
 def weights_digest(network: nn.Module) -> str:

@@ -13,10 +13,11 @@ from weakshot_seg.checkpoints.reading import NETWORK, SavedModel
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.recipe import VERSION
 
-PUBLIC = ["name", "split", "stage", "seed", "supervision", "model", "loss", "optim", "weights"]
-DATA = ["published", "label_scope", "supervision", "novel_ratio", "pairing", "batch_size"]
+PUBLIC = ["name", "split", "stage", "seed", "supervision", "model", "loss", "optim", "inference", "weights"]
+LABELS = ["published", "label_scope", "label_offset", "ignore_label"]
 TRAINER = ["max_steps", "precision", "devices", "num_nodes", "accumulate_grad_batches", "gradient_clip_val"]
-PUBLIC_PARTS = {"data": [*DATA, "train_transform", "val_transform"], "trainer": TRAINER}
+DATA = [*LABELS, "supervision", "novel_ratio", "pairing", "batch_size", "train_transform", "val_transform"]
+PUBLIC_PARTS = {"data": DATA, "trainer": TRAINER}
 """Settings of a training that leave the house, and of which groups only some: not where data and outputs lie, not the
 names of the images, nothing about loggers."""
 

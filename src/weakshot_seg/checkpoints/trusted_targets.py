@@ -11,7 +11,7 @@ from weakshot_seg.config.compose import conf_dir, leaves
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.recipe import Recipe
 
-PARTS = ("model", "loss", "optim", "data")  # groups built from a checkpoint's recipe; all others are the command's
+PARTS = ("model", "loss", "optim", "data", "inference")  # groups built from a checkpoint's recipe, not the command's
 LOOK_UP = "hydra.utils.get_object"  # calls nothing itself, but gives whatever its path names
 
 

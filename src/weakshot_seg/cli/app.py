@@ -16,6 +16,7 @@ from weakshot_seg.cli.entry_point import command
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.errors import ConfigError, UserError
 from weakshot_seg.prediction.segmenter import Segmenter
+from weakshot_seg.structures import ClassSplit
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def main(cfg: DictConfig) -> None:
         raise ConfigError(f"the page needs gradio ({error}): pip install -e '.[app]'") from error
     module = load_module(cfg.ckpt, cfg.allow_targets)
     with tempfile.TemporaryDirectory() as folder:
-        examples = write_examples(module.recipe.data, cfg.examples, Path(folder))
+        examples = write_examples(module.recipe.data, module.class_split, cfg.examples, Path(folder))
         page = build_page(Segmenter(module, cfg.device), title(cfg.ckpt), examples, cfg.proposals, cfg.max_megapixels)
         serve(page, cfg.host, cfg.port, cfg.share)
         page.block_thread()
@@ -43,7 +44,7 @@ def title(ckpt: str) -> str:
     return " / ".join([part for part in path.with_suffix("").parts if part not in ("checkpoints", "last")][-2:])
 
 
-def write_examples(data: dict[str, Any], most: int, folder: Path) -> list[Path]:
+def write_examples(data: dict[str, Any], split: ClassSplit, most: int, folder: Path) -> list[Path]:
     """Writes ``most`` validation images of a training, those with novel classes first; none if they are not there."""
     if "_target_" not in data or most < 1:
         return []
@@ -53,7 +54,7 @@ def write_examples(data: dict[str, Any], most: int, folder: Path) -> list[Path]:
         if made.make_val is None:
             return []
         source = made.make_val()
-        novel = source.presence()[:, list(made.split_classes(source).novel)]
+        novel = source.presence()[:, list(split.novel)]
         ranked = np.argsort(-novel.sum(1), kind="stable")[:most]
         files = {folder / f"{source.name(i).replace('/', '_')}.png": i for i in ranked.tolist()}
         for file, index in files.items():

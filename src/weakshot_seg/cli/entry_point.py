@@ -30,6 +30,7 @@ from weakshot_seg.errors import StoppedBySignal, UserError
 
 R = TypeVar("R")
 SOURCES_FIRST = ("import",)  # commands whose first arguments may be sources without source=
+OWN_DATA = ("evaluate", "pseudo_label")  # commands that know their data: data.root=DIR alone will do
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
 WRONG_CALL = (HydraException, TypeError, ImportError)
@@ -45,7 +46,7 @@ def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], Non
         @functools.wraps(task)
         def main() -> None:
             arguments = name_sources(sys.argv[1:]) if name in SOURCES_FIRST else sys.argv[1:]
-            sys.argv[1:] = quote_settings(arguments)
+            sys.argv[1:] = add_data(quote_settings(arguments)) if name in OWN_DATA else quote_settings(arguments)
             run()
 
         return main
@@ -162,6 +163,11 @@ def name_sources(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     quoted = ",".join(QuotedString(source, Quote.single).with_quotes() for source in sources)
     return [f"source=[{quoted}]", *arguments[len(sources) :]]
+
+
+def add_data(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with settings of the data such that Hydra takes them without a file of ``conf/data``."""
+    return [f"++{argument}" if argument.startswith("data.") else argument for argument in arguments]
 
 
 def _quoted(argument: str, multirun: bool) -> str:

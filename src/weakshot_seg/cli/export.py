@@ -18,7 +18,8 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from weakshot_seg import __version__
-from weakshot_seg.checkpoints.building import load_module, own_data
+from weakshot_seg.checkpoints.building import load_module
+from weakshot_seg.checkpoints.data_settings import own_data
 from weakshot_seg.cli.entry_point import command
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.images import read_image

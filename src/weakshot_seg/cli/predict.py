@@ -24,16 +24,17 @@ def main(cfg: DictConfig) -> None:
     left_out = LeftOut()
     items = find_items(_several(cfg.source), left_out=left_out)
     module = load_module(cfg.ckpt, cfg.allow_targets)
-    segmenter = Segmenter(module, cfg.device, instantiate(cfg.inference))
+    inference = plain(cfg.inference) if cfg.get("inference") else module.recipe.inference
+    segmenter = Segmenter(module, cfg.device, instantiate(inference))
     resize = module.recipe.data["val_transform"]
-    origin = Origin(str(cfg.ckpt), weights_digest(module.model), plain(cfg.inference), resize)
+    origin = Origin(str(cfg.ckpt), weights_digest(module.model), inference, resize)
     scores, known = _several(cfg.scores), segmenter.split.names
     scores = list(known) if scores == ["all"] else list(dict.fromkeys(scores))
     if unknown := [name for name in scores if name not in known]:
         raise ConfigError(f"scores={unknown[0]}: no such class; the model knows {', '.join(known)}")
     wanted = Wanted(scores, cfg.overlay_size, cfg.overwrite, cfg.video_every, cfg.video_labels)
     results = Results(out, origin, segmenter.split, items, wanted)
-    failures = FilePredictor(segmenter, results, cfg.batch_size, cfg.threads, cfg.max_pixels).predict(items)
+    failures = FilePredictor(segmenter, results, cfg.threads, cfg.max_pixels).predict(items)
     others = f"; {left_out}" if left_out else ""
     print(f"{len(items) - len(failures)} of {len(items)} files are predicted: {cfg.out}{others}")
     if failures:

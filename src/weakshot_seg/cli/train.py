@@ -63,7 +63,6 @@ def train(cfg: DictConfig) -> float | None:
     data: WeakShotDataModule = instantiate(cfg.data)
     data.setup("fit")
     module = build_module(Recipe.from_dict(plain(cfg)), data.class_split)
-    module.inference = instantiate(cfg.inference)
     module.guard = StepGuard(cfg.max_skipped_steps)
     queries, classes = module.model.num_queries, data.max_classes_per_image
     if classes > queries:

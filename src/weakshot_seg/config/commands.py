@@ -13,7 +13,7 @@ Several = str | Sequence[str]
 
 MODEL: dict[str, Any] = {"ckpt": str, "allow_targets": Sequence[str]}
 RUN = {"split": int, "supervision": Literal["weakshot", "base_only", "full"], "seed": Seed, "output_dir": str}
-MEASURE = MODEL | RUN | {"trainer": Group, "inference": Group, "data": Group | None, "force": bool}
+MEASURE = MODEL | RUN | {"trainer": Group, "inference": Group | None, "data": Group | None, "force": bool}
 TRAIN = RUN | {
     "name": str,
     **dict.fromkeys(GROUPS, Group),
@@ -32,8 +32,7 @@ PREDICT = MODEL | {
     "scores": Several,
     "overlay_size": NonNegativeInt,
     "max_pixels": Count,
-    "inference": Group,
-    "batch_size": Count,
+    "inference": Group | None,
     "threads": Threads,
     "device": str,
     "video_every": Count,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from weakshot_seg.data.evaluation import EvalDataset, EvalSample, collate_eval
+from weakshot_seg.data.evaluation import EvalDataset, EvalSample
 from weakshot_seg.data.images import MAX_PIXELS
 from weakshot_seg.data.pairing import PairSampler
 from weakshot_seg.data.parallel import num_cpus
@@ -82,14 +82,16 @@ class WeakShotDataModule(pl.LightningDataModule):
         pseudo_labels: str | Path | None = None,
     ) -> None:
         super().__init__()
-        self.make_train, self.make_val, self.split, self.val_batch_size = train, val, split, val_batch_size
+        self.make_train, self.make_val, self.split = train, val, split
         self._train_transform, self._val_transform = train_transform, val_transform
         lists = {"novel_classes": novel_classes, "split_file": split_file, "published": published}
         self._split_settings: dict[str, Any] = {"novel_ratio": novel_ratio, "seed": split_seed, **lists}
         self._label_scope, self._supervision, self._pairing = label_scope, supervision, pairing
         self._batch_size, self._num_batches, self._accumulate = batch_size, max_steps * accumulate, accumulate
+        self._val_batch_size = val_batch_size
         self._num_workers = min(4, num_cpus() - 1) if num_workers is None else num_workers
         self._seed, self._drop_unlabelled, self._pseudo_labels = seed, drop_unlabelled, pseudo_labels
+        self.model_split: ClassSplit | None = None  # of a model for these data: taken in place of the settings' split
         self._train: WeakShotDataset | None = None
         self._val: LabelledImages | None = None
         self._source: LabelledImages | None = None
@@ -194,6 +196,8 @@ class WeakShotDataModule(pl.LightningDataModule):
 
     def split_classes(self, source: LabelledImages, split: int | None = None) -> ClassSplit:
         """Base and novel classes of a source, for the split of the settings or another number."""
+        if split is None and self.model_split and self.model_split.names == tuple(source.class_names):
+            return self.model_split
         number, tag_only = self.split if split is None else split, tag_only_classes(source)
         return make_split(source.class_names, number, tag_only=tag_only, **self._split_settings)
 
@@ -246,24 +250,24 @@ class WeakShotDataModule(pl.LightningDataModule):
         return self._loader(dataset, batch_sampler=sampler, collate_fn=collate)
 
     def whole_images(self, indices: Sequence[int], candidates: NDArray[np.bool_]) -> DataLoader[EvalSample]:
-        """Some training images without augmentation, in order, their novel pixels hidden (``EvalBatch``).
+        """Some training images without augmentation, in order, their novel pixels hidden (lists of ``EvalSample``).
 
         ``candidates`` are the classes that may be predicted in each training image: bool ``[len, K]``.
         """
         source = Selection(self.train_dataset, indices)
         dataset = EvalDataset(source, self._val_transform, candidates=candidates[indices])
-        return self._loader(dataset, batch_size=self.val_batch_size, collate_fn=collate_eval)
+        return self._loader(dataset, batch_size=self._val_batch_size, collate_fn=list)
 
     def val_dataloader(self) -> DataLoader[EvalSample]:
-        """All validation images in order, every ``world_size``-th on each process (``EvalBatch``)."""
+        """All validation images in order, every ``world_size``-th on each process (lists of ``EvalSample``)."""
         rank, world_size = self._process
         dataset = EvalDataset(_made(self._val), self._val_transform, world_size)
         sampler: DistributedSampler[EvalSample] = DistributedSampler(dataset, world_size, rank, shuffle=False)
-        return self._loader(dataset, batch_size=self.val_batch_size, sampler=sampler, collate_fn=collate_eval)
+        return self._loader(dataset, batch_size=self._val_batch_size, sampler=sampler, collate_fn=list)
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Moves the tensors of a batch; the true maps of an evaluation batch stay where they are."""
-        return batch.to(device, non_blocking=True)
+        """Moves a training batch; images for evaluation are moved one by one, and their true maps stay."""
+        return batch.to(device, non_blocking=True) if isinstance(batch, WeakBatch) else batch
 
     @property
     def _process(self) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """Images for evaluation: whole, with their true maps at the original size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -10,17 +10,23 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from weakshot_seg.data.source import Image, LabelledImages, load_labelled
-from weakshot_seg.structures import IGNORE, EvalBatch
-from weakshot_seg.utils.padding import pad_batch
+from weakshot_seg.structures import IGNORE
 
 
 class EvalSample(NamedTuple):
-    """One image uint8 ``[3, H, W]``, its true map uint8 ``[h, w]``, and the rest as in :class:`EvalBatch`."""
+    """An image to predict, and what it is compared with.
+
+    Attributes:
+        image: uint8 ``[3, H, W]``, RGB, resized for the model.
+        truth: uint8 ``[h, w]`` at the original size, all classes; :data:`IGNORE` = not evaluated.
+        name: of the image.
+        candidates: ids of the classes that may be predicted; None: all.
+    """
 
     image: Tensor
     truth: Tensor
     name: str
-    candidates: tuple[int, ...] | None
+    candidates: tuple[int, ...] | None = None
 
 
 class EvalDataset(Dataset[EvalSample]):
@@ -52,12 +58,11 @@ class EvalDataset(Dataset[EvalSample]):
         image, truth = load_labelled(self._source, original)
         if truth is None or index != original:
             truth = np.full(image.shape[:2], IGNORE, dtype=np.uint8)
-        pixels = np.ascontiguousarray(self._transform(image).transpose(2, 0, 1))
         candidates = None if self._candidates is None else tuple(np.flatnonzero(self._candidates[original]).tolist())
-        return EvalSample(torch.from_numpy(pixels), torch.from_numpy(truth), self._source.name(original), candidates)
+        name, pixels = self._source.name(original), model_input(image, self._transform)
+        return EvalSample(pixels, torch.from_numpy(truth), name, candidates)
 
 
-def collate_eval(samples: Sequence[EvalSample]) -> EvalBatch:
-    """One batch, see :func:`~weakshot_seg.utils.padding.pad_batch`."""
-    images, truths, names, candidates = zip(*samples, strict=True)
-    return EvalBatch(pad_batch(images), tuple(image.shape[1:] for image in images), truths, names, candidates)
+def model_input(image: Image, transform: Callable[[Image], Image]) -> Tensor:
+    """What a model sees of an image uint8 ``[h, w, 3]``: resized, uint8 ``[3, H, W]``."""
+    return torch.from_numpy(np.ascontiguousarray(transform(image).transpose(2, 0, 1)))

@@ -19,7 +19,7 @@ HINT = "Drop an image, or take one of the examples."
 def build_page(
     segmenter: Segmenter, title: str, examples: Sequence[Path], proposals: int, max_megapixels: float
 ) -> gr.Blocks:
-    """The page of a ``segmenter`` that sees images as a whole; ``proposals``: how many of the best to show."""
+    """The page of a ``segmenter``; ``proposals``: how many of the best to show, of one pass over the image."""
     names, novel = segmenter.split.names, segmenter.split.novel
     about = f"{len(names)} classes, {len(novel)} of them novel ★: learned from tags, without masks"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(KEPT, KEPT)) as page:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from weakshot_seg.data.images import read_image
 from weakshot_seg.errors import DataError
+from weakshot_seg.inference.semantic import ProposalScores
 from weakshot_seg.prediction.segmentation import ClassArea, Segmentation
 from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.visualize import overlay, palette, resized
@@ -36,11 +37,11 @@ class View:
 
     @classmethod
     def of(cls, segmentation: Segmentation, proposals: int) -> View:
-        """What is kept of a prediction that saw the image as a whole; ``proposals``: how many of the best to show."""
+        """What is kept of a prediction; ``proposals``: how many of the best to show, of one pass over the image."""
         image, labels = segmentation.image, segmentation.labels
+        found = segmentation.proposals(proposals) if isinstance(segmentation.raw_scores, ProposalScores) else []
         tiles = [  # long captions are cut off at the end
-            (tile(image, best.mask), f"{percent(best.probability)} {starred(best.name, best.novel)}")
-            for best in segmentation.proposals(proposals)
+            (tile(image, best.mask), f"{percent(best.probability)} {starred(best.name, best.novel)}") for best in found
         ]
         return cls(resized(image, *SHOWN), resized(labels, *SHOWN), segmentation.classes, tiles)
 

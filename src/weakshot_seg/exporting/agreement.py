@@ -12,7 +12,7 @@ from PIL import Image
 
 from weakshot_seg.exporting.formats import Images, Run
 from weakshot_seg.inference.semantic import Network, WholeImage
-from weakshot_seg.utils.padding import MULTIPLE, pad_batch
+from weakshot_seg.utils.padding import MULTIPLE
 from weakshot_seg.utils.tables import aligned
 
 Pixels = NDArray[np.uint8]
@@ -103,9 +103,8 @@ def runner(network: Network) -> Run:
 
     @torch.inference_mode()
     def run(images: Images) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        batch, size = torch.from_numpy(images), (images.shape[2], images.shape[3])
-        found = WholeImage()(network, pad_batch(list(batch)), [size] * len(batch))
-        scores = torch.stack([one(slice(0, one.num_classes), size) for one in found])
+        found = (WholeImage()(network, image) for image in torch.from_numpy(images))
+        scores = torch.stack([one(slice(None), (images.shape[2], images.shape[3])) for one in found])
         return scores.argmax(1).to(torch.uint8).numpy(), scores.numpy()
 
     return run

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weakshot_seg.structures import SegOutput
+from weakshot_seg.utils.padding import pad_batch
 
 Size = tuple[int, int]
 Classes = slice | list[int]
@@ -43,14 +44,13 @@ class Scores(ABC):
 
 
 class Inference(Protocol):
-    """A way of applying the network to a batch of images: whole, in windows, several times."""
+    """A way of applying the network to an image: whole, in windows, several times.
 
-    def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:
-        """Scores of each image.
+    One image at a time: beside others a network pads and rounds otherwise, and no result may depend on them.
+    """
 
-        Images are uint8 or float ``[B, 3, H, W]``, padded at the bottom and right; ``contents`` are the (height, width)
-        of each without its padding.
-        """
+    def __call__(self, network: Network, image: Tensor) -> Scores:
+        """Scores of an image uint8 or float ``[3, h, w]``."""
         ...
 
 
@@ -95,17 +95,29 @@ def semantic_scores(class_logits: Tensor, mask_logits: Tensor, classes: Classes 
 
 
 def scores_of(output: SegOutput, padded: Size, contents: Sequence[Size]) -> list[Scores]:
-    """The scores of each image of an output (last layer); for ``padded`` and ``contents`` see :class:`Inference`."""
+    """The scores of each image of an output (last layer).
+
+    Args:
+        padded: size of the images that the network got.
+        contents: (height, width) of each without its padding at the bottom and right.
+    """
     logits = zip(output.class_logits[-1], output.mask_logits[-1], contents, strict=True)
     return [ProposalScores(classes, masks, padded, content) for classes, masks, content in logits]
 
 
 class WholeImage:
-    """The network is applied to every image as a whole, in one pass over the batch; implements :class:`Inference`."""
+    """The network is applied to an image as a whole; implements :class:`Inference`."""
 
-    def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:
+    def __call__(self, network: Network, image: Tensor) -> Scores:
         """See :class:`Inference`."""
-        return scores_of(network(images), (images.shape[-2], images.shape[-1]), contents)
+        return apply(network, [image])[0]
+
+
+def apply(network: Network, images: Sequence[Tensor]) -> list[Scores]:
+    """The scores of images ``[3, h_i, w_i]`` that go through the network together."""
+    batch = pad_batch(images)
+    contents = [(image.shape[-2], image.shape[-1]) for image in images]
+    return scores_of(network(batch), (batch.shape[-2], batch.shape[-1]), contents)
 
 
 def best_class(scores: Scores, size: Size, candidates: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:

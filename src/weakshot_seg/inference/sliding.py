@@ -6,8 +6,7 @@ from itertools import chain
 
 from torch import Tensor
 
-from weakshot_seg.inference.semantic import Classes, Network, Scores, Size, WholeImage, resize
-from weakshot_seg.utils.padding import pad_batch
+from weakshot_seg.inference.semantic import Classes, Network, Scores, Size, apply, resize
 from weakshot_seg.utils.ranges import BelowOne, Count
 
 
@@ -26,18 +25,15 @@ class SlidingWindow:
     def __init__(self, window: Count, overlap: BelowOne = 0.5, batch_size: Count = 4) -> None:
         self.window, self.overlap, self.batch_size = window, overlap, batch_size
 
-    def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:
+    def __call__(self, network: Network, image: Tensor) -> Scores:
         """See :class:`~weakshot_seg.inference.semantic.Inference`."""
-        return [self._image(network, image, content) for image, content in zip(images, contents, strict=True)]
-
-    def _image(self, network: Network, image: Tensor, content: Size) -> Scores:
+        content = (image.shape[-2], image.shape[-1])
         height, width = (min(self.window, length) for length in content)
         corners = [(top, left) for top in self._starts(content[0]) for left in self._starts(content[1])]
         parts: list[Scores] = []
         for start in range(0, len(corners), self.batch_size):
             some = corners[start : start + self.batch_size]
-            crops = pad_batch([image[:, top : top + height, left : left + width] for top, left in some])
-            parts += WholeImage()(network, crops, [(height, width)] * len(some))
+            parts += apply(network, [image[:, top : top + height, left : left + width] for top, left in some])
         return StitchedScores(parts, corners, (height, width), content)
 
     def _starts(self, length: int) -> list[int]:

@@ -11,7 +11,6 @@ from annotated_types import MinLen
 from torch import Tensor
 
 from weakshot_seg.inference.semantic import Classes, Inference, Network, Scores, Size
-from weakshot_seg.utils.padding import pad_batch
 from weakshot_seg.utils.ranges import Scale
 
 
@@ -29,17 +28,14 @@ class TestTimeAugmentation:
         self.scales = tuple(scales)
         self.flips = (False, True) if flip else (False,)
 
-    def __call__(self, network: Network, images: Tensor, contents: Sequence[Size]) -> list[Scores]:
+    def __call__(self, network: Network, image: Tensor) -> Scores:
         """See :class:`~weakshot_seg.inference.semantic.Inference`."""
-        views: list[list[tuple[Scores, bool]]] = [[] for _ in contents]
+        views = []
         for scale, flip in product(self.scales, self.flips):
-            sizes = [(max(1, round(h * scale)), max(1, round(w * scale))) for h, w in contents]
-            parts = zip(images, contents, sizes, strict=True)
-            scaled = [_scaled(image[:, :height, :width], size) for image, (height, width), size in parts]
-            batch = pad_batch([image.flip(-1) for image in scaled] if flip else scaled)
-            for of_image, scores in zip(views, self.inner(network, batch, sizes), strict=True):
-                of_image.append((scores, flip))
-        return [MeanScores(of_image) for of_image in views]
+            height, width = (max(1, round(length * scale)) for length in image.shape[-2:])
+            view = _scaled(image, (height, width))
+            views.append((self.inner(network, view.flip(-1) if flip else view), flip))
+        return MeanScores(views)
 
 
 class MeanScores(Scores):

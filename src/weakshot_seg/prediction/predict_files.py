@@ -29,13 +29,12 @@ R = TypeVar("R")
 class FilePredictor:
     """Predicts what is not finished; an interrupted call goes on where it stopped, also within a video.
 
-    For ``batch_size`` see :meth:`Segmenter.stream`; ``threads`` read files, and as many write and draw. Photos of more
+    ``threads`` read files, and as many write and draw. Photos of more
     than ``max_pixels`` are not read.
     """
 
     segmenter: Segmenter
     results: Results
-    batch_size: int
     threads: int
     max_pixels: int = MAX_PIXELS
 
@@ -69,7 +68,7 @@ class FilePredictor:
                 else:
                     yield item, pixels
 
-        segmentations = self.segmenter.stream(pixels_alone(), self.batch_size)
+        segmentations = ((item, self.segmenter.predict(pixels)) for item, pixels in pixels_alone())
         with bar:
             for record in in_threads(lambda result: self.results.write(*result), segmentations, self.threads):
                 bar.update()

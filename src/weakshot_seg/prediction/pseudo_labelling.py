@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from hydra.utils import instantiate
 from PIL.PngImagePlugin import PngInfo
 from pytorch_lightning.callbacks import BasePredictionWriter
 
-from weakshot_seg.checkpoints.building import load_module, own_data, weights_digest
+from weakshot_seg.checkpoints.building import load_module, weights_digest
 from weakshot_seg.checkpoints.compatibility import check_classes
-from weakshot_seg.data.datamodule import WeakShotDataModule
+from weakshot_seg.checkpoints.data_settings import data_of
 from weakshot_seg.data.pseudo_labels import (
     FILE,
     KEY,
@@ -39,16 +39,18 @@ log = logging.getLogger(__name__)
 def make_pseudo_labels(
     ckpt: str | Path,
     out: str | Path,
-    inference: dict[str, Any],
+    inference: dict[str, Any] | None,
     make_trainer: Callable[..., pl.Trainer],
     candidates: Candidates | None = None,
     data: dict[str, Any] | None = None,
+    named: Mapping[str, Any] | None = None,
     allow_targets: Sequence[str] = (),
     force: bool = False,
 ) -> float | None:
     """Labels the training images of a checkpoint, those that have no file yet, and measures all labels.
 
-    The arguments are settings of ``conf/pseudo_label.yaml``; ``make_trainer`` gets a ``logger`` and ``callbacks``.
+    The arguments are settings of ``conf/pseudo_label.yaml``; ``make_trainer`` gets a ``logger`` and ``callbacks``. For
+    ``data`` and those of them that are ``named`` see :func:`~weakshot_seg.checkpoints.data_settings.data_of`.
     Returns the novel IoU in percent; None without true novel masks, and on all processes but the first.
 
     Raises:
@@ -57,14 +59,13 @@ def make_pseudo_labels(
     """
     out = Path(out).expanduser()
     module = load_module(ckpt, allow_targets)
-    settings = data or own_data(module, ckpt)
+    images, settings = data_of(module, ckpt, data, named or {})
     if settings.get("supervision") != "weakshot" or settings.get("pseudo_labels") or not module.class_split.novel:
         raise ConfigError(
             f"ckpt={ckpt}: pseudo-labels come from a first stage with image-level labels, not from "
             f"supervision={settings.get('supervision')} or stage=retrain"
         )
     candidates = candidates or module.recipe.candidates or "all"
-    images: WeakShotDataModule = instantiate(settings)
     images.setup("fit")
     dataset = images.train_dataset
     check_classes(module.class_split, dataset.split, ckpt, force)
@@ -76,7 +77,7 @@ def make_pseudo_labels(
         class_names=dataset.split.names,
         novel_classes=dataset.split.novel_names,
         num_images=len(dataset),
-        inference=inference,
+        inference=inference or module.recipe.inference,
         val_transform=settings["val_transform"],
         candidates=candidates,
     )
@@ -86,7 +87,7 @@ def make_pseudo_labels(
     elif any(out.glob("labels/**/*.png")):
         raise ConfigError(f"out={out} holds label maps without a manifest: give another folder or remove them")
     files = label_files(out, dataset)
-    module.inference = instantiate(inference)
+    module.inference = instantiate(manifest.inference)
     callbacks = [PseudoLabelWriter(files, dataset), TrainingProgress(refresh_rate=1)]
     trainer = make_trainer(logger=False, callbacks=callbacks)
     if trainer.is_global_zero and not has_manifest:
@@ -94,7 +95,7 @@ def make_pseudo_labels(
     missing = sum(not file.exists() for file in files)
     log.info("pseudo-labels: %d of %d images to predict, to %s", missing, len(files), out)
     if missing:
-        share = _share(files, images.val_batch_size, trainer.global_rank, trainer.world_size)
+        share = _share(files, trainer.global_rank, trainer.world_size)
         loader = images.whole_images(share, candidate_classes(dataset, candidates))
         trainer.predict(module, loader, return_predictions=False)
     trainer.strategy.barrier()  # the first process measures the files of all
@@ -134,10 +135,10 @@ class PseudoLabelWriter(BasePredictionWriter):
         batch: Any,
         *_: Any,
     ) -> None:
-        """``batch.truths`` are the maps that training may see."""
-        for name, map_of_ids, truth in zip(batch.names, prediction, batch.truths, strict=True):
-            file, index = self._files[name]
-            predicted, known = map_of_ids.cpu().numpy(), truth.cpu().numpy()
+        """The true maps of the batch are those that training may see."""
+        for sample, map_of_ids in zip(batch, prediction, strict=True):
+            file, index = self._files[sample.name]
+            predicted, known = map_of_ids.cpu().numpy(), sample.truth.numpy()
             labels = pseudo_map(predicted, known, self._dataset.knowledge[index])
             text = PngInfo()
             counts = agreement_counts(predicted, labels, known, self._dataset.known[index], self._is_novel)
@@ -146,13 +147,7 @@ class PseudoLabelWriter(BasePredictionWriter):
                 label_png(labels).save(temporary, "PNG", pnginfo=text)
 
 
-def _share(files: Sequence[Path], batch_size: int, rank: int, world_size: int) -> list[int]:
-    """The images this process has still to predict, at least one batch: all processes must take part.
-
-    Whole batches, always of the same images: padding depends on the neighbours in a batch, and labels should not depend
-    on interruptions. What others write in the meantime changes nothing.
-    """
-    batches = [range(len(files))[start : start + batch_size] for start in range(0, len(files), batch_size)]
-    mine = batches[rank::world_size] or batches[:1]
-    todo = [batch for batch in mine if not all(files[index].exists() for index in batch)]
-    return [index for batch in todo or mine[:1] for index in batch]
+def _share(files: Sequence[Path], rank: int, world_size: int) -> list[int]:
+    """The images this process has still to predict, at least one: all processes must take part."""
+    mine = range(len(files))[rank::world_size] or range(1)
+    return [index for index in mine if not files[index].exists()] or [mine[0]]

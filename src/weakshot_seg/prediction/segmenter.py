@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from weakshot_seg.checkpoints.building import load_module
+from weakshot_seg.data.evaluation import model_input
 from weakshot_seg.data.images import read_image, upright_rgb
 from weakshot_seg.errors import ConfigError, DataError
-from weakshot_seg.inference.semantic import Inference, WholeImage, best_class
+from weakshot_seg.inference.semantic import Inference, best_class
 from weakshot_seg.prediction.segmentation import Segmentation
 from weakshot_seg.training.module import WeakShotModule
-from weakshot_seg.utils.padding import pad_batch, padded_size
 
 Pixels = NDArray[np.uint8]
 ImageLike = str | os.PathLike[str] | Image.Image | Pixels
 """A file, a PIL image, or an array uint8 ``[h, w, 3]`` (RGB) or ``[h, w]`` (grey)."""
-Key = TypeVar("Key")
 
 
 def load(
@@ -44,14 +43,14 @@ class Segmenter:
     Args:
         module: from :func:`~weakshot_seg.checkpoints.building.load_module`.
         device: "cpu", "cuda", "cuda:1", "mps", ... (a ConfigError if there is none); "auto": a GPU if there is one.
-        inference: how each image is seen: :class:`~weakshot_seg.inference.semantic.WholeImage` (None),
+        inference: how each image is seen: :class:`~weakshot_seg.inference.semantic.WholeImage`,
             :class:`~weakshot_seg.inference.sliding.SlidingWindow` or
-            :class:`~weakshot_seg.inference.tta.TestTimeAugmentation`.
+            :class:`~weakshot_seg.inference.tta.TestTimeAugmentation`; None: as in the validations of its training.
     """
 
     def __init__(self, module: WeakShotModule, device: str = "auto", inference: Inference | None = None) -> None:
         self.split = module.class_split
-        self._inference = inference or WholeImage()
+        self._inference = inference or module.inference
         self._transform = instantiate(module.recipe.data["val_transform"])
         if device == "auto":
             accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -63,52 +62,22 @@ class Segmenter:
             raise ConfigError(f"device={device} cannot be used: {str(error).splitlines()[0]}") from error
 
     @overload
-    def predict(self, images: ImageLike, batch_size: int = ...) -> Segmentation: ...
+    def predict(self, images: ImageLike) -> Segmentation: ...
     @overload
-    def predict(self, images: list[Any] | tuple[Any, ...], batch_size: int = ...) -> list[Segmentation]: ...
-    def predict(self, images: Any, batch_size: int = 8) -> Segmentation | list[Segmentation]:
-        """Segments one or several :data:`ImageLike`, at most ``batch_size`` together; a DataError for a broken one.
+    def predict(self, images: list[Any] | tuple[Any, ...]) -> list[Segmentation]: ...
+    @torch.inference_mode()
+    def predict(self, images: Any) -> Segmentation | list[Segmentation]:
+        """Segments one or several :data:`ImageLike`; a DataError for a broken one.
 
-        Photos are turned upright as their EXIF data say.
+        Photos are turned upright as their EXIF data say. None depends on the others.
         """
-        if isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
-            return self.predict([images], 1)[0]
-        return [result for _, result in sorted(self.stream(enumerate(images), batch_size))]
-
-    def stream(
-        self, images: Iterable[tuple[Key, ImageLike]], batch_size: int = 8
-    ) -> Iterator[tuple[Key, Segmentation]]:
-        """Segments images as they come, in batches of equal size; few are in memory at any time.
-
-        Yields the key that came with an image and its segmentation, images of equal size in their order; else as
-        :meth:`predict`.
-        """
-        waiting: dict[tuple[int, int], list[tuple[Key, Pixels, Pixels]]] = {}
-        for key, image in images:
-            pixels = as_pixels(image)
-            resized = self._transform(pixels)
-            group = resized.shape[:2]
-            # Images of one batch never pad each other, so that no result depends on the other images. Augmentation
-            # pads again after scaling: there only equal sizes stay equal.
-            if isinstance(self._inference, WholeImage):
-                group = padded_size([group])
-            waiting.setdefault(group, []).append((key, pixels, resized))
-            if len(waiting[group]) >= batch_size:
-                yield from self._batch(waiting.pop(group))
-            elif sum(map(len, waiting.values())) >= 4 * batch_size:
-                yield from self._batch(waiting.pop(next(iter(waiting))))
-        for entries in waiting.values():
-            yield from self._batch(entries)
-
-    @torch.inference_mode()  # of a generator: not where it yields
-    def _batch(self, entries: Sequence[tuple[Key, Pixels, Pixels]]) -> Iterator[tuple[Key, Segmentation]]:
-        tensors = [torch.from_numpy(resized).permute(2, 0, 1) for _, _, resized in entries]
-        contents = [resized.shape[:2] for _, _, resized in entries]
-        network = partial(self._module.model, last_only=True)
-        scores_of_images = self._inference(network, pad_batch(tensors).to(self.device), contents)
-        for (key, pixels, _), scores in zip(entries, scores_of_images, strict=True):
-            labels, confidence = best_class(scores, pixels.shape[:2])
-            yield key, Segmentation(pixels, labels.cpu().numpy(), confidence.float().cpu().numpy(), self.split, scores)
+        if not isinstance(images, str | os.PathLike | Image.Image | np.ndarray):
+            return [self.predict(image) for image in images]
+        pixels = as_pixels(images)
+        network, image = partial(self._module.model, last_only=True), model_input(pixels, self._transform)
+        scores = self._inference(network, image.to(self.device))
+        labels, confidence = best_class(scores, pixels.shape[:2])
+        return Segmentation(pixels, labels.cpu().numpy(), confidence.float().cpu().numpy(), self.split, scores)
 
 
 def as_pixels(image: ImageLike) -> Pixels:

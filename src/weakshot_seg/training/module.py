@@ -1,6 +1,7 @@
 """Training and validation steps, optimiser, and what a checkpoint holds besides weights."""
 
 import random
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -11,10 +12,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from weakshot_seg.data.evaluation import EvalSample
 from weakshot_seg.inference.semantic import Inference, WholeImage, best_class
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.models.simformer import SimFormer
-from weakshot_seg.structures import ClassSplit, EvalBatch, WeakBatch
+from weakshot_seg.structures import ClassSplit, WeakBatch
 from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport, on_host
 from weakshot_seg.training.optim import PolyAdamW
 from weakshot_seg.training.provenance import git_commit, library_versions
@@ -109,20 +111,23 @@ class WeakShotModule(pl.LightningModule):
         if self._logs_after(self.global_step):
             self.guard.report()
 
-    def validation_step(self, batch: EvalBatch, batch_idx: int) -> dict[str, Any]:
-        """Predicts label maps at the original sizes and counts them; callbacks get ``predictions``, on the CPU."""
-        predictions = on_host(self.predict_step(batch))
-        self.metrics.update(predictions, batch.truths)
+    def validation_step(self, batch: Sequence[EvalSample], batch_idx: int) -> dict[str, Any]:
+        """Predicts label maps at the original sizes and counts them; callbacks get ``predictions``, on the CPU.
+
+        In float32 whatever the precision of the training, as ``weakshot predict``: the numbers are those of its maps.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            predictions = on_host(self.predict_step(batch))
+        self.metrics.update(predictions, [sample.truth for sample in batch])
         return {"predictions": predictions}
 
-    def predict_step(self, batch: EvalBatch, batch_idx: int = 0) -> list[Tensor]:
+    def predict_step(self, batch: Sequence[EvalSample], batch_idx: int = 0) -> list[Tensor]:
         """uint8 label maps ``[h_i, w_i]`` at the original sizes, of the candidate classes of each image."""
-        images = self.inference(partial(self.model, last_only=True), batch.images, batch.sizes)
-        candidates = batch.candidates or [None] * len(batch.truths)
-        return [
-            best_class(scores, (truth.shape[0], truth.shape[1]), candidates=allowed)[0]
-            for scores, truth, allowed in zip(images, batch.truths, candidates, strict=True)
-        ]
+        network, maps = partial(self.model, last_only=True), []
+        for image, truth, _, candidates in batch:
+            scores = self.inference(network, image.to(self.device, non_blocking=True))
+            maps.append(best_class(scores, (truth.shape[0], truth.shape[1]), candidates)[0])
+        return maps
 
     def on_validation_epoch_end(self) -> None:
         """Logs ``val/base_iou``, ... in percent, and ``val/score``: novel IoU, or mIoU if no novel class is there."""

@@ -10,14 +10,9 @@ MULTIPLE = 32  # the largest stride of the backbone
 
 def pad_batch(images: Sequence[Tensor]) -> Tensor:
     """Images ``[3, h_i, w_i]`` -> ``[B, 3, H, W]``, padded below and to the right to multiples of :data:`MULTIPLE`."""
-    height, width = padded_size([(image.shape[-2], image.shape[-1]) for image in images])
+    sizes = [image.shape[-2:] for image in images]
+    height, width = (-(-max(lengths) // MULTIPLE) * MULTIPLE for lengths in zip(*sizes, strict=True))
     batch = images[0].new_full((len(images), 3, height, width), PADDING_VALUE)
     for canvas, image in zip(batch, images, strict=True):
         canvas[:, : image.shape[1], : image.shape[2]] = image
     return batch
-
-
-def padded_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Height and width that images of these sizes are padded to."""
-    height, width = (-(-max(lengths) // MULTIPLE) * MULTIPLE for lengths in zip(*sizes, strict=True))
-    return height, width

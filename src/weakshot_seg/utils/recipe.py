@@ -23,6 +23,7 @@ class Recipe(BaseModel, extra="allow", frozen=True):
     optim: Group = {}
     data: Group = {}  # of the data module; in a model folder only how images are resized and labelled
     trainer: Group = {}
+    inference: Group = {"_target_": "weakshot_seg.inference.semantic.WholeImage"}  # of validations
     name: str | None = None  # of the run
     split: int | None = None
     seed: int = 0
