@@ -7,6 +7,8 @@ from pathlib import Path
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
+from weakshot_seg.utils.run_status import claim
+
 
 def run_folder(parent: str, name: str, resume: bool, job: int | None = None) -> str:
     """Resolver ``${run_folder:PARENT,NAME,RESUME,JOB}``: the folder within ``parent`` for a run.
@@ -18,13 +20,8 @@ def run_folder(parent: str, name: str, resume: bool, job: int | None = None) -> 
     latest = name
     for number in count(1):
         folder = Path(parent, place := name if number == 1 else f"{name}-{number}")
-        if not _holds_run(folder):
-            if resume or job is None:
-                break
-            from weakshot_seg.utils.run_status import claim  # brings PyTorch, which --help and completion do without
-
-            if claim(folder):
-                break
+        if not _holds_run(folder) and (resume or job is None or claim(folder)):
+            break
         latest = place
     return latest if resume else place
 

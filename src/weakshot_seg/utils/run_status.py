@@ -16,16 +16,23 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Lt
 from filelock import FileLock, Timeout
+from lightning_utilities.core.rank_zero import rank_zero_only
 from pydantic import TypeAdapter
-from pytorch_lightning.utilities import rank_zero_only
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.utils.files import lives, remove_leftovers, replacing
 
+RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+
 
 def is_first_process() -> bool:
-    """Whether this is the first, or only, process of a run; Lightning has the number without declaring it."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+    """Whether this is the first, or only, process of a run.
+
+    Lightning has the number, without declaring it; where Lightning is not imported, which takes seconds, it is found as
+    Lightning finds it.
+    """
+    rank = getattr(rank_zero_only, "rank", None)
+    return int(next((os.environ[name] for name in RANKS if name in os.environ), 0) if rank is None else rank) == 0
 
 
 def claim(folder: Path) -> bool:
