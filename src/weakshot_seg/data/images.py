@@ -23,6 +23,7 @@ HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 REMEDY = "replace or remove it and its mask"
 MAX_PIXELS = 178_956_970
 """Pillow's own limit: a small file can claim any size."""
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the colour type in the header of a PNG file
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
@@ -149,16 +150,23 @@ def _verify(content: bytes) -> None:
 
 
 def _verify_png(file: io.BytesIO) -> None:
-    """Compares the checksums of all chunks and of the pixels, which Pillow leaves out for the pixels."""
+    """Compares the checksums of all chunks and of the pixels, which Pillow leaves out for the pixels.
+
+    Also whether there are as many pixels as the header claims: memory for them would be filled before that is found.
+    """
     file.seek(len(PNG))
     pixels, kind = zlib.decompressobj(), b""
+    claimed = count = 0
     while kind != b"IEND":
         length, kind = struct.unpack(">I4s", file.read(8))
         content, checksum = file.read(length), file.read(4)
         if checksum != zlib.crc32(kind + content).to_bytes(4, "big"):
             raise OSError("a checksum is wrong or missing")
+        if kind == b"IHDR":
+            width, height, depth, colour_type = struct.unpack(">IIBB", content[:10])
+            claimed = width * height * depth * CHANNELS[colour_type] // 8
         while kind == b"IDAT" and content and not pixels.eof:
-            pixels.decompress(content, 2**20)  # compares the checksum of the pixels at their end
+            count += len(pixels.decompress(content, 2**20))  # compares the checksum of the pixels at their end
             content = pixels.unconsumed_tail
-    if not pixels.eof:
+    if not pixels.eof or count < claimed:
         raise OSError("pixels are missing")

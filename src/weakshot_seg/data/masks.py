@@ -56,8 +56,11 @@ def open_mask(path: Path, verify: bool = True, allowed: Collection[int] = ANY_ID
                 f"mask {path} is a {file.format} file by its content, which need not keep ids as they were drawn: save "
                 "the ids anew as PNG, from what they were drawn with"
             )
-        with path.open("rb") as header:
-            depth, colour_type = header.read(len(PNG) + 18)[-2:]
+        with path.open("rb") as content:
+            header = content.read(len(PNG) + 18)
+        if header[12:16] != b"IHDR":  # such as Apple's own kind of PNG
+            raise OSError("its header does not come first")
+        depth, colour_type = header[-2:]
         if getattr(file, "n_frames", 1) > 1:
             raise DataError(f"mask {path} is an animation: save it as a PNG file of one picture")
         if colour_type == GREY_ALPHA and depth == 8:
@@ -74,7 +77,7 @@ def open_mask(path: Path, verify: bool = True, allowed: Collection[int] = ANY_ID
                 "unlabelled"
             )
         turn = orientation(file)
-        upright = ImageOps.exif_transpose(file)
+        upright = file if turn == 1 else ImageOps.exif_transpose(file)
         if depth == 16:
             return Mask(_of_16_bits(np.asarray(upright), path), turn)
         shown = np.array(upright.getchannel("L") if colour_type == GREY_ALPHA else upright, dtype=np.uint8)

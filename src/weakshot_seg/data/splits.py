@@ -78,7 +78,9 @@ def make_split(
     elif tag_only:
         novel, origin = [names.index(name) for name in tag_only], "classes without masks"
     elif len(names) < 2:
-        raise DataError(f"{len(names)} class cannot be split into base and novel: at least 2 are needed")
+        raise DataError(
+            f"{len(names)} class cannot be split into base and novel: add some, or set data.novel_classes=[]"
+        )
     else:
         count = min(max(round(len(names) * novel_ratio), 1), len(names) - 1)
         novel, origin = random.Random(split if seed is None else seed).sample(range(len(names)), count), "random"
