@@ -327,16 +327,19 @@ def mutated(rng):
     return PNG + b"".join(chunk(kind, bytes(data)) for kind, data in chunks)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF", "ignore:Truncated File Read")
 def test_any_file_is_ids_or_a_line(file):
     rng, outcomes = random.Random(0), Counter()
-    for _ in range(800):
-        path = file(mutated(rng))
+    for _ in range(500):
+        path, message = file(mutated(rng)), ""
         try:
             ids = read_mask(path)
-            assert (ids.dtype, ids.ndim) == (np.uint8, 2)
-            outcomes["read"] += 1
         except DataError as error:
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
-            outcomes["refused"] += 1
-    assert min(outcomes.values()) > 50, outcomes
+            message = str(error)
+        outcomes[bool(message)] += 1
+        if message:
+            assert str(path) in message
+            assert "\n" not in message
+        else:
+            assert (ids.dtype, ids.ndim) == (np.uint8, 2)
+    assert min(outcomes[False], outcomes[True]) > 30, outcomes

@@ -79,7 +79,7 @@ def make_split(
         novel, origin = [names.index(name) for name in tag_only], "classes without masks"
     elif len(names) < 2:
         raise DataError(
-            f"{len(names)} class cannot be split into base and novel: add some, or set data.novel_classes=[]"
+            f"{len(names)} class cannot be split into base and novel: at least 2 are needed, or data.novel_classes=[]"
         )
     else:
         count = min(max(round(len(names) * novel_ratio), 1), len(names) - 1)
