@@ -2,13 +2,14 @@
 
 import errno
 import os
+import shutil
 from hashlib import sha256
 
 import numpy as np
 import pytest
 from filelock import FileLock
 
-from importing import run, write_json
+from importing import problems, run, write_json
 from weakshot_seg.data.importers import write
 from weakshot_seg.data.importers.run import import_sources
 from weakshot_seg.data.importers.source import Source
@@ -132,3 +133,26 @@ def test_training_reads_what_the_sources_say(tmp_path, birds, photo):
             "y": "MMAAU",
             "z": "AAUAU",
         }
+
+
+def test_an_archive_is_read_as_its_content(tmp_path, birds):
+    shutil.make_archive(str(tmp_path / "birds"), "zip", birds)
+    shutil.rmtree(birds)
+    made = run(tmp_path / "root", tmp_path / "birds.zip")
+    assert made.tags.keys() == {"a.jpg", "b.png"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["birds.zip", "root"]
+    assert (tmp_path / "root/images/training/a.jpg").stat().st_size > 100
+    content = (tmp_path / "birds.zip").read_bytes()
+    (tmp_path / "birds.zip").write_bytes(content[:60] + bytes(20) + content[80:])
+    (message,) = problems(tmp_path / "other", tmp_path / "birds.zip")
+    assert message.startswith(f"cannot read the archive {tmp_path / 'birds.zip'} (")
+
+
+def test_problems_in_an_archive_name_the_archive(tmp_path, photo):
+    photo(tmp_path / "data/a.jpg")
+    (tmp_path / "data/tags.csv").write_text("image,classes\nz.jpg,heron\n")
+    shutil.make_archive(str(tmp_path / "data"), "zip", tmp_path / "data")
+    (message,) = problems(tmp_path / "root", tmp_path / "data.zip")
+    assert message.startswith(
+        f"line 2 of {tmp_path / 'data.zip'}/tags.csv: the photo z.jpg is not in {tmp_path}/data.zip"
+    )

@@ -1,7 +1,7 @@
 """A whole import: sources in, a folder for ``data=folder`` out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weakshot_seg.data.checks import BadFiles, Problem
@@ -39,7 +39,8 @@ def import_sources(
     """
     with new_folder(out) as folder:
         exports, problems = [], list[Problem]()
-        for source in sources:
+        there = [one for number, one in enumerate(sources) if _unpack(one, folder.parent / str(number), problems)]
+        for source in there:
             source.others = [other.folder for other in sources]
             try:
                 exports.append(read_source(source, form))
@@ -53,7 +54,7 @@ def import_sources(
         if not (merged.photos or problems):
             problems = [Problem(source.path, f"{source.path} names no photo: nothing to import") for source in sources]
         if problems:
-            raise BadFiles(problems)
+            raise BadFiles([_in_archive(problem, sources) for problem in problems])
     return Imported(exports, merged, written)
 
 
@@ -64,3 +65,21 @@ def _choose(exports: Sequence[Export], only: Sequence[str]) -> None:
         raise ConfigError(f"only={unknown[0]}: no source has this class: {unknown_class(unknown[0], known)}")
     for export in exports:
         export.keep(only)
+
+
+def _unpack(source: Source, folder: Path, problems: list[Problem]) -> bool:
+    """Whether the source is no archive or could be unpacked to ``folder``."""
+    try:
+        source.unpack(folder)
+    except DataError as error:
+        problems.append(Problem(source.path, str(error)))
+        return False
+    return True
+
+
+def _in_archive(problem: Problem, sources: Sequence[Source]) -> Problem:
+    """The same, with the path of the archive in place of that of its content."""
+    message = problem.message
+    for source in sources:
+        message = message.replace(str(source.path), str(source.given))
+    return replace(problem, message=message)

@@ -3,6 +3,7 @@
 import csv
 import json
 import xml.etree.ElementTree as ET
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -33,9 +34,10 @@ MASK_FOLDERS = {
 
 
 class Source:
-    """One source of an import: a folder or a file.
+    """One source of an import: a folder or a file, also a ZIP archive.
 
     Attributes:
+        given: As the user names it.
         folder: The folder, or that of the file.
         others: Folders of the other sources of the same import: their photos may be meant.
         part: What its photos are for.
@@ -52,10 +54,18 @@ class Source:
         columns: tuple[str | None, str | None] = (None, None),
     ) -> None:
         self.path, self.part, self.classes, self.columns, self.has_images = path, part, classes, columns, bool(images)
+        self.given = path
         self.folder = path if path.is_dir() else path.parent
         self.others: Sequence[Path] = ()
         self._images = [Photos(folder) for folder in images]
         self._last_json: tuple[Path, Any] | None = None
+
+    def unpack(self, folder: Path) -> None:
+        """If the source is a ZIP archive, its content in a new ``folder`` takes its place."""
+        if zipfile.is_zipfile(self.path):
+            with reading(f"the archive {self.path}", EXPORT_AGAIN), zipfile.ZipFile(self.path) as archive:
+                archive.extractall(folder)
+            self.path = self.folder = folder
 
     @cached_property
     def files(self) -> list[Path]:

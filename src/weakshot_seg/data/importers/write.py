@@ -72,7 +72,9 @@ def new_folder(root: Path) -> Iterator[Path]:
     except Timeout:
         raise ConfigError(f"another import writes to out={root}: wait until it ends, or give another folder") from None
     try:
-        shutil.rmtree(work / "root", ignore_errors=True)  # of a process that was killed
+        for left in work.iterdir():  # by a process that was killed
+            if left.is_dir():
+                shutil.rmtree(left)
         (work / "root").mkdir()
         yield work / "root"
         if root.is_dir():
@@ -100,7 +102,8 @@ def write(merged: Merged, root: Path, copy: bool) -> tuple[Written, list[Problem
     placed: dict[str, int] = {}
     if not (problems or merged.problems):
         for photo in merged.photos:
-            way = _place(photo.file, root / "images" / photo.part / photo.name, copy)
+            only_here = root.parent in photo.file.parents  # of an archive: a symbolic link would lead nowhere
+            way = _place(photo.file, root / "images" / photo.part / photo.name, copy or only_here)
             placed[way] = placed.get(way, 0) + 1
         (root / "annotations" / "training").mkdir(parents=True, exist_ok=True)
         (root / "classes.txt").write_text("".join(f"{name}\n" for name in merged.classes), encoding="utf-8")
