@@ -169,3 +169,16 @@ def test_more_pixels_than_allowed(make_folder):
         assert problem.message.startswith(f"{what} {file(root, 0)} has 30x20 pixels, more than max_pixels=599")
     source = read(root, max_pixels=20 * 30)
     assert source.load(0)[0].shape == (20, 30, 3)
+
+
+def test_masks_of_other_kinds_are_not_passed_over(make_folder):
+    """Not even where tags say that no mask is needed; pictures beside masks are left alone."""
+    root = make_folder()
+    (root / "tags.csv").write_text("photo0,cat\nphoto1,\n")
+    Image.open(mask(root)).save(mask(root).with_suffix(".tif"))
+    assert len(read(root, tags="tags.csv")) == 3
+    mask(root).unlink()
+    line = failure(root, tags="tags.csv")
+    assert line.startswith(
+        f"mask {mask(root).with_suffix('.tif')} is no PNG file by its name, and is not read: save its"
+    )

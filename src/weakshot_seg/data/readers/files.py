@@ -185,6 +185,13 @@ def pair_files(image_folder: Path, label_folder: Path | None) -> tuple[list[Labe
     if label_folder is not None:
         masks, doubled = _by_name(label_folder, {".png"}, "masks (PNG)")
         problems += doubled
+        problems += [
+            Problem(path, f"mask {path} is no PNG file by its name, and is not read: save its ids as PNG, or remove it")
+            for path in files_below(label_folder)
+            if path.suffix.lower() in IMAGE_SUFFIXES - {".png"}
+            and (name := _name(path, label_folder)) in images.keys() - masks.keys()
+            and images[name] != path
+        ]
     for name in masks.keys() - images.keys():
         message = f"mask {masks[name]} has no image: add {image_folder / name}.jpg or remove the mask"
         problems.append(Problem(masks[name], message))
@@ -217,6 +224,11 @@ def listed_files(names: Path, image_folder: Path, label_folder: Path, label_suff
     return files
 
 
+def _name(path: Path, folder: Path) -> str:
+    """Without suffix, in one form of letters: macOS writes ö as o and two dots."""
+    return normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
+
+
 def _by_name(folder: Path, suffixes: Iterable[str], what: str) -> tuple[dict[str, Path], list[Problem]]:
     """The files of a folder by path without suffix, and those whose name is taken."""
     if not folder.is_dir():
@@ -229,7 +241,7 @@ def _by_name(folder: Path, suffixes: Iterable[str], what: str) -> tuple[dict[str
     for path in files_below(folder):
         if path.suffix.lower() not in suffixes or path.name.startswith("."):
             continue
-        name = normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())  # macOS writes ö as o and two dots
+        name = _name(path, folder)
         if name in files:
             problems.append(Problem(path, f"{files[name]} and {path} have the same name: keep one of them"))
         files.setdefault(name, path)
