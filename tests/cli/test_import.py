@@ -49,7 +49,7 @@ def test_tables_and_exit_codes(tmp_path, photo_file, monkeypatch, capsys):
     photo_file(tmp_path / "my birds/otter/b.jpg")
     call(monkeypatch, tmp_path / "my birds", f"out={tmp_path / 'root'}")
     printed = " ".join(capsys.readouterr().out.split())
-    assert "format photos with masks one folder per class 2 0" in printed
+    assert "format photos with masks one folder per class in the source 2 0" in printed
     assert "heron 0 0 1 1 0 otter 0 0 1 1 0" in printed
     assert "2 photos (2 hard links), 0 masks, 2 tags, 2 classes" in printed
     assert (tmp_path / "root/tags.csv").is_file()

@@ -1,9 +1,12 @@
 """Several sources in one folder: one photo is one photo, and what each source says of it is added up."""
 
 import shutil
+from unicodedata import normalize
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from importing import HEIGHT, WIDTH, filled, problems, run, write_json
@@ -112,6 +115,22 @@ def test_the_smaller_region_is_on_top_within_its_layer():
     assert np.array_equal(paint([*patches[:1], patches[2], Patch("void", front, layer=1)], size, ids), expected)
 
 
+@given(st.lists(st.tuples(st.sampled_from("abc"), *[st.integers(0, 9)] * 4, st.integers(0, 1)), max_size=6))
+def test_each_pixel_has_the_class_of_the_smallest_region_on_it(boxes):
+    patches = []
+    for name, left, right, top, bottom, layer in boxes:
+        bits = np.ones((abs(bottom - top) + 1, abs(right - left) + 1), bool)
+        patches.append(Patch(name, bits, min(top, bottom), min(left, right), layer))
+    label_map = paint(patches, (10, 10), {"a": 0, "b": 1, "c": 2})
+    for y, x in np.ndindex(10, 10):
+        over = [
+            (-layer, (abs(right - left) + 1) * (abs(bottom - top) + 1), -number, "abc".index(name))
+            for number, (name, left, right, top, bottom, layer) in enumerate(boxes)
+            if min(left, right) <= x <= max(left, right) and min(top, bottom) <= y <= max(top, bottom)
+        ]
+        assert label_map[y, x] == (min(over)[-1] if over else 255)
+
+
 def test_a_region_without_a_pixel_left_is_a_tag(tmp_path, photo):
     photo(tmp_path / "coco/a.jpg")
     boxes = [(0, 0, 4, 4, 20, 20), (0, 1, 4, 4, 20, 19), (0, 0, 4, 4, 20, 19), (0, 0, 4, 19, 20, 20)]
@@ -143,6 +162,14 @@ def test_paths_of_any_system(written, path, tmp_path):
 )
 def test_a_photo_keeps_its_suffix(written, name, tmp_path):
     assert name_of(tmp_path / "z.jpg", written) == name
+
+
+def test_letters_are_compared_in_one_unicode_form(tmp_path, photo):
+    path = photo(tmp_path / "data" / normalize("NFD", "Größe/Gänse/ä 1.jpg"))
+    for name in ("Größe/Gänse/ä 1.jpg", "x/Gänse/ä 1.jpg", "ä 1"):
+        assert Source(tmp_path / "data").find_photo(name) == path
+    made = run(tmp_path / "root", tmp_path / "data")
+    assert made.classes == [normalize("NFC", "Größe")]
 
 
 def test_photos_are_found_by_the_end_of_their_path(tmp_path, photo):

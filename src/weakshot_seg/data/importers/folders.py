@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from pathlib import Path
+from unicodedata import normalize
 
 from weakshot_seg.data.importers.records import Export, Place, Record, is_class
 from weakshot_seg.data.importers.source import Source, is_photo, name_of
 
-TITLE = "one folder per class"
+TITLE = "one folder per class in the source"
 OF_TOOLS = {".json", ".xml", ".csv", ".txt", ".yaml", ".yml"}
 NO_CLASSES = {
     "images",
@@ -40,13 +41,13 @@ def read(source: Source, files: list[Path]) -> Export:
     export = Export(TITLE)
     by_class: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        by_class[file.relative_to(source.path).parts[0]].append(file)
+        by_class[normalize("NFC", file.relative_to(source.path).parts[0])].append(file)
     export.add_classes(by_class)
     export.presence_only = frozenset(export.classes)
     for name, photos in by_class.items():
         for photo in photos:
             if is_class(name):
-                inner = photo.relative_to(source.path / name).as_posix()
+                inner = Path(*photo.relative_to(source.path).parts[1:]).as_posix()
                 export.records.append(Record(name_of(photo, inner), photo, Place(photo), present=frozenset({name})))
             else:
                 export.leave_out(Place(photo), f"the folder {name} is no class")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+from unicodedata import normalize
 from xml.parsers import expat
 
 from weakshot_seg.data.find_files import files_below
@@ -133,21 +134,26 @@ class Photos:
         index = defaultdict(list)
         for file in files_below(self.folder):
             if file.suffix.lower() in IMAGE_SUFFIXES:
-                index[file.name].append(file)
+                index[normalize("NFC", file.name)].append(file)  # macOS writes ö as o and two dots
                 if MASK_FOLDERS.isdisjoint(part.lower() for part in file.relative_to(self.folder).parts[:-1]):
-                    index[file.stem].append(file)
+                    index[normalize("NFC", file.stem)].append(file)
         return index
 
     def find(self, path: PurePosixPath) -> list[Path]:
         """The file of this path, or those that share most of its end; also without suffix."""
         if (exact := self.folder / path).is_file():
             return [exact]
+        path = PurePosixPath(normalize("NFC", str(path)))
         found = self._index.get(path.name) or self._index.get(path.stem if is_photo(path) else path.name, [])
         parts = path.parent.parts
         for start in range(len(parts)):
-            if same := [file for file in found if file.parent.parts[-len(parts[start:]) :] == parts[start:]]:
+            if same := [file for file in found if _ends(file.parent, parts[start:])]:
                 return same
         return found
+
+
+def _ends(folder: Path, parts: Sequence[str]) -> bool:
+    return tuple(normalize("NFC", part) for part in folder.parts[-len(parts) :]) == tuple(parts)
 
 
 def clean(name: str) -> PurePosixPath:
