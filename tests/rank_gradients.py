@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from weakshot_seg.losses.assignments import ClassQueries
+from weakshot_seg.losses.presence import PresenceLoss
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
 from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, LossTerm, MaskLoss
 from weakshot_seg.models.simnet import SimNet
@@ -22,6 +23,7 @@ def terms(channels: int) -> dict[str, LossTerm]:
         "mask": MaskLoss(),
         "complement": ComplementLoss(),
         "absence": AbsenceLoss(),
+        "presence": PresenceLoss(),
         "similarity": PixelSimilarityLoss(simnet, num_points=10_000),
     }
 
@@ -36,8 +38,12 @@ def gradients(inputs: dict[str, Tensor], images: slice) -> dict[str, Tensor]:
         leaves = {
             "class_logits": inputs["class_logits"][:, images].clone().requires_grad_(),
             "mask_logits": inputs["mask_logits"][:, images].clone().requires_grad_(),
+            "presence_logits": inputs["presence_logits"][:, images].clone().requires_grad_(),
         }
-        output = SegOutput(**leaves, pixel_embeddings=inputs["pixel_embeddings"][images])
+        presence = leaves["presence_logits"][0]
+        output = SegOutput(
+            leaves["class_logits"], leaves["mask_logits"], inputs["pixel_embeddings"][images], presence_logits=presence
+        )
         parts = term(output, targets, ClassQueries()(output, targets))
         sum(term.part_weights[part] * value for part, value in parts.items()).backward()
         leaves |= dict(term.named_parameters())

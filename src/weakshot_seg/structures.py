@@ -8,12 +8,15 @@ sampled pixels, ``H W`` image pixels, ``h w`` pixels of the mask logits (stride 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from weakshot_seg.utils.embeddings import mask_products, take_points
+from weakshot_seg.utils.movable import Movable
 
 IGNORE = 255
 """Label of every pixel whose class is unknown: unlabelled, padding and, in training, all novel pixels."""
@@ -96,24 +99,6 @@ class SampleRequest:
 
 
 @dataclass(frozen=True)
-class _Movable:
-    """Moves every tensor field of a dataclass, also nested ones; Lightning and the DataLoader call it."""
-
-    def _map(self, name: str, *args: object, **kwargs: object) -> Self:
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        mapped = {k: getattr(v, name)(*args, **kwargs) for k, v in values.items() if isinstance(v, Tensor | _Movable)}
-        return replace(self, **mapped)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """The same on ``device``."""
-        return self._map("to", device, non_blocking=non_blocking)
-
-    def pin_memory(self) -> Self:
-        """The same in page-locked memory (for asynchronous copies to a GPU)."""
-        return self._map("pin_memory")
-
-
-@dataclass(frozen=True)
 class WeakSample:
     """One augmented training image as it leaves the dataset, undeclared pixels hidden (leak rule, method section 1).
 
@@ -133,7 +118,7 @@ class WeakSample:
 
 
 @dataclass(frozen=True)
-class WeakTargets(_Movable):
+class WeakTargets(Movable):
     """All that the criterion may know of a batch.
 
     Of an image b, each class k has one state. From it and the pixels follow four sets that share out the classes:
@@ -226,7 +211,7 @@ def _pad(rows: list[Tensor]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class WeakBatch(_Movable):
+class WeakBatch(Movable):
     """A training batch.
 
     Attributes:
@@ -249,7 +234,7 @@ class WeakBatch(_Movable):
 
 
 @dataclass(frozen=True)
-class SegOutput(_Movable):
+class SegOutput(Movable):
     """Outputs of the network for a batch, of all decoder layers (the last layer is the prediction).
 
     Attributes:
@@ -258,12 +243,16 @@ class SegOutput(_Movable):
         pixel_embeddings: float ``[B, C, h, w]``.
         mask_embeddings: float ``[L, B, Q, C]``, whose product with the pixel embeddings ``mask_logits`` are. With them
             the gradients of a few masks need not pass through all of them. None: only the logits are known.
+        presence_logits: float ``[B, K]``, of each class to be in the image at all; None: the network does not say.
+        presence_gamma: exponent of that probability in the scores of a prediction; 0: it does not count.
     """
 
     class_logits: Tensor
     mask_logits: Tensor
     pixel_embeddings: Tensor
     mask_embeddings: Tensor | None = None
+    presence_logits: Tensor | None = None
+    presence_gamma: float = 0.0
 
     def masks_of(self, queries: Tensor) -> Tensor:
         """Mask logits ``[L, B, S, h, w]`` of some proposals of every layer and image (int64 ``[L, B, S]``)."""
@@ -281,10 +270,23 @@ class SegOutput(_Movable):
         pixels = take_points(self.pixel_embeddings[:images].flatten(2), points)  # [b, J, C]
         return pixels @ self.mask_embeddings[-1, :images].transpose(1, 2)
 
+    def class_scores(self) -> Tensor:
+        """How far each proposal of the last layer speaks for each class, for a prediction: float32 ``[B, Q, K]``.
+
+        The probability that the proposal is of the class, times presence^gamma. All that predicts is made of these.
+        """
+        probabilities = self.class_logits[-1].float().softmax(-1)[..., :-1]
+        if self.presence_logits is None or self.presence_gamma == 0:
+            return probabilities
+        gates = (F.logsigmoid(self.presence_logits.float()) * self.presence_gamma).exp()  # [B, K]
+        return probabilities * gates[:, None]
+
     def last(self) -> SegOutput:
         """The last decoder layer alone (L = 1)."""
         embeddings = None if self.mask_embeddings is None else self.mask_embeddings[-1:]
-        return SegOutput(self.class_logits[-1:], self.mask_logits[-1:], self.pixel_embeddings, embeddings)
+        return replace(
+            self, class_logits=self.class_logits[-1:], mask_logits=self.mask_logits[-1:], mask_embeddings=embeddings
+        )
 
     def float(self) -> SegOutput:
         """The same in float32: losses and matching never run in half precision."""
@@ -306,18 +308,3 @@ class Assignment:
     def last(self) -> Assignment:
         """The last decoder layer alone (L = 1)."""
         return Assignment(self.queries[-1:], self.by_class)
-
-
-def mask_products(mask_embeddings: Tensor, pixel_embeddings: Tensor) -> Tensor:
-    """Mask logits, the similarity of proposals and pixels: ``[L, B, S, C]``, ``[B, C, h, w]`` -> ``[L, B, S, h, w]``.
-
-    One matrix product per image for all layers.
-    """
-    layers, _, masks, _ = mask_embeddings.shape
-    products = mask_embeddings.transpose(0, 1).flatten(1, 2) @ pixel_embeddings.flatten(2)  # [B, LS, hw]
-    return products.unflatten(1, (layers, masks)).unflatten(3, pixel_embeddings.shape[-2:]).transpose(0, 1)
-
-
-def take_points(maps: Tensor, points: Tensor) -> Tensor:
-    """Values at pixels: ``[B, C, P]``, ``[B, J]`` -> ``[B, J, C]``."""
-    return maps.gather(2, points[:, None].expand(-1, maps.shape[1], -1)).transpose(1, 2)

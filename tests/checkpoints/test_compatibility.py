@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from weakshot_seg.checkpoints.building import build_module, load_last, load_module
+from weakshot_seg.checkpoints.building import build_module, load_last, load_module, start_from
 from weakshot_seg.checkpoints.compatibility import upgrade
 from weakshot_seg.checkpoints.reading import read_model
 from weakshot_seg.checkpoints.trusted_targets import PARTS, check_recipe
@@ -92,3 +92,26 @@ def test_new_files_have_the_version(module: WeakShotModule) -> None:
     module.on_save_checkpoint(checkpoint)
     assert checkpoint["weakshot_seg"]["version"] == VERSION
     assert upgrade(checkpoint["weakshot_seg"]["recipe"], VERSION) == module.recipe.to_dict()
+
+
+def with_head(recipe: Recipe) -> WeakShotModule:
+    gated = Recipe.from_dict(recipe.to_dict() | {"model": recipe.model | {"presence_gamma": 0.5}})
+    return build_module(gated, make_split(SyntheticScenes.class_names, 1)).eval()
+
+
+def test_a_training_starts_from_weights_with_or_without_a_presence_head(
+    module: WeakShotModule, old_files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    gated = with_head(module.recipe)
+    head = {name: t.clone() for name, t in gated.model.state_dict().items() if name.startswith("presence.")}
+    start_from(gated, old_files[0])
+    expected = {**module.model.state_dict(), **head}
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in gated.model.state_dict().items())
+    content: dict[str, Any] = {"state_dict": gated.state_dict(), "global_step": 9}
+    gated.on_save_checkpoint(content)
+    torch.save(content, tmp_path / "gated.ckpt")
+    other, plain = with_head(module.recipe), build_module(module.recipe, module.class_split)
+    for fresh in (other, plain):
+        start_from(fresh, tmp_path / "gated.ckpt")
+        assert all(torch.equal(t, gated.model.state_dict()[name]) for name, t in fresh.model.state_dict().items())
+    assert load_module(tmp_path / "gated.ckpt").model.presence_gamma == 0.5

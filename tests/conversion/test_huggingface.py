@@ -7,13 +7,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import initialize_config_dir
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import MaskFormerForInstanceSegmentation, MaskFormerImageProcessor
 
 from weakshot_seg.checkpoints.building import load_module
+from weakshot_seg.cli.convert import compose_recipe
+from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.conversion.huggingface import read_huggingface
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.models.presence import PresenceHead
 
 Foreign = tuple[MaskFormerForInstanceSegmentation, Path]
 Convert = Callable[..., None]
@@ -122,3 +126,18 @@ def test_networks_that_compute_something_else_are_refused(
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ConfigError, match=rf"^{tmp_path}/config\.json: .*{setting} is {value!r}; only "):
         read_huggingface(tmp_path)
+
+
+def test_a_presence_head_has_no_place(
+    ours: Path, convert: Convert, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, file = torch.load(ours, weights_only=True), tmp_path / "gated.ckpt"
+    checkpoint["weakshot_seg"]["recipe"]["model"]["presence_gamma"] = 0.5
+    head = PresenceHead(checkpoint["state_dict"]["model.query_decoder.project.weight"].shape[1], 5)
+    checkpoint["state_dict"] |= {f"model.presence.{name}": tensor for name, tensor in head.state_dict().items()}
+    torch.save(checkpoint, file)
+    with pytest.raises(SystemExit):
+        convert(f"source={file}", f"out={tmp_path}/folder")
+    assert "cannot be made of a model with model.presence_gamma=0.5" in capsys.readouterr().err
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        assert compose_recipe(["experiment=folder"], 5).model["presence_gamma"] is None

@@ -1,12 +1,18 @@
-"""A network that cannot be traced for any size, or not in time, is refused in one line."""
+"""Scores are gated in exported files, too; what cannot be traced for any size, or not in time, is refused in a line."""
 
 import time
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from models.small import small_simformer
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.exporting.agreement import compare, runner
+from weakshot_seg.exporting.formats import FORMATS
 from weakshot_seg.exporting.graph import SegmentationGraph, time_limit, trace
 from weakshot_seg.structures import SegOutput
 
@@ -40,3 +46,19 @@ def test_a_trace_without_end_is_ended() -> None:
     with time_limit(0.1):  # in time
         pass
     time.sleep(0.2)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_gate_the_scores_as_the_model_does(name: str, tmp_path: Path) -> None:
+    gated, plain = small_simformer(presence_gamma=0.5), small_simformer()
+    with torch.no_grad():
+        gated.presence.classify.bias.copy_(torch.linspace(-4, 4, 5))
+    file = tmp_path / f"model{FORMATS[name].suffix}"
+    FORMATS[name].write(trace(SegmentationGraph(gated).eval(), torch.uint8), {}, file)
+    run = FORMATS[name].load(file)
+    batches = [
+        np.random.default_rng(0).integers(0, 256, (2, 3, *size), dtype=np.uint8) for size in ((40, 70), (64, 96))
+    ]
+    model, ungated = (runner(partial(network, last_only=True)) for network in (gated, plain))
+    assert all(found.max_difference < 1e-4 for found in compare(run, model, batches))
+    assert all(found.max_difference > 0.01 for found in compare(run, ungated, batches))

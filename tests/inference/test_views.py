@@ -17,7 +17,7 @@ from weakshot_seg.inference.sliding import SlidingWindow
 from weakshot_seg.structures import SegOutput
 
 ALL = slice(None)
-CLASSES, QUERIES = 5, 4
+CLASSES, QUERIES, GAMMA = 5, 4, 0.7
 Planes = np.ndarray
 
 
@@ -28,6 +28,7 @@ class ToyNetwork:
         generator = torch.Generator().manual_seed(1)
         self.to_masks = torch.randn(QUERIES, 3, 4, 4, generator=generator) / 300
         self.to_classes = torch.randn(QUERIES * (CLASSES + 1), 3, generator=generator) / 60
+        self.to_presence = torch.randn(CLASSES, 3, generator=generator) / 20
         self.sizes: list[tuple[int, ...]] = []
 
     def __call__(self, images: torch.Tensor) -> SegOutput:
@@ -36,7 +37,8 @@ class ToyNetwork:
         masks = F.conv2d(images, self.to_masks, stride=4)
         masks = masks + torch.linspace(-1, 1, masks.shape[-1])  # not symmetric
         classes = (images.mean((2, 3)) @ self.to_classes.T).view(-1, QUERIES, CLASSES + 1)
-        return SegOutput(classes[None], masks[None], torch.zeros(1))
+        presence = images.mean((2, 3)) @ self.to_presence.T
+        return SegOutput(classes[None], masks[None], torch.zeros(1), None, presence, GAMMA)
 
 
 def resized(planes: Planes, size: tuple[int, int]) -> Planes:
@@ -56,7 +58,8 @@ def scores_of_image(image: torch.Tensor) -> Planes:
         exponentials = np.exp(logits)
         for c in range(CLASSES):
             scores[c] += exponentials[c] / exponentials.sum() / (1 + np.exp(-mask))
-    return scores
+    presence = 1 / (1 + np.exp(-output.presence_logits[0].double().numpy()))
+    return scores * presence[:, None, None] ** GAMMA
 
 
 def windows_of_image(image: torch.Tensor, corners: list[tuple[int, int]], window: tuple[int, int]) -> Planes:

@@ -21,6 +21,7 @@ def inputs() -> dict[str, torch.Tensor]:
         "novel": targets.novel,
         "class_logits": torch.randn(2, 4, 5, 6),
         "mask_logits": torch.randn(2, 4, 5, 8, 12),
+        "presence_logits": torch.randn(1, 4, 5),
         "pixel_embeddings": torch.randn(4, 3, 8, 12),
     }
 
@@ -36,7 +37,7 @@ def test_mean_gradient_of_the_ranks_is_that_of_the_union(tmp_path):
         process.join(60)
     first, second = (torch.load(tmp_path / f"gradients-{rank}.pt") for rank in (0, 1))
     terms = {name.split("/")[0] for name in union}
-    assert terms == {"classification", "mask", "complement", "absence", "similarity"}
+    assert terms == {"classification", "mask", "complement", "absence", "presence", "similarity"}
     for name, expected in union.items():
         assert expected.abs().sum() > 0, name
         of_images = name.endswith("_logits")

@@ -10,7 +10,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
-from composing import compose_all
+from composing import compose_all, compose_own
 from official_layouts import LAYOUTS
 from run_rows import training_rows
 from weakshot_seg.cli import report, train
@@ -63,6 +63,17 @@ def test_folder(command, small, write_images, metrics_of, tmp_path):
     command(train.main, "experiment=folder", *settings, folder=tmp_path)
     folder = tmp_path / "outputs" / "folder" / "split1"
     check_run(folder, metrics_of(folder), ("cat", "dog"))
+    assert all(math.isfinite(float(row["train/presence/cross_entropy"])) for row in training_rows(folder))
+
+
+def test_the_presence_head_is_for_photos_of_ones_own():
+    for experiment in EXPERIMENTS:
+        needed = [] if experiment == "ablation" else ["data.root=DIR"]
+        for choice, used in ((None, experiment == "folder"), ("none", False), ("head", True)):
+            chosen = [f"loss/presence={choice}"] if choice else []
+            settings = compose_own("train", f"experiment={experiment}", *needed, *chosen)
+            assert (settings.model.presence_gamma == 0.5) == used
+            assert ("presence" in settings.loss.terms) == used
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ def test_semantic_inference(inference_path: Path) -> None:
     arrays = np.load(inference_path)
     class_logits, masks = torch.from_numpy(arrays["pred_logits"]), torch.from_numpy(arrays["pred_masks"])
     output = SegOutput(class_logits[None], masks[None], torch.zeros(len(masks), 1, *masks.shape[-2:]))
-    compare(inference_path, semantic_scores(class_logits, masks), arrays["scores_lowres"])
+    compare(inference_path, semantic_scores(output.class_scores(), masks), arrays["scores_lowres"])
     upsampled = [k for k in arrays.files if re.fullmatch(r"scores_\d+", k)]
     cropped = [m for k in arrays.files if (m := re.fullmatch(r"post_crop(\d+)x(\d+)_to_(\d+)x(\d+)_b(\d+)", k))]
     assert upsampled

@@ -13,7 +13,8 @@ from parity.golden import compare, our_name, read_simnet, read_targets
 from weakshot_seg.losses import similarity
 from weakshot_seg.losses.similarity import BalanceWeights, PixelSimilarityLoss, cosine
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.structures import IGNORE, Assignment, SegOutput, take_points
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput
+from weakshot_seg.utils.embeddings import take_points
 
 
 def on_map(net: SimNet, pairs: np.ndarray) -> Tensor:

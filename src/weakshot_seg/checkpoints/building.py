@@ -20,6 +20,8 @@ from weakshot_seg.structures import ClassSplit
 from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.utils.recipe import Recipe
 
+PRESENCE = f"{NETWORK}presence."
+
 log = logging.getLogger(__name__)
 
 
@@ -86,18 +88,18 @@ def load_last(module: WeakShotModule, directory: Path) -> Path | None:
 
 
 def start_from(module: WeakShotModule, source: str | Path) -> None:
-    """Initial weights for a training: the network of a model, and its SimNet where both have one of the same size.
+    """Initial weights for a training: the network of a model, its SimNet and presence head where both have the same.
 
     A ConfigError if the model cannot be read, or its network has other names or shapes.
     """
     state, mine = read_model(source).state, module.state_dict()
-    network = {name for name in {*state, *mine} if name.startswith(NETWORK)}
+    network = {name for name in {*state, *mine} if name.startswith(NETWORK) and not name.startswith(PRESENCE)}
     same = {name for name in state.keys() & mine.keys() if state[name].shape == mine[name].shape}
     if wrong := network - same:
         differ = f"{len(wrong)} of {len(network)} tensors differ in name or shape ({min(wrong)}, ...)"
         remedy = "use the model settings and the classes it was made with"
         raise ConfigError(f"weights={source} does not fit this model: {differ}; {remedy}")
-    chosen = {name: state[name] for name in same if name in network or "simnet" in name}
+    chosen = {name: state[name] for name in same if name in network or name.startswith(PRESENCE) or "simnet" in name}
     module.load_state_dict(chosen, strict=False)
 
 

@@ -77,7 +77,7 @@ def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
 
 def compose_recipe(overrides: Sequence[str], count: int | None) -> Recipe:
     """Settings of training, for the classes of the source (``count``) unless the overrides say for which."""
-    chosen = ["data.root=DIR", "name=converted", *overrides]
+    chosen = ["data.root=DIR", "name=converted", "loss/presence=none", *overrides]
     if not any(setting.startswith(("experiment=", "data=")) for setting in chosen):
         if count is None:
             raise ConfigError("source has no classifier; say which classes it is for: overrides=[experiment=coco]")
@@ -132,6 +132,8 @@ def to_folder(content: Any, cfg: DictConfig, target: Path) -> None:
     wrong = [f"model.{name}={model[name]}" for name, value in needed.items() if model[name] != value]
     for name in ("norm_outputs", "always_partition") if swin else ():
         wrong += [] if model["backbone"].get(name) else [f"Swin without model.backbone.{name}=true"]
+    if module.model.presence is not None:
+        wrong.append(f"model.presence_gamma={module.model.presence_gamma}")
     if wrong:
         raise ConfigError(f"{cfg.source}: Hugging Face's MaskFormer cannot be made of a model with {wrong[0]}")
     theirs, unknown = to_huggingface(tensors, "swin" if swin else "resnet", content.get("unused", {}))

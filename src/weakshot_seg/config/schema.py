@@ -109,6 +109,12 @@ def _check_together(settings: Mapping[str, Any]) -> None:
     dim, heads = model.get("dim"), model.get("num_heads")
     if isinstance(dim, int) and isinstance(heads, int) and dim % heads:
         raise ConfigError(f"model.dim={dim} must be a multiple of model.num_heads={heads}")
+    taught = "presence" in loss.get("terms", {}) and "presence" not in loss.get("without", ())
+    if model and loss and taught != (model.get("presence_gamma") is not None):
+        raise ConfigError(
+            f"model.presence_gamma={shown(model.get('presence_gamma'))} does not go {'with' if taught else 'without'} "
+            "loss.terms.presence: choose both with loss/presence=head, none with loss/presence=none"
+        )
     if model and "similarity" in loss.get("terms", {}) and "similarity" not in loss.get("without", ()):
         for key, pairless in (("pairing", False), ("batch_size", 1)):
             if data.get(key) == pairless:

@@ -39,9 +39,8 @@ class SegmentationGraph(nn.Module):
         bordered = F.pad(images.float(), (0, MULTIPLE - 1, 0, MULTIPLE - 1), value=float(PADDING_VALUE))
         output: SegOutput = self.network(_crop(bordered, height, width), last_only=True)
         masks = F.interpolate(output.mask_logits[-1], (height, width), mode="bilinear", align_corners=False)
-        probabilities = output.class_logits[-1].softmax(-1)[..., :-1]  # [B, Q, K]
         # semantic_scores() goes through the batch in a loop, which would fix its size
-        maps = probabilities.transpose(1, 2) @ masks.sigmoid().flatten(2)  # [B, K, HW]
+        maps = output.class_scores().transpose(1, 2) @ masks.sigmoid().flatten(2)  # [B, K, HW]
         scores = _crop(maps.view(maps.shape[0], maps.shape[1], height, width), *size)
         return scores.argmax(1).to(torch.uint8), scores
 

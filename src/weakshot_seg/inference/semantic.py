@@ -1,7 +1,7 @@
 """Semantic inference: every pixel takes the class with the highest score (MaskFormer section 3.4; method section 6).
 
 The scores of all classes at the size of a large image are gigabytes. :class:`Scores` therefore computes those of a few
-classes when asked, from what is small: class logits, and mask logits at stride 4.
+classes when asked, from what is small: class scores of the proposals, and mask logits at stride 4.
 """
 
 from abc import ABC, abstractmethod
@@ -55,24 +55,20 @@ class Inference(Protocol):
 
 
 class ProposalScores(Scores):
-    """Scores from one output of the network: class logits ``[Q, K+1]``, mask logits ``[Q, h, w]``.
+    """Scores from one output of the network: class scores ``[Q, K]`` of its proposals, mask logits ``[Q, h, w]``.
 
     Masks are upsampled to the size of the network's (padded) input and cropped to that of the image (content).
     """
 
-    def __init__(self, class_logits: Tensor, mask_logits: Tensor, padded: Size, content: Size) -> None:
-        self._class_logits, self._mask_logits = class_logits.float(), mask_logits
+    def __init__(self, class_scores: Tensor, mask_logits: Tensor, padded: Size, content: Size) -> None:
+        self.class_scores, self._mask_logits = class_scores, mask_logits
         self._padded, self._content = padded, content
-        self.num_classes = class_logits.shape[-1] - 1
+        self.num_classes = class_scores.shape[-1]
         self.pixels, self.native = content[0] * content[1], content
 
     def __call__(self, classes: Classes, size: Size) -> Tensor:
         """See :class:`Scores`."""
-        return resize(semantic_scores(self._class_logits[None], self._masks(), classes), size)[0]
-
-    def class_probabilities(self) -> Tensor:
-        """Of each proposal: float32 ``[Q, K+1]``, the last class is "no object"."""
-        return self._class_logits.softmax(-1)
+        return resize(semantic_scores(self.class_scores[None], self._masks(), classes), size)[0]
 
     def mask_probabilities(self, query: int, size: Size) -> Tensor:
         """The mask of one proposal, resized to ``size``: float32 ``[*size]`` in 0..1."""
@@ -85,13 +81,13 @@ class ProposalScores(Scores):
         return masks[..., : self._content[0], : self._content[1]]
 
 
-def semantic_scores(class_logits: Tensor, mask_logits: Tensor, classes: Classes = slice(None)) -> Tensor:
-    """score_c(x) = sum_n softmax(class logits)_n[c] * sigmoid(mask logits)_n(x), over the K classes (not normalised).
+def semantic_scores(class_scores: Tensor, mask_logits: Tensor, classes: Classes = slice(None)) -> Tensor:
+    """score_c(x) = sum_n class score_n[c] * sigmoid(mask logits)_n(x), over the K classes (not normalised).
 
-    ``[B, Q, K+1]``, ``[B, Q, H, W]`` -> ``[B, k, H, W]`` of the chosen ``classes``.
+    Class scores are those of :meth:`SegOutput.class_scores`: softmax(class logits), times presence^gamma.
+    ``[B, Q, K]``, ``[B, Q, H, W]`` -> ``[B, k, H, W]`` of the chosen ``classes``.
     """
-    probabilities = class_logits.softmax(-1)[..., :-1][..., classes]
-    return torch.einsum("bqk,bqhw->bkhw", probabilities, mask_logits.sigmoid())
+    return torch.einsum("bqk,bqhw->bkhw", class_scores[..., classes], mask_logits.sigmoid())
 
 
 def scores_of(output: SegOutput, padded: Size, contents: Sequence[Size]) -> list[Scores]:
@@ -101,8 +97,8 @@ def scores_of(output: SegOutput, padded: Size, contents: Sequence[Size]) -> list
         padded: size of the images that the network got.
         contents: (height, width) of each without its padding at the bottom and right.
     """
-    logits = zip(output.class_logits[-1], output.mask_logits[-1], contents, strict=True)
-    return [ProposalScores(classes, masks, padded, content) for classes, masks, content in logits]
+    parts = zip(output.class_scores(), output.mask_logits[-1], contents, strict=True)
+    return [ProposalScores(classes, masks, padded, content) for classes, masks, content in parts]
 
 
 class WholeImage:

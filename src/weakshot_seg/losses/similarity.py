@@ -8,7 +8,8 @@ from annotated_types import Ge, Le
 from torch import Tensor, nn
 
 from weakshot_seg.losses.terms import LossTerm, mean_over_ranks
-from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets, take_points
+from weakshot_seg.structures import IGNORE, Assignment, SegOutput, WeakTargets
+from weakshot_seg.utils.embeddings import take_points
 from weakshot_seg.utils.ranges import Count, NonNegative, Share
 
 

@@ -10,10 +10,12 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.backbone import STRIDES, TimmBackbone, normalise
 from weakshot_seg.models.checkpointing import checkpoint_blocks
 from weakshot_seg.models.pixel_decoder import FPNPixelDecoder
+from weakshot_seg.models.presence import PresenceHead
 from weakshot_seg.models.query_decoder import QueryDecoder
-from weakshot_seg.structures import SegOutput, mask_products
+from weakshot_seg.structures import SegOutput
 from weakshot_seg.utils.compiling import Backend, check_backend
-from weakshot_seg.utils.ranges import BelowOne, Channels, Count, Layers
+from weakshot_seg.utils.embeddings import mask_products
+from weakshot_seg.utils.ranges import BelowOne, Channels, Count, Layers, NonNegative
 
 
 class SimFormer(nn.Module):
@@ -30,6 +32,8 @@ class SimFormer(nn.Module):
         memory: whose feature that is: the backbone's, as in the paper, or the pixel decoder's (deep at every stride).
         masked_attention: the decoder of Mask2Former: learned query features that predict before the first layer
             (L + 1 outputs) and attend within their masks.
+        presence_gamma: a head says which classes are in an image, and the scores of a prediction are multiplied by
+            presence^gamma (ours). None: no such head, as in the paper.
         activation_checkpointing: keep less of the forward pass in memory and compute it again in backward.
         compile: backend of ``torch.compile`` ("inductor") for the four parts of the network; None = as written.
 
@@ -55,6 +59,7 @@ class SimFormer(nn.Module):
         memory_stride: Literal[4, 8, 16, 32] = 32,
         memory: Literal["backbone", "pixel_decoder"] = "backbone",
         masked_attention: bool = False,
+        presence_gamma: NonNegative | None = None,
         activation_checkpointing: bool = False,
         compile: Backend | None = None,
     ) -> None:
@@ -70,6 +75,8 @@ class SimFormer(nn.Module):
             memory_channels, self.num_queries, dim, num_layers, num_heads, ffn_dim, dropout, masked_attention
         )
         self.head = ProposalHead(dim, num_classes, embedding_dim)
+        self.presence = None if presence_gamma is None else PresenceHead(backbone.channels[-1], num_classes)
+        self.presence_gamma = presence_gamma or 0.0
         self.register_buffer("mean", torch.tensor(backbone.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(backbone.std).view(3, 1, 1), persistent=False)
 
@@ -95,7 +102,8 @@ class SimFormer(nn.Module):
         proposals = self.query_decoder(memory, pixel_embeddings, self.head.mask_embeddings)  # [L, B, Q, dim]
         class_logits, mask_embeddings = self.head(proposals[-1:] if last_only else proposals)
         mask_logits = mask_products(mask_embeddings, pixel_embeddings)
-        return SegOutput(class_logits, mask_logits, pixel_embeddings, mask_embeddings)
+        presence = None if self.presence is None else self.presence(features[-1])
+        return SegOutput(class_logits, mask_logits, pixel_embeddings, mask_embeddings, presence, self.presence_gamma)
 
 
 class ProposalHead(nn.Module):

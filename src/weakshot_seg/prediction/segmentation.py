@@ -33,6 +33,8 @@ class ClassArea:
 class Proposal:
     """One of the network's proposals: its number ``query``, and its most probable class with ``probability`` 0..1.
 
+    With a presence head, it is the probability times presence^gamma.
+
     ``mask`` float32 ``[h, w]`` is the probability of each pixel to belong to it.
     """
 
@@ -52,7 +54,7 @@ class Segmentation:
         image: uint8 ``[h, w, 3]``, RGB, turned upright.
         labels: uint8 ``[h, w]``, class id 0..K-1 of every pixel.
         confidence: float32 ``[h, w]``, score of that class: the sum over proposals of class times mask probability
-            (method section 6), at least 0 and seldom above 1.
+            (method section 6), times presence^gamma with a presence head; at least 0 and seldom above 1.
         split: Names of the ``K`` classes, and which are novel.
     """
 
@@ -88,7 +90,7 @@ class Segmentation:
         """The best proposals, by the probability of their class; a ConfigError after windows or augmentation."""
         if not isinstance(self.raw_scores, ProposalScores):
             raise ConfigError("proposals are those of one pass over the image: predict it with inference=whole")
-        probabilities, ids = self.raw_scores.class_probabilities()[:, :-1].max(1)
+        probabilities, ids = self.raw_scores.class_scores.max(1)
         found = []
         for query in probabilities.argsort(descending=True)[:most].tolist():
             class_id, probability = int(ids[query]), float(probabilities[query])
