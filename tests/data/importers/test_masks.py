@@ -33,7 +33,9 @@ def test_cvat_segmentation_mask_export(tmp_path, photo):
     save(root / "SegmentationClass/b.png", coloured())
     save(root / "SegmentationObject/a.png", coloured((128, 0, 0), (0, 128, 0)))
     (root / "ImageSets/Segmentation").mkdir(parents=True)
-    (root / "ImageSets/Segmentation/default.txt").write_text("a\nb\n")
+    (root / "ImageSets/Segmentation/default.txt").write_text("a\nb\n\nc\n")  # c: listed, and nothing is drawn
+    photo(root / "JPEGImages/c.jpg")
+    photo(root / "JPEGImages/d.jpg")  # of d nothing is said
     (root / "labelmap.txt").write_text(
         "# label:color_rgb:parts:actions\nbackground:0,0,0::\nblue heron:250,50,83::\ncat:51,221,255:head:run\n"
     )
@@ -41,7 +43,10 @@ def test_cvat_segmentation_mask_export(tmp_path, photo):
     assert made.classes == ["blue heron", "cat"]
     assert made.masks.keys() == {"a.png"}
     assert np.array_equal(made.masks["a.png"], filled(*BOXES))
-    assert made.tags == {"a.jpg": ("", "", "*"), "b.jpg": ("", "*", "")}
+    assert made.tags == {"a.jpg": ("", "", "*"), "b.jpg": ("", "*", ""), "c.jpg": ("", "*", "")}
+    (root / "JPEGImages/c.jpg").unlink()
+    (message,) = problems(tmp_path / "other", root)
+    assert message.startswith(f"line 4 of {root}/ImageSets/Segmentation/default.txt: the photo c is not in")
 
 
 def test_voc_palette_and_its_border(tmp_path, photo):

@@ -67,7 +67,7 @@ def paint(patches: list[Patch], size: Size, ids: Mapping[str, int]) -> NDArray[n
 def patches_of_file(mask: MaskFile, size: Size) -> list[Patch]:
     """The pixels of each class in a mask file; a ``DataError`` if its size or an id or colour is another."""
     coloured = any(isinstance(value, tuple) for value in mask.classes)
-    stored = _colours(mask) if coloured else read_mask(mask.file).astype(np.int64)
+    stored = _colours(mask) if coloured else _ids(mask).astype(np.int64)
     if stored.shape != size:
         height, width = stored.shape
         raise DataError(f"the mask has {width} x {height} pixels, its photo {size[1]} x {size[0]}: export both again")
@@ -81,6 +81,10 @@ def patches_of_file(mask: MaskFile, size: Size) -> list[Patch]:
         if (name := mask.classes[value]) is not None:
             patches.append(Patch(name, stored == number))
     return patches
+
+
+def _ids(mask: MaskFile) -> NDArray[np.uint8]:
+    return read_mask(mask.file, allowed={value for value in mask.classes if isinstance(value, int)})
 
 
 def _colours(mask: MaskFile) -> NDArray[np.int64]:

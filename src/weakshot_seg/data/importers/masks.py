@@ -1,5 +1,6 @@
 """Pictures of ids or colours with a table of names: ``labelmap.txt`` of CVAT, ``_classes.csv`` of Roboflow, others."""
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
 from weakshot_seg.data.class_names import FILES, read_classes
@@ -8,10 +9,13 @@ from weakshot_seg.data.importers.records import Export, MaskFile, Place, Record,
 from weakshot_seg.data.importers.source import Source, is_photo, name_of
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.files import reading
 
 TITLE = "masks with a table of names"
 FOLDERS = {"segmentationclass", "masks", "mask", "annotations", "labels"}
 ENDS = ("_mask", "-mask", ".mask", "_labels", "_label", "_gt")
+LISTS = ("ImageSets", "Segmentation")
+"""The folder of VOC's lists of photos."""
 TABLES = ("labelmap.txt", "_classes.csv", "class_dict.csv", "label_colors.txt", "colors.csv", *FILES)
 
 
@@ -44,7 +48,7 @@ def _table_of(source: Source, folder: Path) -> Path | None:
 
 
 def read(source: Source, files: list[Path]) -> Export:
-    """One record for each mask."""
+    """One record for each mask, and for each photo that VOC's lists name and that has none: nothing is in it."""
     export = Export(TITLE)
     tables: dict[Path | None, dict[Value, str | None]] = {None: {}}
     for file in files:
@@ -54,18 +58,41 @@ def read(source: Source, files: list[Path]) -> Export:
         elif table not in tables:
             tables[table] = _classes(table, export)
             export.add_classes(name for name in tables[table].values() if name)
-        if not (classes := tables[table]):
-            continue
-        name = _photo_name(file, source.path)
-        try:
-            photo = source.find_photo(name)
-        except DataError as error:
-            export.wrong(Place(file), str(error))
-            continue
-        annotated = frozenset(known for known in classes.values() if known)
-        masks = (MaskFile(file, classes),)
-        export.records.append(Record(name_of(photo, name), photo, Place(file), masks=masks, annotated=annotated))
+        if tables[table]:
+            name = _photo_name(file, source.path)
+            _add(source, name, Place(file), tables[table], (MaskFile(file, tables[table]),), export)
+    with_mask = {_photo_name(file, source.path) for file in files}
+    for file in (file for file in source.with_suffix(".txt") if file.parts[-3:-1] == LISTS):
+        with reading(file, "write the name of a photo in each line"):
+            lines = file.read_text("utf-8-sig").splitlines()
+        for number, name in enumerate(lines, 1):
+            if name.strip() and name not in with_mask:
+                _add(
+                    source,
+                    name,
+                    Place(file, f"line {number}"),
+                    tables.get(_table_of(source, source.folder), {}),
+                    (),
+                    export,
+                )
     return export
+
+
+def _add(
+    source: Source,
+    name: str,
+    place: Place,
+    classes: Mapping[Value, str | None],
+    masks: tuple[MaskFile, ...],
+    export: Export,
+) -> None:
+    try:
+        photo = source.find_photo(name)
+    except DataError as error:
+        export.wrong(place, str(error))
+        return
+    annotated = frozenset(known for known in classes.values() if known)
+    export.records.append(Record(name_of(photo, name), photo, place, masks=masks, annotated=annotated))
 
 
 def _classes(table: Path, export: Export) -> dict[Value, str | None]:
