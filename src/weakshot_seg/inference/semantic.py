@@ -124,12 +124,22 @@ def best_class(scores: Scores, size: Size, candidates: Sequence[int] | None = No
     """
     ids = contenders(scores, size) if candidates is None else list(candidates)
     chunk = max(1, SCORES_AT_ONCE // max(scores.pixels, size[0] * size[1]))
-    best, winner = scores(ids[:chunk], size).max(0)
+    winner, best = _highest(scores(ids[:chunk], size))
     for start in range(chunk, len(ids), chunk):
-        top, index = scores(ids[start : start + chunk], size).max(0)
+        index, top = _highest(scores(ids[start : start + chunk], size))
         winner = torch.where(top > best, index + start, winner)
         best = torch.maximum(best, top)
-    return torch.tensor(ids, dtype=torch.uint8, device=winner.device)[winner], best
+    return torch.tensor(ids, dtype=torch.uint8, device=winner.device).take(winner.long()), best
+
+
+def _highest(planes: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of up to 255 planes ``[k, h, w]`` is the highest (the first of equals), uint8 ``[h, w]``, and its value.
+
+    As ``planes.max(0)``, which takes three times as long on a CPU.
+    """
+    best, count = planes.amax(0), len(planes)
+    ranks = torch.arange(count, 0, -1, dtype=torch.uint8, device=planes.device)[:, None, None]
+    return (count - ((planes == best) * ranks).amax(0)).clamp(max=count - 1), best  # NaN equals nothing
 
 
 def contenders(scores: Scores, size: Size) -> list[int]:

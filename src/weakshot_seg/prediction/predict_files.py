@@ -29,8 +29,7 @@ R = TypeVar("R")
 class FilePredictor:
     """Predicts what is not finished; an interrupted call goes on where it stopped, also within a video.
 
-    ``threads`` read files, and as many write and draw. Photos of more
-    than ``max_pixels`` are not read.
+    ``threads`` read files, and as many write and draw. Photos of more than ``max_pixels`` are not read.
     """
 
     segmenter: Segmenter

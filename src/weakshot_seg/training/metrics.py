@@ -167,9 +167,9 @@ def image_miou(prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> float
 
     Maps are uint8 ``[h, w]``; a true class :data:`IGNORE` is not counted.
     """
-    counted = truth != IGNORE
-    chosen = (truth[counted], prediction[counted], truth[counted & (truth == prediction)])
-    true, predicted, hit = (np.bincount(ids, minlength=256) for ids in chosen)
+    pairs = np.bincount(256 * truth.ravel().astype(np.int64) + prediction.ravel(), minlength=256**2).reshape(256, 256)
+    pairs[IGNORE] = 0
+    hit, true, predicted = np.diag(pairs), pairs.sum(1), pairs.sum(0)
     present = true > 0
     return float(100 * (hit / np.maximum(true + predicted - hit, 1))[present].mean()) if present.any() else None
 
