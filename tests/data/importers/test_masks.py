@@ -41,6 +41,7 @@ def test_cvat_segmentation_mask_export(tmp_path, photo):
     )
     made = run(tmp_path / "root", root)
     assert made.classes == ["blue heron", "cat"]
+    assert [path.name for path in made.done.unlisted] == ["d.jpg"]
     assert made.masks.keys() == {"a.png"}
     assert np.array_equal(made.masks["a.png"], filled(*BOXES))
     assert made.tags == {"a.jpg": ("", "", "*"), "b.jpg": ("", "*", ""), "c.jpg": ("", "*", "")}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pycocotools import mask as coco_mask
 
 from importing import HEIGHT, WIDTH, filled, problems, run, write_json
@@ -42,6 +43,7 @@ def with_triangle(label_map):
 def test_the_same_data_written_in_four_formats(name, exports, tmp_path):
     made = run(tmp_path / "root", exports / name)
     assert made.classes == ["heron", "cat", "otter"]
+    assert not made.done.unlisted
     (mask,) = made.masks.values()
     # Datumaro's panoptic picture has the heron on top of the cat
     boxes = [SQUARE] if name == "datumaro_panoptic" else [SQUARE, SMALL]
@@ -253,8 +255,11 @@ def shares(box):
 def test_yolo_segmentation(tmp_path, photo):
     root = tmp_path / "yolo"
     write_yolo(root, photo, {"a": f"{shares(SQUARE)}\n{shares(SMALL)}\n", "b": ""})
-    made = run(tmp_path / "root", root)
+    (root / "classes.txt").write_text("heron\ncat\n")
+    Image.open(root / "images/train/c.jpg").save(root / "images/train/d.png")  # a photo, and no mask
+    made = run(tmp_path / "root", root, images=[root / "images"])
     assert made.classes == ["heron", "cat"]
+    assert [path.name for path in made.done.unlisted] == ["c.jpg", "d.png"]
     assert np.array_equal(made.masks["train/a.png"], filled(SQUARE, SMALL))
     assert made.tags == {"train/a.jpg": ("", "", "*"), "train/b.jpg": ("", "*", "")}  # of c nothing is said
 

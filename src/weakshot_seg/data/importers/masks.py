@@ -13,6 +13,7 @@ from weakshot_seg.utils.files import reading
 
 TITLE = "masks with a table of names"
 FOLDERS = {"segmentationclass", "masks", "mask", "annotations", "labels"}
+OF_TOOLS = (".json", ".xml", ".yaml", ".yml")
 ENDS = ("_mask", "-mask", ".mask", "_labels", "_label", "_gt")
 LISTS = ("ImageSets", "Segmentation")
 """The folder of VOC's lists of photos."""
@@ -26,7 +27,8 @@ def find(source: Source) -> list[Path]:
     pictures = [file for file in source.files if file.suffix.lower() in (".png", ".bmp", ".tif", ".tiff")]
     pictures = [file for file in pictures if "_gtFine_" not in file.name]  # Cityscapes
     named = [file for file in pictures if _is_mask(file, source.path)]
-    return named or (pictures if source.has_images else [])
+    of_tools = [file for file in source.with_suffix(*OF_TOOLS) if file.name not in TABLES]
+    return named or (pictures if source.has_images and not of_tools else [])
 
 
 def _is_mask(file: Path, root: Path) -> bool:
@@ -64,17 +66,11 @@ def read(source: Source, files: list[Path]) -> Export:
     with_mask = {_photo_name(file, source.path) for file in files}
     for file in (file for file in source.with_suffix(".txt") if file.parts[-3:-1] == LISTS):
         with reading(file, "write the name of a photo in each line"):
-            lines = file.read_text("utf-8-sig").splitlines()
+            lines = [line.strip() for line in file.read_text("utf-8-sig").splitlines()]
+        classes = tables.get(_table_of(source, source.folder), {})
         for number, name in enumerate(lines, 1):
-            if name.strip() and name not in with_mask:
-                _add(
-                    source,
-                    name,
-                    Place(file, f"line {number}"),
-                    tables.get(_table_of(source, source.folder), {}),
-                    (),
-                    export,
-                )
+            if name and name not in with_mask:
+                _add(source, name, Place(file, f"line {number}"), classes, (), export)
     return export
 
 

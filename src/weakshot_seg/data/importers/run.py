@@ -16,11 +16,12 @@ from weakshot_seg.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Imported:
-    """What was read, what it is together, and what was written."""
+    """What was read, what it is together, what was written, and photos that no source speaks of."""
 
     exports: Sequence[Export]
     merged: Merged
     written: Written
+    unlisted: Sequence[Path] = ()
 
 
 def import_sources(
@@ -55,7 +56,8 @@ def import_sources(
             problems = [Problem(source.path, f"{source.path} names no photo: nothing to import") for source in sources]
         if problems:
             raise BadFiles([_in_archive(problem, sources) for problem in problems])
-    return Imported(exports, merged, written)
+        unlisted = _unlisted(there, exports)
+    return Imported(exports, merged, written, unlisted)
 
 
 def _choose(exports: Sequence[Export], only: Sequence[str]) -> None:
@@ -75,6 +77,15 @@ def _unpack(source: Source, folder: Path, problems: list[Problem]) -> bool:
         problems.append(Problem(source.path, str(error)))
         return False
     return True
+
+
+def _unlisted(sources: Sequence[Source], exports: Sequence[Export]) -> list[Path]:
+    """Photos in the folders of the sources that none of them speaks of."""
+    records = [record for export in exports for record in export.records]
+    listed = {record.photo.resolve() for record in records}
+    listed |= {mask.file.resolve() for record in records for mask in record.masks}
+    own = dict.fromkeys(file for source in sources for file in source.own_photos())
+    return [file for file in own if file.resolve() not in listed]
 
 
 def _in_archive(problem: Problem, sources: Sequence[Source]) -> Problem:

@@ -81,6 +81,11 @@ class Source:
         beside = [] if self.path.is_dir() else [self.folder.parent]
         return [Photos(folder) for folder in dict.fromkeys((self.folder, *beside, *self.others))]
 
+    def own_photos(self) -> list[Path]:
+        """All photos in its folder, or in those that the user names."""
+        folders = self._images or ([Photos(self.path)] if self.path.is_dir() else [])
+        return [file for photos in folders for file in photos.files]
+
     def with_suffix(self, *suffixes: str) -> list[Path]:
         """Files of certain types."""
         return [file for file in self.files if file.suffix.lower() in suffixes]
@@ -132,12 +137,22 @@ class Photos:
     @cached_property
     def _index(self) -> dict[str, list[Path]]:
         index = defaultdict(list)
-        for file in files_below(self.folder):
-            if file.suffix.lower() in IMAGE_SUFFIXES:
-                index[normalize("NFC", file.name)].append(file)  # macOS writes ö as o and two dots
-                if MASK_FOLDERS.isdisjoint(part.lower() for part in file.relative_to(self.folder).parts[:-1]):
-                    index[normalize("NFC", file.stem)].append(file)
+        for file in self._pictures:
+            index[normalize("NFC", file.name)].append(file)  # macOS writes ö as o and two dots
+        for file in self.files:
+            index[normalize("NFC", file.stem)].append(file)
         return index
+
+    @cached_property
+    def _pictures(self) -> list[Path]:
+        return [file for file in files_below(self.folder) if is_photo(file)]
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """All pictures that lie in no folder of masks."""
+        inner = (file.relative_to(self.folder).parts[:-1] for file in self._pictures)
+        pairs = zip(self._pictures, inner, strict=True)
+        return [file for file, parts in pairs if MASK_FOLDERS.isdisjoint(part.lower() for part in parts)]
 
     def find(self, path: PurePosixPath) -> list[Path]:
         """The file of this path, or those that share most of its end; also without suffix."""

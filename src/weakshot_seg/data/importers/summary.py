@@ -42,6 +42,8 @@ def remarks(done: Imported) -> Iterator[str]:
     seen = {name for drawn in written.drawn for name in drawn.pixels} | {t for row in written.rows for t in row.tags}
     if nowhere := [name for name in merged.classes if name not in seen]:
         yield f"note: no photo shows {first_few(nowhere)} ({len(nowhere)} of the classes)"
+    if done.unlisted:
+        yield f"note: {len(done.unlisted)} photos are left out: no source lists them, such as {done.unlisted[0]}"
     if merged.silent:
         yield f"note: {merged.silent} photos are left out: no source says anything of these classes in them"
     masks = sum(bool(drawn.pixels) for drawn in written.drawn)
