@@ -3,6 +3,7 @@
 import pytest
 
 from importing import problems, run, write_json
+from weakshot_seg.data.importers.summary import tables
 
 
 @pytest.fixture
@@ -58,6 +59,7 @@ def test_verified_labels_of_open_images(source, tmp_path):
     assert made.classes == ["Heron", "Sea otter", "/m/03"]
     assert made.tags == {"a.jpg": ("Heron", "Sea otter", ""), "b.jpg": ("Sea otter", "/m/03", "")}
     assert made.left_out == {"labels that are not verified": 1}
+    assert next(tables(made.done)).rows == (("format", "photos", "with masks"), ("CSV of tags", "2", "0"))
 
 
 def test_columns_that_the_user_names(source, tmp_path):

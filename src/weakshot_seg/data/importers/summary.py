@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from weakshot_seg.data.importers.records import Export, Record
 from weakshot_seg.data.importers.run import Imported
 from weakshot_seg.utils.tables import Table, first_few
 
@@ -9,7 +10,7 @@ from weakshot_seg.utils.tables import Table, first_few
 def tables(done: Imported) -> Iterator[Table]:
     """Sources, classes, and what was left out and why."""
     sources = [
-        (export.title, str(len(export.records)), str(sum(bool(r.regions or r.masks) for r in export.records)))
+        (export.title, *(str(len({r.photo for r in records})) for records in (export.records, _drawn(export))))
         for export in done.exports
     ]
     yield Table("Sources", (("format", "photos", "with masks"), *sources), "<>>")
@@ -29,6 +30,10 @@ def tables(done: Imported) -> Iterator[Table]:
     ]
     if left_out:
         yield Table("Left out", (("what", "times", "where"), *left_out), "<><")
+
+
+def _drawn(export: Export) -> list[Record]:
+    return [record for record in export.records if record.regions or record.masks]
 
 
 def remarks(done: Imported) -> Iterator[str]:
