@@ -30,7 +30,17 @@ MOVED = {
 
 SAME_RUN = ("supervision", "stage", "seed", "data.label_scope")
 """Settings that say what the results of a run are results of."""
-FREE_DATA = ("root", "cache_dir", "num_workers", "max_steps", "verify", "max_pixels", "val", "val_batch_size")
+FREE_DATA = (
+    "root",
+    "cache_dir",
+    "num_workers",
+    "max_steps",
+    "verify",
+    "max_pixels",
+    "val",
+    "val_batch_size",
+    "val_photos",
+)
 """Settings of the data whose change is not reported, and what is below them."""
 
 log = logging.getLogger(__name__)

@@ -32,6 +32,7 @@ def data_of(
     """The data for a model, and their settings.
 
     All that can change a result is as the training had it, unless the user says otherwise; so are the novel classes.
+    Validation photos are never drawn again: those of a new draw may have been trained on.
 
     Args:
         source: of the model, for errors.
@@ -45,6 +46,8 @@ def data_of(
         settings = chosen | own
     else:
         settings = chosen | {key: own[key] for key in OF_THE_MODEL if key in own and key in chosen}
+    if "val_photos" in settings:
+        settings = settings | {"val_photos": own.get("val_photos") or []}
     settings = with_settings(settings, named)
     check_node("data", settings)
     data: WeakShotDataModule = instantiate(settings)

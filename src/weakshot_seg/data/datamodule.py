@@ -23,6 +23,7 @@ from weakshot_seg.data.pseudo_labels import PseudoLabels
 from weakshot_seg.data.readers.files import FolderImages
 from weakshot_seg.data.readers.official import KnownDataset, OfficialImages
 from weakshot_seg.data.remarks import remarks
+from weakshot_seg.data.set_aside import SetAside
 from weakshot_seg.data.source import Image, LabelledImages, Selection, by_tag, states_of, tag_only_classes
 from weakshot_seg.data.splits import DEFAULT_RATIO, make_split
 from weakshot_seg.data.tag_checks import mostly_tagged
@@ -30,7 +31,7 @@ from weakshot_seg.data.tags import FILE as TAGS
 from weakshot_seg.data.weak_labels import Augmentation, LabelScope, Supervision, WeakShotDataset
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.structures import IGNORE, ClassSplit, Knowledge, WeakBatch, WeakSample
-from weakshot_seg.utils.ranges import Count, LabelId, NonNegativeInt, PositiveShare, Workers
+from weakshot_seg.utils.ranges import BelowOne, Count, LabelId, NonNegativeInt, PositiveShare, Workers
 from weakshot_seg.utils.signals import leave_signals_to_parent
 
 T = TypeVar("T")
@@ -91,6 +92,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         self._val_batch_size = val_batch_size
         self._num_workers = min(4, num_cpus() - 1) if num_workers is None else num_workers
         self._seed, self._drop_unlabelled, self._pseudo_labels = seed, drop_unlabelled, pseudo_labels
+        self.set_aside: SetAside | None = None  # what both parts come from, where there is no validation folder
         self.model_split: ClassSplit | None = None  # of a model for these data: taken in place of the settings' split
         self._train: WeakShotDataset | None = None
         self._val: LabelledImages | None = None
@@ -112,12 +114,16 @@ class WeakShotDataModule(pl.LightningDataModule):
         ignore_label: LabelId = IGNORE,
         verify: bool = True,
         max_pixels: Count = MAX_PIXELS,
+        val_fraction: BelowOne = 0.0,
+        val_seed: NonNegativeInt = 0,
+        val_photos: Sequence[str] | str | None = None,
         **settings: Any,
     ) -> Self:
         """The data module of photos and masks in folders, see :class:`~weakshot_seg.data.readers.files.FolderImages`.
 
-        Folders are relative to ``root``; those of validation may be missing. ``tags`` is a CSV file of the image-level
-        labels of the training images; None: ``tags.csv``, if there is one. ``settings`` are those of the class.
+        Folders are relative to ``root``; those of validation may be missing: then training photos are set aside
+        instead, see :class:`~weakshot_seg.data.set_aside.SetAside`. ``tags`` is a CSV file of the image-level labels of
+        the training images; None: ``tags.csv``, if there is one. ``settings`` are those of the class.
         """
         ids = partial(FolderImages, label_offset=label_offset, ignore_label=ignore_label, max_pixels=max_pixels)
         images = partial(ids, root, class_names=class_names, verify=verify)
@@ -127,8 +133,14 @@ class WeakShotDataModule(pl.LightningDataModule):
         train = partial(images, images=train_images, annotations=train_annotations, tags=tags)
         val_masks = val_annotations if (root / val_annotations).is_dir() else None
         val = partial(images, images=val_images, annotations=val_masks)
-        missing = root.is_dir() and not (root / val_images).is_dir()
-        return cls(train, None if missing else val, **settings)
+        if not root.is_dir() or (root / val_images).is_dir():
+            return cls(train, val, **settings)
+        if not (val_photos or (val_fraction and val_photos is None)):
+            return cls(train, None, **settings)
+        parts = SetAside(train, val_fraction, val_seed, val_photos)
+        data = cls(parts.training, parts.validation, **settings)
+        data.set_aside = parts
+        return data
 
     @classmethod
     def from_official(
@@ -154,17 +166,21 @@ class WeakShotDataModule(pl.LightningDataModule):
         if starting:
             self._train = self._training_images()
         if self._val is None and self.make_val is not None:
-            self._val = self.make_val()
-            self._check_names(self._val)
-            self._class_split = self._class_split or self.split_classes(self._val)
+            val = self.make_val()
+            self._check_names(val)
+            self._class_split = self._class_split or self.split_classes(val)
+            self._val, self.make_val = (val, self.make_val) if len(val) else (None, None)
         if self._val is None and not fitting:
             raise DataError("there are no validation images: add them, or set data.val_images to their folder")
         if starting:
+            if self.set_aside:
+                log.info("%s", self.set_aside)
             for remark in self.remarks(_made(self._source), self.train_dataset.known, self.class_split, self._val):
                 log.warning("%s", remark)
 
     def _training_images(self) -> WeakShotDataset:
-        source = self._source = self.make_train()
+        source = self.make_train()
+        self._source = self.set_aside.whole if self.set_aside else source
         self._check_names(source)
         self._class_split = self.split_classes(source)
         if tag_only := tag_only_classes(source):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from weakshot_seg.data.checks import BadFiles, Survey, survey_of
 from weakshot_seg.data.datamodule import WeakShotDataModule
-from weakshot_seg.data.source import LabelledImages, by_tag, states_of
+from weakshot_seg.data.source import LabelledImages, Selection, by_tag, states_of
 from weakshot_seg.errors import DataError, UserError
 from weakshot_seg.structures import ClassSplit, Knowledge
 from weakshot_seg.utils.tables import Table
@@ -48,8 +48,9 @@ class DatasetReport(NamedTuple):
 def inspect(data: WeakShotDataModule) -> DatasetReport:
     """Reads all images and masks of a data set once; a ConfigError if the settings cannot be used."""
     problems: list[str] = []
-    train = _read("training", data.make_train, problems)
-    val = _read("validation", data.make_val, problems) if data.make_val else None
+    aside = data.set_aside
+    train = _read("training", (lambda: aside.whole) if aside else data.make_train, problems)
+    val = _read("validation", data.make_val, problems) if data.make_val and not aside else None
     parts = tuple(part for part in (train, val) if part is not None)
     tables = tuple(map(_files_table, parts))
     if train is None:
@@ -57,6 +58,7 @@ def inspect(data: WeakShotDataModule) -> DatasetReport:
     try:
         split = data.split_classes(train.source)
         known = data.weak_dataset(train.source, split).known
+        chosen = aside.chosen if aside and not problems else None  # else not all can be read
     except UserError as error:
         return DatasetReport(parts, None, tables, [*problems, str(error)])
     if val is not None and tuple(val.source.class_names) != split.names:
@@ -66,8 +68,10 @@ def inspect(data: WeakShotDataModule) -> DatasetReport:
         problems.append("no training image has a label: check the masks and the split")
     elif not train.by_mask[:, list(split.base)].any():
         problems.append("no training image has a mask of a base class: add masks, or name other novel classes")
-    tables += (_split_table(data, train), _class_table(split, train, val))
-    return DatasetReport(parts, split, tables, problems, _remarks(data, split, known, train, val))
+    tables += (_split_table(data, train), _class_table(split, train, val, chosen))
+    measured = val.source if val else Selection(train.source, np.flatnonzero(chosen)) if chosen is not None else None
+    remarks = _remarks(data, split, known, train, measured)
+    return DatasetReport(parts, split, tables, problems, [str(aside), *remarks] if chosen is not None else remarks)
 
 
 def _read(title: str, make: Callable[[], LabelledImages], problems: list[str]) -> Part | None:
@@ -124,15 +128,19 @@ def _split_table(data: WeakShotDataModule, train: Part) -> Table:
     return Table("splits", tuple(rows), "<>>><<")
 
 
-def _class_table(split: ClassSplit, train: Part, val: Part | None) -> Table:
-    """Of each class the training images by what is known: the four columns add up to all of them."""
+def _class_table(split: ClassSplit, train: Part, val: Part | None, chosen: NDArray[np.bool_] | None) -> Table:
+    """Of each class the training images by what is known: the four columns add up to all of them.
+
+    ``chosen`` (bool ``[n]``) are those set aside for validation.
+    """
     head = ["id", "class", "kind", "images by mask", "by tag", "absent", "unknown", "pixels %"]
-    head += ["validation images", "pixels %"] if val else []
+    head += ["validation images", "pixels %"] if val else ["set aside"] if chosen is not None else []
     states = states_of(train.source, split.is_novel().numpy())
     tagged, unknown = ((states == state).sum(0) for state in (Knowledge.PRESENT, Knowledge.UNKNOWN))
     shown = ((states == Knowledge.MASK) & train.by_mask).sum(0)
     columns = [shown, tagged, len(states) - shown - tagged - unknown, unknown, _shares(train)]
-    columns += [val.by_mask.sum(0), _shares(val)] if val else []
+    if val or chosen is not None:
+        columns += [val.by_mask.sum(0), _shares(val)] if val else [train.by_mask[chosen].sum(0)]
     rows = [tuple(head)]
     for index, name in enumerate(split.names):
         values = (f"{column[index]:.2f}" if column.dtype == float else str(column[index]) for column in columns)
@@ -141,9 +149,9 @@ def _class_table(split: ClassSplit, train: Part, val: Part | None) -> Table:
 
 
 def _remarks(
-    data: WeakShotDataModule, split: ClassSplit, known: NDArray[np.bool_], train: Part, val: Part | None
+    data: WeakShotDataModule, split: ClassSplit, known: NDArray[np.bool_], train: Part, measured: LabelledImages | None
 ) -> list[str]:
-    remarks = data.remarks(train.source, known, split, val.source if val else None)
+    remarks = data.remarks(train.source, known, split, measured)
     if left_out := [train.source.name(i) for i in np.flatnonzero(~known.any(1)).tolist()]:
         remarks.append(f"{len(left_out)} training images have no label and are left out: {_some(left_out)}")
     return remarks
