@@ -41,7 +41,7 @@ def tensors(part: object) -> list[Tensor]:
 
 def test_to_moves_every_tensor_and_keeps_the_rest(batch: WeakBatch) -> None:
     moved = batch.to("meta")
-    assert len(tensors(moved)) == 10
+    assert len(tensors(moved)) == 11
     assert all(t.device.type == "meta" for t in tensors(moved))
     assert (moved.names, moved.targets.counts, moved.targets.paired) == (batch.names, batch.targets.counts, True)
     same = batch.to(torch.device("cpu"), non_blocking=True)

@@ -138,8 +138,11 @@ class WeakTargets(Movable):
         unknown_classes: int64 ``[B, U]``, the unknown classes of the images with mask classes, -1 = none.
         with_mask: bool ``[B, K]``, classes with pixels in the label map.
         novel: bool ``[K]``, True for novel classes.
+        open_images: int64 ``[b]``, the images that have unknown classes.
         counts: targets of each image (without padding slots), on the host.
         paired: images 2i and 2i+1 are an anchor and its reference (method section 5); an odd last image is alone.
+        pseudo_map: uint8 ``[B, h, w]``, classes that a teacher sees where the label map says nothing, at the size of
+            the mask logits; :data:`IGNORE` where it is not sure. None: there is no teacher.
     """
 
     label_map: Tensor
@@ -151,8 +154,10 @@ class WeakTargets(Movable):
     unknown_classes: Tensor
     with_mask: Tensor
     novel: Tensor
+    open_images: Tensor
     counts: tuple[int, ...]
     paired: bool = False
+    pseudo_map: Tensor | None = None
 
     @classmethod
     def collate(
@@ -162,7 +167,8 @@ class WeakTargets(Movable):
         seen = torch.zeros(len(states), IGNORE + 1, dtype=torch.bool).scatter(1, label_map.flatten(1).long(), True)
         with_mask = seen[:, : states.shape[1]]
         tagged = (states == Knowledge.PRESENT) & ~with_mask
-        unknown = (states == Knowledge.UNKNOWN) & ~with_mask & (states == Knowledge.MASK).any(1, keepdim=True)
+        unknown = (states == Knowledge.UNKNOWN) & ~with_mask
+        beside_masks = unknown & (states == Knowledge.MASK).any(1, keepdim=True)
         masks, weak = ([row.nonzero()[:, 0] for row in table] for table in (with_mask, tagged))
         classes = _pad([torch.cat(pair) for pair in zip(masks, weak, strict=True)])
         slot = torch.arange(classes.shape[1])
@@ -173,9 +179,10 @@ class WeakTargets(Movable):
             classes=classes,
             mask_index=(slot < with_mask.sum(1, keepdim=True)).nonzero().T.contiguous(),
             tag_slots=_pad([len(m) + torch.arange(len(w)) for m, w in zip(masks, weak, strict=True)]),
-            unknown_classes=_pad([row.nonzero()[:, 0] for row in unknown]),
+            unknown_classes=_pad([row.nonzero()[:, 0] for row in beside_masks]),
             with_mask=with_mask,
             novel=novel,
+            open_images=unknown.any(1).nonzero()[:, 0],
             counts=tuple((with_mask | tagged).sum(1).tolist()),
             paired=paired,
         )

@@ -29,6 +29,19 @@ def test_without_validation_images(train_tagged, metrics_of, command, refusal, t
     assert len(list((tmp_path / "predictions" / "labels").glob("photo ?.png"))) == 6
 
 
+def test_a_training_with_a_teacher_goes_on_where_it_stopped(train_tagged):
+    settings = ("optim.power=0", "teacher.start=0")  # nothing depends on the number of steps
+    state = torch.load(train_tagged(*settings) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert state["teacher.found"].any()
+    train_tagged(*settings, "name=parts", "trainer.max_steps=2")
+    parts = train_tagged(*settings, "name=parts", "resume=true").parents[1] / "parts" / "split1"
+    resumed = torch.load(parts / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert resumed.keys() == state.keys()
+    assert all(torch.equal(resumed[name], state[name]) for name in state)
+    without = torch.load(train_tagged("name=alone", "loss/teacher=none").parents[1] / "alone" / "split1/checkpoints/last.ckpt")
+    assert not any(name.startswith("teacher.") for name in without["state_dict"])
+
+
 def test_validation_images_without_masks_give_pictures(train_tagged, metrics_of, tagged_photos):
     images = tagged_photos / "images"
     (images / "validation").mkdir()

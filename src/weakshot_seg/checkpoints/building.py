@@ -21,6 +21,7 @@ from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.utils.recipe import Recipe
 
 PRESENCE = f"{NETWORK}presence."
+TEACHER = "teacher."
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
     except Exception as error:  # whatever a wrong value makes the parts of the model raise
         raise unusable(source, error) from error
     training = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(NETWORK)}
-    _fill(module, training | saved.state, source)
+    state = {name: tensor for name, tensor in saved.state.items() if not name.startswith(TEACHER)}
+    _fill(module, training | state, source)
     module.trained_steps = saved.step
     return module.eval()
 

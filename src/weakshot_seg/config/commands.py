@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from weakshot_seg.utils.ranges import Count, NonNegative, NonNegativeInt, Port, Positive, Seed, Share, Threads
 
 Group = Annotated[dict[str, Any], "settings from a file of conf/<its name>, which name what they build in _target_"]
-GROUPS = ("trainer", "model", "data", "loss", "optim", "callbacks", "logger", "inference")
+GROUPS = ("trainer", "model", "data", "loss", "optim", "teacher", "callbacks", "logger", "inference")
 """All groups that are built; those first that others refer to."""
 Candidates = Literal["all", "image", "novel"]
 Several = str | Sequence[str]

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationRepor
 from weakshot_seg.training.optim import PolyAdamW
 from weakshot_seg.training.provenance import git_commit, library_versions
 from weakshot_seg.training.step_guard import StepGuard
+from weakshot_seg.training.teacher import OnlineTeacher
 from weakshot_seg.utils.recipe import VERSION, Recipe
 
 
@@ -57,6 +59,12 @@ class WeakShotModule(pl.LightningModule):
         self.trained_steps = 0  # of the checkpoint the weights came from
         self.inference: Inference = WholeImage()  # how validation and prediction apply the network to images
         self.guard = StepGuard()
+        self.teacher: OnlineTeacher | None = None  # of a training: labels what images leave open
+
+    def learn_from(self, teacher: OnlineTeacher) -> None:
+        """Trains with the maps of a teacher, too, which follows the network."""
+        teacher.attach(self.model, self.class_split.num_classes)
+        self.teacher = teacher
 
     def on_train_start(self) -> None:
         """Sets up the guard, and the learning rates of the next step: a finished training that is resumed had 0."""
@@ -75,7 +83,11 @@ class WeakShotModule(pl.LightningModule):
 
     def training_step(self, batch: WeakBatch, batch_idx: int) -> Tensor:
         """One step; where loggers write, also ``train/<term>/<part>``, the same ``weighted``, and diagnostics."""
-        losses = self.criterion(self.model(batch.images), batch.targets)
+        targets = batch.targets
+        if self.teacher is not None:
+            progress = self.global_step / int(self.trainer.estimated_stepping_batches)
+            targets = replace(targets, pseudo_map=self.teacher(batch.images, targets, progress))
+        losses = self.criterion(self.model(batch.images), targets)
         if self.logs_this_step:
             weighted = {f"weighted/{name}": value for name, value in losses.weighted.items()}
             values = {"loss": losses.total, **losses.parts, **weighted, **self.criterion.diagnostics()}
@@ -105,6 +117,11 @@ class WeakShotModule(pl.LightningModule):
             torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
         elif gradient_clip_val:
             torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
+
+    def on_before_zero_grad(self, optimizer: Optimizer) -> None:
+        """Once a step, before the next one: lets the teacher follow."""
+        if self.teacher is not None:
+            self.teacher.follow(self.model, self.global_step)
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Lets the guard report where the loggers wait for the device anyway."""

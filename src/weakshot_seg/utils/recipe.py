@@ -21,6 +21,7 @@ class Recipe(BaseModel, extra="allow", frozen=True):
     model: Group = {}
     loss: Group = {}
     optim: Group = {}
+    teacher: Group = {}
     data: Group = {}  # of the data module; in a model folder only how images are resized and labelled
     trainer: Group = {}
     inference: Group = {"_target_": "weakshot_seg.inference.semantic.WholeImage"}  # of validations
