@@ -20,6 +20,8 @@ from weakshot_seg.checkpoints.trusted_targets import named_targets
 from weakshot_seg.cli.entry_point import command
 from weakshot_seg.config.compose import conf_dir, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
+from weakshot_seg.data.set_aside import FILE as SET_ASIDE
+from weakshot_seg.data.set_aside import read_names, write_names
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.prediction.pseudo_labelling import make_pseudo_labels
 from weakshot_seg.training.module import WeakShotModule
@@ -60,9 +62,15 @@ def train(cfg: DictConfig) -> float | None:
     """Trains and evaluates one stage in the folder ``cfg.output_dir``; returns novel IoU."""
     silence_libraries()
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    data: WeakShotDataModule = instantiate(cfg.data)
+    settings, folder = plain(cfg), Path(cfg.output_dir)
+    if cfg.resume and "val_photos" in cfg.data and any(folder.glob("checkpoints/*.ckpt")):
+        noted = folder / SET_ASIDE  # what has been trained on is not measured on, whatever photos were added since
+        settings["data"]["val_photos"] = read_names(noted) if noted.exists() else []
+    data: WeakShotDataModule = instantiate(settings["data"])
     data.setup("fit")
-    module = build_module(Recipe.from_dict(plain(cfg)), data.class_split)
+    if data.set_aside:
+        settings["data"]["val_photos"] = data.set_aside.names
+    module = build_module(Recipe.from_dict(settings), data.class_split)
     module.guard = StepGuard(cfg.max_skipped_steps)
     if cfg.teacher:
         module.learn_from(instantiate(cfg.teacher))
@@ -83,7 +91,9 @@ def train(cfg: DictConfig) -> float | None:
     log.info("%d images per step: %d per batch, %d device(s), %d batch(es)", images, batch, devices, batches)
     checkpoint = initial_weights(module, cfg)
     if trainer.is_global_zero:
-        note_files(Path(cfg.output_dir), data.file_digests(), resumed=checkpoint is not None)
+        note_files(folder, data.file_digests(), resumed=checkpoint is not None)
+        if data.set_aside:
+            write_names(folder / SET_ASIDE, data.set_aside.names)
     try:
         with logging_redirect_tqdm():  # messages go above the progress line
             trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -97,7 +107,7 @@ def train(cfg: DictConfig) -> float | None:
     if trainer.is_global_zero:
         places = {"metrics:": "metrics.json", "pictures:": "pictures", "checkpoints:": "checkpoints"}
         print(f"\n{module.report.table()}\n")
-        print("\n".join(f"{what:12} {Path(cfg.output_dir, name)}" for what, name in places.items()))
+        print("\n".join(f"{what:12} {folder / name}" for what, name in places.items()))
     return module.report.novel_iou
 
 
@@ -122,7 +132,10 @@ def initial_weights(module: WeakShotModule, cfg: DictConfig) -> Path | None:
 
 def retraining(cfg: DictConfig, labels: Path) -> DictConfig:
     """The configuration of the second stage: that of the first, ``conf/stage/retrain.yaml``, a folder of its own."""
-    own = {"pseudo_labels": str(labels), "output_dir": str(Path(cfg.output_dir) / "retrain"), "retrain": False}
+    first = Path(cfg.output_dir)
+    own: dict[str, Any] = {"pseudo_labels": str(labels), "output_dir": str(first / "retrain"), "retrain": False}
+    if (noted := first / SET_ASIDE).exists():
+        own["data"] = {"val_photos": str(noted)}
     with open_dict(cfg):  # the stage adds keys
         return cast(DictConfig, OmegaConf.merge(cfg, OmegaConf.load(conf_dir() / "stage" / "retrain.yaml"), own))
 
