@@ -29,6 +29,7 @@ Train = Callable[..., Path]
 Metrics = Callable[[Path], dict[str, Any]]
 MODULE = "weakshot_seg.training.module.WeakShotModule"
 EIGHT_STEPS = (
+    "loss/presence=head",
     "trainer.max_steps=8",
     "trainer.val_check_interval=4",
     "callbacks.last.every_n_steps=2",
