@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 GROUND = {"errors", "structures", "utils"}
 CORE = GROUND | {"models", "losses", "inference", "data"}
 ALLOWED = {
-    "__init__": {"prediction"},
+    "__init__": {"prediction", "interface"},
     "__main__": {"__init__", "cli"},
     "errors": set(),
     "structures": {"utils"},
@@ -34,7 +34,8 @@ ALLOWED = {
     "reporting": CORE | {"checkpoints"},
     "demo": CORE | {"prediction"},
     "cli": None,  # anything
-    "train": {"cli"},
+    "interface": None,  # anything
+    "train": {"cli", "interface"},
 }
 # Libraries and the only places that may import them, as folders or files of the package.
 KNOWN_TO = {
@@ -53,8 +54,8 @@ KNOWN_TO = {
     "yaml": {"reporting/runs.py", "data/importers/yolo.py"},
     "pycocotools": {"data/importers/drawing.py"},
     "filelock": {"data/readers/official.py", "data/importers/write.py", "utils/run_status.py"},
-    "hydra": {"cli", "config", "checkpoints", "training/trainer.py", "prediction"},
-    "omegaconf": {"cli", "config", "checkpoints/trusted_targets.py", "training/trainer.py"},
+    "hydra": {"cli", "config", "checkpoints", "training/trainer.py", "prediction", "interface"},
+    "omegaconf": {"cli", "config", "interface", "checkpoints/trusted_targets.py", "training/trainer.py"},
     "wandb": {"training/callbacks/weights_and_biases.py"},
     "lightning": set(),  # its classes are not those of pytorch_lightning
     "matplotlib": {"reporting/figures.py"},

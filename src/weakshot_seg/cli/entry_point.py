@@ -25,6 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from weakshot_seg.cli import settings  # noqa: F401  its resolver is used in conf/hydra
 from weakshot_seg.config.compose import conf_dir
+from weakshot_seg.config.presets import with_preset
 from weakshot_seg.config.schema import check_settings
 from weakshot_seg.errors import StoppedBySignal, UserError
 
@@ -46,7 +47,8 @@ def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], Non
         @functools.wraps(task)
         def main() -> None:
             arguments = name_sources(sys.argv[1:]) if name in SOURCES_FIRST else sys.argv[1:]
-            sys.argv[1:] = add_data(quote_settings(arguments)) if name in OWN_DATA else quote_settings(arguments)
+            words = with_preset(name, quote_settings(arguments))
+            sys.argv[1:] = add_data(words) if name in OWN_DATA else words
             run()
 
         return main
@@ -63,12 +65,18 @@ def run_command(name: str, *words: str) -> None:
     def task(cfg: DictConfig) -> Any:
         sys.argv[1:1] = words
         try:
-            return importlib.import_module(module_of(name)).main.__wrapped__(cfg)
+            return task_of(name)(cfg)
         finally:
             del sys.argv[1 : 1 + len(words)]
 
     task.__module__ = module_of(name)  # Hydra names the log file after it
     command(name)(task)()
+
+
+def task_of(name: str) -> Callable[[DictConfig], Any]:
+    """The main function of a command, to be called with settings that have been checked."""
+    task: Callable[[DictConfig], Any] = importlib.import_module(module_of(name)).main.__wrapped__
+    return task
 
 
 def module_of(name: str) -> str:

@@ -26,24 +26,30 @@ class Preflight(Callback):
     """Hydra callback: the checks below before Hydra makes a folder; one line on stderr and exit code 2."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """For a single run: checks all settings, makes its folder and claims it for this process.
-
-        The folder is fixed in ``hydra.run.dir``; one that is given without interpolations is left to ``run_lock``.
-        """
-        with _refusing(config):
-            _check_written(config, OmegaConfBaseException)
-            _set(config, "runtime.output_dir", str(Path(_folder(config, "run.dir")).absolute()))
-            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-            check_settings(own, config.hydra.job.config_name)
-            _set(config, "job.num", 0)  # it starts: now ${run_folder:} claims what it names
-            _set(config, "run.dir", _folder(config, "run.dir", make=config.hydra.output_subdir is not None))
-            _set(config, "job.num", MISSING)
+        """For a single run: see :func:`prepare`."""
+        with _refusing():
+            prepare(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """For a sweep, whose jobs have settings of their own and may run where other environment variables are set."""
-        with _refusing(config):
+        with _refusing(), _in_force(config):
             _check_written(config, InterpolationKeyError)
             _folder(config, "sweep.dir", make=config.hydra.output_subdir is not None)
+
+
+def prepare(config: DictConfig) -> None:
+    """Checks all settings of a single run, makes its folder and claims it for this process; else a ConfigError.
+
+    The folder is fixed in ``hydra.run.dir``; one that is given without interpolations is left to ``run_lock``.
+    """
+    with _in_force(config):
+        _check_written(config, OmegaConfBaseException)
+        _set(config, "runtime.output_dir", str(Path(_folder(config, "run.dir")).absolute()))
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        check_settings(own, config.hydra.job.config_name)
+        _set(config, "job.num", 0)  # it starts: now ${run_folder:} claims what it names
+        _set(config, "run.dir", _folder(config, "run.dir", make=config.hydra.output_subdir is not None))
+        _set(config, "job.num", MISSING)
 
 
 def _check_written(cfg: DictConfig, refused: type[Exception]) -> None:
@@ -76,11 +82,20 @@ def _set(cfg: DictConfig, key: str, value: Any) -> None:
 
 
 @contextmanager
-def _refusing(config: DictConfig) -> Iterator[None]:
-    """Errors end the process; ``${hydra:...}`` is resolved as in the job, of whose settings folders are made."""
+def _in_force(config: DictConfig) -> Iterator[None]:
+    """``${hydra:...}`` is resolved as in the job, of whose settings folders are made."""
     hydra = HydraConfig.instance()
     before = hydra.cfg
     hydra.set_config(config)
+    try:
+        yield
+    finally:
+        hydra.cfg = before
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Errors end the process."""
     try:
         yield
     except ConfigError as error:  # Hydra turns errors of a callback other than SystemExit into warnings
@@ -89,8 +104,6 @@ def _refusing(config: DictConfig) -> Iterator[None]:
     except Exception:
         traceback.print_exc()
         raise SystemExit(1) from None
-    finally:
-        hydra.cfg = before
 
 
 def _folder(cfg: DictConfig, setting: str, make: bool = False) -> str:

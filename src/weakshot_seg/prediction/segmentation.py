@@ -12,6 +12,7 @@ from PIL import Image
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.inference.semantic import ProposalScores, Scores
 from weakshot_seg.structures import ClassSplit
+from weakshot_seg.utils.notebook import html_image, html_table, png
 from weakshot_seg.utils.visualize import labelled_overlay
 
 Floats = NDArray[np.float32]
@@ -101,6 +102,16 @@ class Segmentation:
     def overlay(self, largest: int = 1024, listed: Collection[int] | None = None) -> Image.Image:
         """The image under its label colours, see :func:`~weakshot_seg.utils.visualize.labelled_overlay`."""
         return labelled_overlay(self.image, self.labels, self.split, largest, listed)
+
+    def _repr_png_(self) -> bytes:
+        return png(self.overlay())
+
+    def _repr_html_(self) -> str:
+        rows = [("class", "kind", "share %", "confidence")]
+        for area in self.classes:
+            share, confidence = f"{100 * area.share:.1f}", f"{area.confidence:.2f}"
+            rows.append((area.name, "novel" if area.novel else "base", share, confidence))
+        return html_image(self.overlay()) + html_table(rows, "<<>>")
 
     def _meaning(self, class_id: int) -> tuple[str, bool]:
         return self.split.names[class_id], class_id in self.split.novel
