@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from weakshot_seg.data.evaluation import EvalSample
 from weakshot_seg.structures import IGNORE, ClassSplit
+from weakshot_seg.training.callbacks import time_estimate
 from weakshot_seg.training.callbacks.checkpoints import AtomicCheckpointIO, LastCheckpoint
 from weakshot_seg.training.callbacks.pictures import KEPT, PredictionPanels, RankedImages, ValidatedImage
 from weakshot_seg.training.callbacks.progress import TrainingProgress
@@ -253,3 +255,32 @@ def test_wandb_run_is_continued_only_when_resumed(tmp_path):
     assert ResilientWandbLogger(str(tmp_path), resume=True, mode="offline").version == first
     assert ResilientWandbLogger(str(tmp_path), mode="offline").version != first
     assert ResilientWandbLogger(str(tmp_path / "other"), resume=True, mode="offline").version
+
+
+@pytest.mark.parametrize(("accumulate", "first"), [(1, 0), (2, 3)])
+def test_the_time_left_is_told_after_some_steps(accumulate, first, tmp_path, caplog, monkeypatch):
+    """Of a clock that goes on by 10 s with every batch but the first, which takes an hour."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr(time_estimate.time, "monotonic", lambda: 0.0)
+
+    class Clock(pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            now = 3600 + 10 * next(clock)
+            monkeypatch.setattr(time_estimate.time, "monotonic", lambda: float(now))
+
+    last = LastCheckpoint(str(tmp_path), every_n_steps=1)
+    if first:
+        fit(tmp_path, last, steps=first, accumulate_grad_batches=accumulate)
+    checkpoint = tmp_path / "last.ckpt" if first else None
+    with caplog.at_level(logging.INFO):
+        callbacks = (Clock(), time_estimate.TimeEstimate(after=5), last)
+        fit(tmp_path, *callbacks, steps=first + 7, resume=checkpoint, accumulate_grad_batches=accumulate)
+    (line,) = [record.getMessage() for record in caplog.records if "steps (" in record.getMessage()]
+    seconds = 10 * accumulate
+    assert f"for the other 2 steps ({seconds:.2f} s each)" in line
+    assert line.startswith(f"{2 * seconds} seconds")
+
+
+def test_durations_in_words():
+    words = [time_estimate.duration(seconds) for seconds in (0.2, 89, 91, 840, 7100, 9000)]
+    assert words == ["1 seconds", "89 seconds", "2 minutes", "14 minutes", "118 minutes", "2.5 hours"]

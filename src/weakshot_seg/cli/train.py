@@ -87,6 +87,8 @@ def train(cfg: DictConfig) -> float | None:
     base, novel = len(data.class_split.base), ", ".join(data.class_split.novel_names)
     scope, devices, batches = cfg.data.label_scope, trainer.world_size, trainer.accumulate_grad_batches
     log.info("split %s: %d base classes with masks; novel, by %s-level labels only: %s", cfg.split, base, scope, novel)
+    if preset := cfg.get("preset"):
+        log.info("preset=%s: sizes for a machine, see conf/preset; others can be named", preset)
     batch, images = cfg.data.batch_size, cfg.data.batch_size * devices * batches
     log.info("%d images per step: %d per batch, %d device(s), %d batch(es)", images, batch, devices, batches)
     checkpoint = initial_weights(module, cfg)

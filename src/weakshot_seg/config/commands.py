@@ -17,6 +17,7 @@ MEASURE = MODEL | RUN | {"trainer": Group, "inference": Group | None, "data": Gr
 TRAIN = RUN | {
     "name": str,
     **dict.fromkeys(GROUPS, Group),
+    "preset": str | None,
     "stage": Literal["first", "retrain"],
     "weights": str | None,
     "max_skipped_steps": NonNegativeInt,
