@@ -17,6 +17,7 @@ from weakshot_seg.config.schema import check_node
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.structures import ClassSplit
 from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.utils.recipe import VERSION, Recipe
 
@@ -115,3 +116,60 @@ def test_a_training_starts_from_weights_with_or_without_a_presence_head(
         start_from(fresh, tmp_path / "gated.ckpt")
         assert all(torch.equal(t, gated.model.state_dict()[name]) for name, t in fresh.model.state_dict().items())
     assert load_module(tmp_path / "gated.ckpt").model.presence_gamma == 0.5
+
+
+def with_classes(recipe: Recipe, *names: str, seed: int = 0) -> WeakShotModule:
+    torch.manual_seed(seed)
+    gated = Recipe.from_dict(recipe.to_dict() | {"model": recipe.model | {"presence_gamma": 0.5}})
+    return build_module(gated, ClassSplit(names, (1,))).eval()
+
+
+def stored(module: WeakShotModule, path: Path) -> Path:
+    content: dict[str, Any] = {"state_dict": module.state_dict(), "global_step": 9}
+    module.on_save_checkpoint(content)
+    torch.save(content, path)
+    return path
+
+
+@torch.no_grad()
+def test_a_model_is_extended_by_classes_and_keeps_what_it_knows_by_name(module: WeakShotModule, tmp_path: Path) -> None:
+    """All that is computed of a class is what it was, at another place; nothing is of the class that was removed."""
+    old = with_classes(module.recipe, "sky", "cat", "grass", "dog")
+    path, names = stored(old, tmp_path / "old.ckpt"), ("dog", "crow", "sky", "cat", "heron")
+    new, before = (with_classes(module.recipe, *names, seed=1) for _ in range(2))
+    with pytest.raises(ConfigError, match=r"other classes \(crow, heron\); .* or partial=true"):
+        start_from(new, path)
+    start_from(new, path, partial=True)
+    given, ours, fresh = (m.model.state_dict() for m in (old, new, before))
+    places = {"sky": (0, 2), "cat": (1, 3), "dog": (3, 0)}
+    by_class = [n for n, t in given.items() if n.split(".")[0] != "backbone" and t.shape != ours[n].shape]
+    assert len(by_class) == 6  # weights and biases of two classifiers, two embeddings of queries
+    for name, tensor in ours.items():
+        if name not in by_class:
+            assert torch.equal(tensor, given[name])
+            continue
+        assert all(torch.equal(tensor[there], given[name][here]) for here, there in places.values())
+        assert all(torch.equal(tensor[i], fresh[name][i]) for i in (1, 4))
+    assert torch.equal(ours["head.classify.weight"][-1], given["head.classify.weight"][-1])  # no object
+
+
+@torch.no_grad()
+def test_classes_in_another_order_are_the_same_model(module: WeakShotModule, tmp_path: Path) -> None:
+    old = with_classes(module.recipe, "sky", "cat", "grass")
+    new = with_classes(module.recipe, "grass", "sky", "cat", seed=1)
+    start_from(new, stored(old, tmp_path / "old.ckpt"))
+    images = torch.randint(256, (1, 3, 64, 64), dtype=torch.uint8)
+    ours, expected = new.model(images), old.model(images)
+    torch.testing.assert_close(ours.mask_logits, expected.mask_logits[:, :, [2, 0, 1]])
+    torch.testing.assert_close(ours.class_scores(), expected.class_scores()[:, [2, 0, 1]][:, :, [2, 0, 1]])
+
+
+def test_weights_with_nan_and_weights_that_do_not_fit_at_all(module: WeakShotModule, tmp_path: Path) -> None:
+    old = with_classes(module.recipe, "sky", "cat")
+    old.model.head.classify.weight.data[0, 0] = torch.nan
+    with pytest.raises(ConfigError, match=r"NaN or infinite values \(model\.head\.classify\.weight\)"):
+        start_from(with_classes(module.recipe, "sky", "cat"), stored(old, tmp_path / "old.ckpt"))
+    content = torch.load(tmp_path / "old.ckpt", weights_only=True)
+    torch.save(content | {"state_dict": {"model.other": torch.zeros(1)}}, tmp_path / "other.ckpt")
+    with pytest.raises(ConfigError, match="nothing in it fits"):
+        start_from(with_classes(module.recipe, "sky", "cat"), tmp_path / "other.ckpt", partial=True)

@@ -1,5 +1,6 @@
 """The timm backbone: strides, layouts, frozen norms, local weights, and errors that help."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -132,6 +133,47 @@ def test_unknown_names_and_options_are_refused() -> None:
         TimmBackbone("resnet5O")
     with pytest.raises(ConfigError, match="no_such_option"):
         TimmBackbone("resnet18", no_such_option=1)
+
+
+@pytest.mark.parametrize("name", ["test_coatnet", "levit_128s", "crossvit_tiny_240"])
+def test_networks_made_for_one_size_are_refused_by_name(name: str) -> None:
+    """The last one shrinks every image to its own size."""
+    with pytest.raises(
+        ConfigError, match=rf"{name} takes images of one size alone \(.*use a network .* such as"
+    ) as caught:
+        TimmBackbone(name)
+    TimmBackbone(str(caught.value).split("model.backbone.name=")[-1].split()[0])
+
+
+@pytest.mark.parametrize(("name", "options"), [("test_maxvit", {}), ("beit_base_patch16_224", {"depth": 3})])
+def test_networks_made_for_one_size_take_smaller_images_padded(name: str, options: dict[str, object]) -> None:
+    backbone = TimmBackbone(name, img_size=64, **options).eval()
+    small = image(40, 61)
+    padded = torch.zeros(1, 3, 64, 64)
+    padded[:, :, :40, :61] = small
+    with torch.no_grad():
+        for level, whole, stride in zip(backbone(small), backbone(padded), (4, 8, 16, 32), strict=True):
+            torch.testing.assert_close(level, whole[:, :, : math.ceil(40 / stride), : math.ceil(61 / stride)])
+    with pytest.raises(ConfigError, match=r"at most 64 x 64 pixels, not an image of 64 x 65: set .*crop_size=64"):
+        backbone(image(64, 65))
+
+
+@pytest.mark.parametrize("name", ["dla34", "hrnet_w18_small"])
+def test_networks_that_take_multiples_of_32(name: str) -> None:
+    with torch.no_grad():
+        levels = TimmBackbone(name).eval()(image(70, 101))
+    assert [tuple(level.shape[2:]) for level in levels] == [(18, 26), (9, 13), (5, 7), (3, 4)]
+
+
+def test_weights_with_nan_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    state = timm.create_model("resnet10t").state_dict()
+    state["layer2.0.conv1.weight"][0, 0, 0, 0] = torch.nan
+    torch.save(state, path)
+    with pytest.raises(
+        ConfigError, match=r"weights\.pth holds NaN or infinite values \(layer2\.0\.conv1\.weight, .*; 1 of"
+    ):
+        TimmBackbone("resnet10t", checkpoint=str(path))
 
 
 def test_normalisation_follows_the_weights() -> None:

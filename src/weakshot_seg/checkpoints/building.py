@@ -11,6 +11,7 @@ import numpy as np
 from hydra.utils import instantiate
 from torch import Tensor, nn
 
+from weakshot_seg.checkpoints.class_rows import moved_by_name
 from weakshot_seg.checkpoints.compatibility import check_same_run
 from weakshot_seg.checkpoints.reading import NETWORK, SavedModel, read_checkpoint, read_model, unusable
 from weakshot_seg.checkpoints.trusted_targets import PARTS, check_recipe
@@ -19,6 +20,7 @@ from weakshot_seg.errors import BrokenCheckpointError, ConfigError
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.utils.recipe import Recipe
+from weakshot_seg.utils.tables import first_few
 
 PRESENCE = f"{NETWORK}presence."
 TEACHER = "teacher."
@@ -89,20 +91,34 @@ def load_last(module: WeakShotModule, directory: Path) -> Path | None:
     return None
 
 
-def start_from(module: WeakShotModule, source: str | Path) -> None:
+def start_from(module: WeakShotModule, source: str | Path, partial: bool = False) -> None:
     """Initial weights for a training: the network of a model, its SimNet and presence head where both have the same.
 
-    A ConfigError if the model cannot be read, or its network has other names or shapes.
+    Rows that belong to a class go where its name is. ``partial`` takes what fits, also of a model with other classes.
+    A ConfigError if the model cannot be read, is broken, has other classes, or its network other names or shapes.
     """
-    state, mine = read_model(source).state, module.state_dict()
+    saved, mine = read_model(source), module.state_dict()
+    old, new = saved.class_split.names, module.class_split.names
+    state = saved.state if old == new else moved_by_name(saved.state, mine, old, new)
+    floats = {name: t for name, t in state.items() if name.startswith(NETWORK) and t.is_floating_point()}
+    if broken := sorted(name for name, tensor in floats.items() if not tensor.isfinite().all()):
+        raise ConfigError(f"weights={source} holds NaN or infinite values ({first_few(broken, 3)}): give another file")
     network = {name for name in {*state, *mine} if name.startswith(NETWORK) and not name.startswith(PRESENCE)}
     same = {name for name in state.keys() & mine.keys() if state[name].shape == mine[name].shape}
-    if wrong := network - same:
-        differ = f"{len(wrong)} of {len(network)} tensors differ in name or shape ({min(wrong)}, ...)"
-        remedy = "use the model settings and the classes it was made with"
+    wrong, fresh = network - same, [name for name in new if name not in old]
+    if not partial and (wrong or fresh or len(old) > len(new)):
+        others = f"it has other classes ({first_few(fresh or [name for name in old if name not in new], 5)})"
+        tensors = f"{len(wrong)} of {len(network)} tensors differ in name or shape ({min(wrong, default='')}, ...)"
+        remedy = "use the model settings and the classes it was made with, or partial=true to take what fits"
+        differ = others if set(old) != set(new) else tensors
         raise ConfigError(f"weights={source} does not fit this model: {differ}; {remedy}")
+    if not network & same:
+        raise ConfigError(f"weights={source}: nothing in it fits this model; use the model settings it was made with")
     chosen = {name: state[name] for name in same if name in network or name.startswith(PRESENCE) or "simnet" in name}
     module.load_state_dict(chosen, strict=False)
+    if partial:
+        text = "weights=%s: %d of %d tensors of the network fit; new classes: %s; tensors that do not fit: %s"
+        log.info(text, source, len(network & same), len(network), first_few(fresh, 5), first_few(sorted(wrong), 5))
 
 
 def weights_digest(network: nn.Module) -> str:

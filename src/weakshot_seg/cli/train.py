@@ -18,11 +18,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from weakshot_seg.checkpoints.building import build_module, load_last, start_from
 from weakshot_seg.checkpoints.trusted_targets import named_targets
 from weakshot_seg.cli.entry_point import command
-from weakshot_seg.config.compose import conf_dir, plain
+from weakshot_seg.config.compose import conf_dir, leaves, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.set_aside import FILE as SET_ASIDE
 from weakshot_seg.data.set_aside import read_names, write_names
 from weakshot_seg.errors import ConfigError
+from weakshot_seg.models.backbone import too_large
 from weakshot_seg.prediction.pseudo_labelling import make_pseudo_labels
 from weakshot_seg.training.module import WeakShotModule
 from weakshot_seg.training.provenance import note_files
@@ -80,6 +81,7 @@ def train(cfg: DictConfig) -> float | None:
             f"a training image has {classes} classes but the model only {queries} queries; set "
             f"model.num_queries={classes} or more"
         )
+    check_image_sizes(getattr(module.model.backbone, "largest", None), settings, data.make_val is not None)
     loggers, callbacks = (list(instantiate(group).values()) for group in (cfg.logger, cfg.callbacks))
     options = {} if data.make_val else {"limit_val_batches": 0}
     trainer = make_trainer(cfg.trainer, callbacks=callbacks, logger=loggers or False, **options)
@@ -127,8 +129,10 @@ def initial_weights(module: WeakShotModule, cfg: DictConfig) -> Path | None:
                 "them; leave out resume=true to train in a new folder"
             )
         log.info("resume=true, but there is no checkpoint in %s: starting from the beginning", folder / "checkpoints")
+    if cfg.partial and not cfg.weights:
+        raise ConfigError("partial=true is about weights=FILE: give both or none")
     if cfg.weights:
-        start_from(module, cfg.weights)
+        start_from(module, cfg.weights, cfg.partial)
     return None
 
 
@@ -153,6 +157,19 @@ def check_stage(cfg: DictConfig) -> None:
         raise ConfigError("retrain=true starts from the first stage: leave out stage=retrain")
     if cfg.supervision != "weakshot" and (cfg.retrain or cfg.pseudo_labels):
         raise ConfigError(f"re-training needs supervision=weakshot, not {cfg.supervision}: there is nothing to label")
+
+
+def check_image_sizes(largest: tuple[int, int] | None, settings: dict[str, Any], validates: bool) -> None:
+    """Refuses crops and windows that a network made for one size cannot take, with a :class:`ConfigError`."""
+    if largest is None:
+        return
+    crop = settings["data"].get("train_transform", {}).get("crop_size")
+    windows = [value for key, value in leaves(settings["inference"]) if key.split(".")[-1] == "window"]
+    if crop and crop > min(largest):
+        raise ConfigError(too_large(largest, f"crops of {crop}"))
+    if validates and not (windows and windows[0] <= min(largest)):
+        what = f"windows of {windows[0]}" if windows else "whole images"
+        raise ConfigError(too_large(largest, f"{what} in validations"))
 
 
 def check_processes(trainer: pl.Trainer) -> None:

@@ -20,6 +20,7 @@ TRAIN = RUN | {
     "preset": str | None,
     "stage": Literal["first", "retrain"],
     "weights": str | None,
+    "partial": bool,
     "max_skipped_steps": NonNegativeInt,
     "retrain": bool,
     "candidates": Candidates,

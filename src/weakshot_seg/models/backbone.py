@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,16 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.norms import FrozenBatchNorm2d, GroupNorm
 
 STRIDES = (4, 8, 16, 32)
+ODD = (101, 139)  # a size that no network is made for
+SIMILAR = {  # millions of parameters of networks that take any size, with attention or its likes
+    "pvt_v2_b0": 3,
+    "edgenext_small": 6,
+    "pvt_v2_b1": 14,
+    "convnext_tiny": 29,
+    "swin_small_patch4_window7_224": 50,
+    "swin_base_patch4_window7_224": 88,
+    "swin_large_patch4_window7_224": 197,
+}
 
 
 class TimmBackbone(nn.Module):
@@ -33,14 +44,16 @@ class TimmBackbone(nn.Module):
         checkpoint: local weights (``.safetensors``, ``.pth``) of the same timm model, instead of a download.
         freeze_norm: fix statistics and affine parameters of BatchNorm, as the paper does (section 8 of the method).
         norm_outputs: a LayerNorm on each of the four levels, as MaskFormer has with Swin.
-        **timm_options: passed on to ``timm.create_model`` (``drop_path_rate``, ``output_stride``, ...).
+        **timm_options: passed on to ``timm.create_model`` (``drop_path_rate``, ``output_stride``, ...). With
+            ``img_size`` a network that is made for one size takes images up to that one, which are padded.
 
     Attributes:
         channels: channels of the four levels.
+        largest: height and width above which images are refused, of a network made for one size; else None.
         mean, std: normalisation the weights expect, for images in 0..1.
 
     Raises:
-        ConfigError: unknown name, weights that do not fit, or a download that failed.
+        ConfigError: unknown name, weights that do not fit, a download that failed, or a network made for one size.
     """
 
     def __init__(
@@ -77,7 +90,9 @@ class TimmBackbone(nn.Module):
             self.pyramid = SimpleFeaturePyramid(channels[-1])
             self.channels = self.pyramid.channels
         self.norms = nn.ModuleList(map(nn.LayerNorm, self.channels)) if norm_outputs else None
-        self.patch_size = min(reductions)
+        self.crops = False  # levels to the size of the image before it was padded
+        self.multiple = min(reductions)  # of the sizes that the network is given
+        self.largest: tuple[int, int] | None = None
         self.channels_last_output = getattr(self.net, "output_fmt", None) == Format.NHWC  # Swin
         config = getattr(self.net, "pretrained_cfg", None) or {}
         self.mean = tuple(config.get("mean", (0.485, 0.456, 0.406)))
@@ -89,20 +104,36 @@ class TimmBackbone(nn.Module):
                 if type(module) is nn.BatchNorm2d:
                     module.__class__ = FrozenBatchNorm2d
             self.train(self.training)
+        self._find_sizes(name, timm_options.get("img_size"))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images ``[B, 3, H, W]`` -> four levels ``[B, C_s, ~H/s, ~W/s]`` for s = 4, 8, 16, 32."""
-        down, right = (-size % self.patch_size for size in images.shape[-2:])  # networks of patches take whole ones
-        padded = F.pad(images, (0, right, 0, down))
-        features = self.net(padded.contiguous(memory_format=torch.channels_last))
-        levels = [features[i] for i in self.levels]
-        if self.channels_last_output:
-            levels = [level.permute(0, 3, 1, 2) for level in levels]
-        levels = levels if self.pyramid is None else self.pyramid(levels[0], images.shape[-2:])
+        padded = self._padded(images)
+        levels = self._features(padded)
+        if self.pyramid is not None:
+            levels = self.pyramid(levels[0], (padded if self.crops else images).shape[-2:])
+        if self.crops:
+            sizes = ([-(-length // stride) for length in images.shape[-2:]] for stride in STRIDES)
+            levels = [level[:, :, :height, :width] for level, (height, width) in zip(levels, sizes, strict=True)]
         if self.norms is None:
             return levels
         pairs = zip(self.norms, levels, strict=True)
         return [norm(level.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for norm, level in pairs]
+
+    def _padded(self, images: Tensor) -> Tensor:
+        if self.largest is None:
+            down, right = (-size % self.multiple for size in images.shape[-2:])  # networks of patches take whole ones
+        else:
+            down, right = (most - size for most, size in zip(self.largest, images.shape[-2:], strict=True))
+            if min(down, right) < 0:
+                raise ConfigError(too_large(self.largest, f"an image of {images.shape[-2]} x {images.shape[-1]}"))
+        return F.pad(images, (0, right, 0, down))
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        """The network's own levels ``[B, C, h, w]``."""
+        features = self.net(images.contiguous(memory_format=torch.channels_last))
+        levels = [features[i] for i in self.levels]
+        return [level.permute(0, 3, 1, 2) for level in levels] if self.channels_last_output else levels
 
     def train(self, mode: bool = True) -> TimmBackbone:
         """Frozen BatchNorm stays in evaluation mode."""
@@ -111,6 +142,42 @@ class TimmBackbone(nn.Module):
             for module in self._batch_norms():
                 module.eval()
         return self
+
+    def _find_sizes(self, name: str, img_size: int | Sequence[int] | None) -> None:
+        """Tries what the network takes: any size, multiples of 32, or ``img_size`` alone; a ConfigError if nothing."""
+        own = self.multiple
+        for self.multiple in (own, max(STRIDES)):
+            if self._takes(ODD):
+                self.crops = self.multiple != own
+                return
+        self.crops = True
+        if img_size:
+            self.largest = (img_size, img_size) if isinstance(img_size, int) else (img_size[0], img_size[1])
+            if self._takes(self.largest):
+                return
+        millions = sum(parameter.numel() for parameter in self.net.parameters()) / 1e6
+        nearest = min(SIMILAR, key=lambda other: abs(math.log(SIMILAR[other] / millions)))
+        raise ConfigError(
+            f"model.backbone.name={name} takes images of one size alone{_made_for(self.net)}: use a network that takes "
+            f"any, such as model.backbone.name={nearest} of about its size; or, if timm can make it for a size N, "
+            "+model.backbone.img_size=N with crops and sliding windows of N"
+        )
+
+    def _takes(self, size: tuple[int, int]) -> bool:
+        """Whether it can, and has about the strides it says: some shrink every image to the one size."""
+        mode, strides = self.training, cast(FeatureInfo, self.net.feature_info).reduction()
+        try:
+            with torch.no_grad():
+                levels = self.eval()._features(self._padded(torch.zeros(1, 3, *size)))
+        except Exception:  # assertions, shapes that do not fit, ...
+            return False
+        finally:
+            self.train(mode)
+        for level, stride in zip(levels, (strides[i] for i in self.levels), strict=True):
+            for got, length in zip(level.shape[2:], size, strict=True):
+                if not 0.5 < got * stride / length < 2:
+                    return False
+        return True
 
     def _batch_norms(self) -> list[nn.Module]:
         return [m for m in self.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -201,6 +268,11 @@ def _from_file(name: str, checkpoint: str, options: dict[str, Any]) -> nn.Module
             f"model.backbone.checkpoint={checkpoint} lacks {len(missing)} tensors of {name} ({missing[0]}, ...); "
             "give the weights of the same timm model"
         )
+    if broken := [key for key, tensor in tensors.items() if not tensor.detach().isfinite().all()]:
+        raise ConfigError(
+            f"model.backbone.checkpoint={checkpoint} holds NaN or infinite values ({broken[0]}, ...; {len(broken)} of "
+            f"{len(tensors)} tensors): its training went wrong, give another file"
+        )
     return net
 
 
@@ -220,6 +292,19 @@ class _Filled(TorchFunctionMode):
         if func is Tensor.copy_:
             self.tensors[id(args[0])] = args[0]
         return func(*args, **(kwargs or {}))
+
+
+def _made_for(net: nn.Module) -> str:
+    size = (getattr(net, "pretrained_cfg", None) or {}).get("input_size")
+    return f" ({size[1]} x {size[2]})" if size else ""
+
+
+def too_large(most: tuple[int, int], what: str) -> str:
+    """Why and how else; for networks made for one size."""
+    return (
+        f"model.backbone.img_size: this network takes at most {most[0]} x {most[1]} pixels, not {what}: set "
+        f"data.train_transform.crop_size={min(most)}, inference=sliding and inference.window={min(most)}, or less"
+    )
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from weakshot_seg.reporting.results import Result
 from weakshot_seg.reporting.runs import Run
 
 BOOKKEEPING = {"split", "seed", "name", "resume", "retrain", "weights", "pseudo_labels", "output_dir", "ckpt", "stage"}
-BOOKKEEPING |= {"supervision", "variant", "experiment", "data.root", "data.cache_dir", "data.num_workers"}
+BOOKKEEPING |= {"partial", "supervision", "variant", "experiment", "data.root", "data.cache_dir", "data.num_workers"}
 BOOKKEEPING |= {"trainer", "trainer.devices", "trainer.num_nodes", "trainer.accelerator"}
 """Settings that do not distinguish experiments, or that are part of a title anyway."""
 BOOKKEEPING_GROUPS = ("hydra", "logger", "callbacks", "~logger", "~callbacks")
