@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -86,7 +85,7 @@ class WeakShotModule(pl.LightningModule):
         targets = batch.targets
         if self.teacher is not None:
             progress = self.global_step / int(self.trainer.estimated_stepping_batches)
-            targets = replace(targets, pseudo_map=self.teacher(batch.images, targets, progress))
+            targets = self.teacher(batch.images, targets, progress)
         losses = self.criterion(self.model(batch.images), targets)
         if self.logs_this_step:
             weighted = {f"weighted/{name}": value for name, value in losses.weighted.items()}

@@ -8,13 +8,14 @@ more often than the masks do elsewhere, such as the background; what else it fin
 """
 
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weakshot_seg.losses.terms import mean_over_ranks
-from weakshot_seg.structures import IGNORE, WeakTargets
+from weakshot_seg.structures import IGNORE, Knowledge, WeakTargets
 from weakshot_seg.utils.ranges import BelowOne, NonNegative, Share
 
 MEMORY = 0.98
@@ -55,8 +56,8 @@ class OnlineTeacher(nn.Module):
         self,
         decay: BelowOne = 0.99,
         start: Share = 0.25,
-        keep: Share = 0.5,
-        common: Share = 0.0,
+        keep: Share = 0.7,
+        common: Share = 0.15,
         margin: NonNegative = 0.5,
         least: Share = 0.05,
     ) -> None:
@@ -87,33 +88,41 @@ class OnlineTeacher(nn.Module):
                 mine.copy_(new)
 
     @torch.no_grad()
-    def forward(self, images: Tensor, targets: WeakTargets, progress: float) -> Tensor | None:
-        """The classes of open pixels at the size of the mask logits: uint8 ``[B, h, w]``, ``IGNORE`` = not sure.
+    def forward(self, images: Tensor, targets: WeakTargets, progress: float) -> WeakTargets:
+        """The targets with a ``pseudo_map``, and with what looked like a base class and is none as absent.
 
-        Images are RGB 0..255 ``[B, 3, H, W]``, ``progress`` is the share of the training that is done. None: there are
-        no labels yet, or no image has unknown classes.
+        Images are RGB 0..255 ``[B, 3, H, W]``, ``progress`` is the share of the training that is done. As they were if
+        there are no labels yet, or no image has unknown classes.
         """
         self._watch_masks(targets)
         if progress < self.start / 2:
-            return None
+            return targets
         chosen = targets.open_images  # [b]
         tags, unknown = targets.tagged[chosen], targets.unknown[chosen]
         if not len(chosen):
             self._watch_tags(tags, tags, tags.new_zeros(0, 1, 1))
-            return None
+            return targets
         output = self.average(images[chosen], last_only=True)
         probabilities = output.class_logits[-1].softmax(-1)[..., :-1]
         scores = torch.einsum("bqk,bqhw->bkhw", probabilities, output.mask_logits[-1].sigmoid()) + SMALL
         closed = targets.padding[chosen] | (targets.label_map[chosen] != IGNORE)
         closed = F.interpolate(closed[:, None].float(), list(scores.shape[-2:]), mode="nearest")[:, 0] > 0
-        labels = self._label(scores, tags, unknown, closed)
+        labels, mistaken = self._label(scores, tags, unknown, closed)
         if progress < self.start:
-            return None
+            return targets
         whole = torch.full((len(images), *labels.shape[1:]), IGNORE, dtype=torch.uint8, device=images.device)
-        return whole.index_copy(0, chosen, labels)
+        states = targets.states[chosen].masked_fill(mistaken, Knowledge.ABSENT)
+        return replace(
+            targets,
+            pseudo_map=whole.index_copy(0, chosen, labels),
+            states=targets.states.index_copy(0, chosen, states),
+        )
 
-    def _label(self, scores: Tensor, tags: Tensor, unknown: Tensor, closed: Tensor) -> Tensor:
-        """``[b, K, h, w]``, bool ``[b, K]`` twice and ``[b, h, w]`` -> uint8 ``[b, h, w]``."""
+    def _label(self, scores: Tensor, tags: Tensor, unknown: Tensor, closed: Tensor) -> tuple[Tensor, Tensor]:
+        """The map uint8 ``[b, h, w]`` and the classes taken for another, bool ``[b, K]``.
+
+        Of scores ``[b, K, h, w]``, bool ``[b, K]`` twice, and ``[b, h, w]``.
+        """
         lost = tags.float() @ (~self._kept()).float() > 0  # [b, K]
         kept, base = _best(scores, unknown & ~lost)  # [b, h, w]
         other, _ = _best(scores, ~unknown | lost)
@@ -127,9 +136,10 @@ class OnlineTeacher(nn.Module):
         )
         _, taken = _best(scores, unknown)
         areas = F.one_hot(taken, scores.shape[1]).float().mul(~closed[..., None]).mean((1, 2))  # [b, K]
-        self._watch_tags(tags, areas > VISIBLE, below)
+        found = areas > VISIBLE
+        self._watch_tags(tags, found, below)
         labels = torch.where(some & (below | least), novel, base)
-        return labels.masked_fill(closed | ~sure, IGNORE).to(torch.uint8)
+        return labels.masked_fill(closed | ~sure, IGNORE).to(torch.uint8), unknown & lost & found
 
     def _kept(self) -> Tensor:
         """Bool ``[K, K]``: classes (columns) that keep their regions in images tagged n (rows)."""
