@@ -82,7 +82,7 @@ def photo_steps(steps: int, folder: str, resume: bool, run: str) -> int:
     there are.
     """
     count = 0
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, TypeError):  # commands without a folder of their own have no run
         begun = Path(run) / TRAINING_FILES
         if resume and begun.is_file():
             count = len(json.loads(begun.read_bytes()))
