@@ -30,7 +30,7 @@ ALLOWED = {
     "checkpoints": CORE | {"config", "training"},
     "conversion": GROUND,
     "exporting": GROUND | {"inference", "training"},
-    "prediction": CORE | {"config", "training", "checkpoints"},
+    "prediction": CORE | {"config", "training", "checkpoints", "reporting", "__version__"},
     "reporting": CORE | {"checkpoints"},
     "demo": CORE | {"prediction"},
     "cli": None,  # anything
@@ -43,7 +43,7 @@ KNOWN_TO = {
     "albumentations": {"data/transforms.py"},
     "cv2": {"data/transforms.py"},
     "scipy": {"losses/assignments.py", "data/readers/coco_stuff.py"},
-    "huggingface_hub": {"checkpoints/hub.py"},
+    "huggingface_hub": {"checkpoints/hub.py", "prediction/segmenter.py"},
     "gradio": {"demo/page.py"},
     "av": {"prediction/video_files.py"},
     "pillow_heif": {"data/images.py"},

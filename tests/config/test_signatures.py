@@ -40,7 +40,9 @@ def test_shipped_targets(name: str) -> None:
     of_class = name.endswith((".from_folders", ".from_official"))  # hands on what it does not name
     expected = taken(locate(name)) if not of_class else taken(locate(name.rpartition(".")[0])) | taken(locate(name))
     assert {key: (described(hint), default) for key, (hint, default) in known.arguments.items()} == expected
-    assert known.takes_others == (name == "weakshot_seg.models.backbone.TimmBackbone" or name.endswith("WandbLogger"))
+    assert known.takes_others == (
+        name == "weakshot_seg.models.backbone.TimmBackbone" or name.endswith(("WandbLogger", "TensorBoardLogger"))
+    )
 
 
 def test_nothing_is_imported() -> None:

@@ -18,7 +18,6 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.training.trainer import make_trainer
 
 SEARCH = (
-    "-m",
     "hydra/sweeper=search",
     "hydra.sweeper.n_trials=2",
     "trainer.max_steps=1",

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import (
@@ -34,12 +35,15 @@ def is_hub_id(source: str) -> bool:
     return HUB_ID.fullmatch(source) is not None and not source.endswith(".ckpt")
 
 
-def download(hub_id: str) -> Path:
-    """A model folder, downloaded once or in the hub's cache; a ConfigError if it cannot be had."""
+def download(hub_id: str, **options: Any) -> Path:
+    """A model folder, downloaded once or in the hub's cache; a ConfigError if it cannot be had.
+
+    ``options`` are those of ``hf_hub_download``, such as ``token`` and ``cache_dir``.
+    """
     name, _, revision = hub_id.partition("@")
     try:
-        folder = Path(hf_hub_download(name, CONFIG, revision=revision or None)).parent
-        return Path(hf_hub_download(name, WEIGHTS, revision=folder.name)).parent  # of the same commit
+        folder = Path(hf_hub_download(name, CONFIG, revision=revision or None, **options)).parent
+        return Path(hf_hub_download(name, WEIGHTS, revision=folder.name, **options)).parent  # of the same commit
     except Exception as error:  # the hub's HTTP library, and thus its errors, changes from version to version
         answer = f"the hub answers: {' '.join(str(error).split()) or type(error).__name__}"
         reason = next((text for kind, text in REASONS.items() if isinstance(error, kind)), answer)

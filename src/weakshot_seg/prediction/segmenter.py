@@ -10,16 +10,22 @@ from typing import Any, overload
 
 import numpy as np
 import torch
+from huggingface_hub import ModelCard, ModelHubMixin
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 from PIL import Image
 
+from weakshot_seg import __version__
 from weakshot_seg.checkpoints.building import load_module
+from weakshot_seg.checkpoints.hub import download as download_model
+from weakshot_seg.checkpoints.model_folder import write_folder
+from weakshot_seg.checkpoints.reading import SavedModel
 from weakshot_seg.data.evaluation import model_input
 from weakshot_seg.data.images import read_image, upright_rgb
 from weakshot_seg.errors import ConfigError, DataError
 from weakshot_seg.inference.semantic import Inference, best_class
 from weakshot_seg.prediction.segmentation import Segmentation
+from weakshot_seg.reporting.model_card import model_card
 from weakshot_seg.training.module import WeakShotModule
 
 Pixels = NDArray[np.uint8]
@@ -37,8 +43,12 @@ def load(
     return Segmenter(load_module(ckpt, allow_targets), device, inference)
 
 
-class Segmenter:
+class Segmenter(ModelHubMixin, library_name="weakshot_seg"):
     """A trained model ready for images; ``split`` has the names of its ``K`` classes, and which are novel.
+
+    ``save_pretrained(FOLDER)``, ``push_to_hub("USER/NAME")`` and ``from_pretrained(FOLDER or "USER/NAME")`` are methods
+    of huggingface_hub; they write and read the files of ``weakshot card``. ``model_card_kwargs`` are ``title``,
+    ``dataset`` and ``license`` of the card; ``from_pretrained`` also takes ``device`` and ``inference``.
 
     Args:
         module: from :func:`~weakshot_seg.checkpoints.building.load_module`.
@@ -78,6 +88,38 @@ class Segmenter:
         scores = self._inference(network, image.to(self.device))
         labels, confidence = best_class(scores, pixels.shape[:2])
         return Segmentation(pixels, labels.cpu().numpy(), confidence.float().cpu().numpy(), self.split, scores)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        write_folder(save_directory, self._saved)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        device: str = "auto",
+        inference: Inference | None = None,
+        allow_targets: Sequence[str] = (),
+        **download: Any,
+    ) -> Segmenter:
+        source: str | Path = model_id
+        if not Path(model_id).is_dir():
+            source = download_model(f"{model_id}@{revision}" if revision else model_id, **download)
+        return cls(load_module(source, allow_targets), device, inference)
+
+    def generate_model_card(self, **facts: Any) -> ModelCard:
+        """The card of ``weakshot card``, without numbers: which data they are of is not known here."""
+        saved, parameters = self._saved, sum(parameter.numel() for parameter in self._module.model.parameters())
+        title = facts.pop("title", None) or saved.recipe.name or "model"
+        dataset = facts.pop("dataset", None) or saved.recipe.data.get("published") or saved.recipe.name or "unknown"
+        about = {"title": title, "dataset": dataset, "parameters": parameters, "license": facts.pop("license", None)}
+        return ModelCard(model_card(saved, None, versions=[("weakshot_seg", __version__)], **about, **facts))
+
+    @property
+    def _saved(self) -> SavedModel:
+        state = {name: tensor.cpu() for name, tensor in self._module.state_dict().items()}
+        return SavedModel(self._module.recipe, self.split, state, self._module.trained_steps)
 
 
 def as_pixels(image: ImageLike) -> Pixels:
