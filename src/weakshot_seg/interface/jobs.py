@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from weakshot_seg.cli.entry_point import mendable, quote_settings
 from weakshot_seg.config.compose import conf_dir
 from weakshot_seg.config.preflight import prepare
+from weakshot_seg.config.presets import with_preset
 from weakshot_seg.errors import ConfigError, StoppedBySignal, UserError
 
 FORMAT = logging.Formatter("[%(asctime)s] %(message)s", "%H:%M:%S")  # of conf/hydra
@@ -33,11 +34,12 @@ def run(command: str, words: Sequence[str], task: Callable[[DictConfig], Any]) -
     """
     if options := [word for word in words if word.startswith("-")]:
         raise ConfigError(f"{options[0]} is an option of the command line: only settings KEY=VALUE can be given here")
+    words = with_preset(command, quote_settings(words))
     with (
         _errors_of_the_user(HydraException, OmegaConfBaseException),
         initialize_config_dir(str(conf_dir()), job_name=command, version_base="1.3"),
     ):
-        config = compose(command, quote_settings(words), return_hydra_config=True)
+        config = compose(command, list(words), return_hydra_config=True)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks())
