@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from composing import compose_own
 from elements import Elements
 from no_images import NO_IMAGES, spoil
 from weakshot_seg.cli import check
+from weakshot_seg.cli.entry_point import quote_settings
 from weakshot_seg.data.splits import make_split
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 
@@ -102,7 +105,12 @@ def test_everything_wrong_is_listed_in_one_run(run: Run, tagged_photos: Path, tm
 def test_sound_data(run: Run, tagged_photos: Path) -> None:
     code, output = run("experiment=folder", f"data.root={tagged_photos}", "data.verify=false")
     assert code == 0
-    assert output.endswith("training can start\n")
+    assert output.splitlines()[-4:] == [
+        "training can start",
+        f"next: weakshot train experiment=folder data.root={tagged_photos}",
+        "  novel classes: cat, dog",
+        "  1,000 steps with preset=laptop: about 7 minutes on two CPU cores; it says how long it takes after 20 steps",
+    ]
     assert "note: no validation image has a mask of a novel class: novel IoU cannot be measured" in output
     masks = [np.asarray(Image.open(p)) for p in sorted((tagged_photos / "annotations/training").glob("*.png"))]
     labelled = sum(int((mask != 255).sum()) for mask in masks)
@@ -128,6 +136,33 @@ def test_sound_data(run: Run, tagged_photos: Path) -> None:
     for axis, name in enumerate(("width", "height")):
         numbers = sizes[:, axis].min(), int(np.median(sizes[:, axis])), sizes[:, axis].max()
         assert files[f"{name} (lowest, median, highest)"] == ", ".join(map(str, numbers))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_command_for_a_training(named: bool, run: Run, write_images: Callable[..., None], tmp_path: Path) -> None:
+    """It can be pasted: with names that a shell would take apart, and with the novel classes if they were drawn."""
+    root = tmp_path / "my photos"
+    write_images(root / "images/training", root / "annotations/training", [(0, 1, 2, 3)] * 20)
+    (root / "classes.txt").write_text("sky\ngrass\nred cat\ndog")
+    words = ("data=folder", f"data.root={root}", f"html={tmp_path}/x.html", "split=3")
+    words += ("data.novel_classes=[red cat]", "preset=gpu") if named else ()
+    code, output = run(*words)
+    assert code == 0
+    novel = "red cat" if named else make_split(("sky", "grass", "red cat", "dog"), 3).novel_names[0]
+    (line,) = [line for line in output.splitlines() if line.startswith("next: ")]
+    typed = shlex.split(line.removeprefix("next: "))
+    assert typed[:3] == ["weakshot", "train", "experiment=folder"]
+    assert f"data.novel_classes=[{novel}]" in typed
+    assert ("preset=gpu" in typed) == named
+    assert not any(word.startswith("html") for word in typed)
+    assert f"  novel classes: {novel}" in output
+    assert ("about" in output.splitlines()[-2]) != named  # of a GPU no time is known before
+    rows = {row[1]: row for row in table(output, "classes (3 base, 1 novel)")}
+    assert rows["class"][-1] == "set aside"
+    assert rows["sky"][-1] == "4"  # of 20, see data.val_fraction
+    settings = compose_own("train", *quote_settings(typed[2:]))
+    assert settings.data.root == str(root)
+    assert list(settings.data.novel_classes) == [novel]
 
 
 def test_images_are_counted_by_what_they_declare(run: Run, tagged_photos: Path) -> None:

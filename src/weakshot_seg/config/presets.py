@@ -103,7 +103,7 @@ def _of_run(words: Sequence[str]) -> str | None:
             config = compose("train", [word for word in words if not word.startswith("-")], return_hydra_config=True)
         HydraConfig.instance().set_config(config)
         saved = OmegaConf.load(Path(config.hydra.run.dir) / ".hydra" / "config.yaml")
-        return str(saved.get("preset") or LAPTOP)
+        return str(OmegaConf.select(saved, "preset") or LAPTOP)
     except Exception:  # what is wrong with the settings, the command itself reports
         return None
     finally:

@@ -54,8 +54,8 @@ class WeakShotDataModule(pl.LightningDataModule):
         label_scope: See :data:`~weakshot_seg.data.weak_labels.LabelScope`.
         supervision: See :data:`~weakshot_seg.data.weak_labels.Supervision`.
         max_steps: Optimiser steps of the whole training, of ``accumulate`` batches each.
-        pseudo_labels: Folder of pseudo-labels, on which the training is fully supervised instead; see
-            :mod:`~weakshot_seg.data.pseudo_labels`.
+        pseudo_labels: Folder of pseudo-labels, whose novel masks training takes for true ones; see
+            :class:`~weakshot_seg.data.pseudo_labels.PseudoLabels`.
     """
 
     def __init__(
@@ -199,8 +199,9 @@ class WeakShotDataModule(pl.LightningDataModule):
             raise ConfigError(f"pseudo_labels need supervision=weakshot, not {self._supervision}")
         labels = PseudoLabels(dataset, self._pseudo_labels)
         kept = np.flatnonzero(labels.presence().any(1))
-        log.info("%d of %d training images have pseudo-labels", len(kept), len(labels))
-        return WeakShotDataset(Selection(labels, kept), dataset.split, self._train_transform, supervision="full")
+        log.info("%d of %d training images have masks, pseudo-labels or tags", len(kept), len(labels))
+        none_novel = ClassSplit(dataset.split.names, ())
+        return WeakShotDataset(Selection(labels, kept), none_novel, self._train_transform)
 
     def _check_names(self, source: LabelledImages) -> None:
         if self._class_split is not None and self._class_split.names != tuple(source.class_names):
@@ -221,10 +222,13 @@ class WeakShotDataModule(pl.LightningDataModule):
         self, train: LabelledImages, known: NDArray[np.bool_], split: ClassSplit, val: LabelledImages | None
     ) -> list[str]:
         """What is suspicious about the data, see :func:`~weakshot_seg.data.remarks.remarks`."""
+        return remarks(split, known, train, val, self.draws_classes(train))
+
+    def draws_classes(self, train: LabelledImages) -> bool:
+        """Whether nothing says which classes of a user's data are novel, so that they are drawn at random."""
         named = any(self._split_settings[name] for name in ("split_file", "published"))
         named |= self._split_settings["novel_classes"] is not None or bool(tag_only_classes(train))
-        drawn = isinstance(train, FolderImages) and self._supervision != "full" and not named
-        return remarks(split, known, train, val, drawn)
+        return isinstance(train, FolderImages) and self._supervision != "full" and not named
 
     def file_digests(self) -> dict[str, str]:
         """What shows whether training files have changed, by name of the image; empty if there are no files."""

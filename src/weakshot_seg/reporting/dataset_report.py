@@ -37,6 +37,7 @@ class DatasetReport(NamedTuple):
     tables: tuple[Table, ...]
     problems: Sequence[str]
     remarks: Sequence[str] = ()
+    drawn: bool = False  # the novel classes are drawn at random from a user's data
 
     @property
     def verdict(self) -> str:
@@ -71,7 +72,8 @@ def inspect(data: WeakShotDataModule) -> DatasetReport:
     tables += (_split_table(data, train), _class_table(split, train, val, chosen))
     measured = val.source if val else Selection(train.source, np.flatnonzero(chosen)) if chosen is not None else None
     remarks = _remarks(data, split, known, train, measured)
-    return DatasetReport(parts, split, tables, problems, [str(aside), *remarks] if chosen is not None else remarks)
+    remarks = [str(aside), *remarks] if chosen is not None else remarks
+    return DatasetReport(parts, split, tables, problems, remarks, data.draws_classes(train.source))
 
 
 def _read(title: str, make: Callable[[], LabelledImages], problems: list[str]) -> Part | None:
