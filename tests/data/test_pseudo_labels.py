@@ -142,6 +142,45 @@ def test_retraining_is_fully_supervised_by_the_files(make_images, folder):
     assert train.known[:, list(NOVEL)].any(0).all()
 
 
+def test_photos_without_masks_stay_open(make_images, folder):
+    """Their labels are masks of what they show; tags without a pixel stay tags, all else as unknown as before."""
+    source = make_images()
+    source.labels = source.presence()
+    tagged = {3: [2], 5: [5], 8: [2, 5]}
+    shown = {3: {2}, 5: set(), 8: {5}}
+    for index, tags in tagged.items():
+        ids = np.full_like(source.maps[index], IGNORE)
+        for class_id in shown[index]:
+            ids[3:9, :20] = class_id
+        Image.fromarray(ids).save(folder / "labels" / f"image {index}.png")
+        source.maps[index], source.labels[index] = None, np.isin(np.arange(CLASSES), tags)
+    source.declared = source.states(split_of(source).is_novel().numpy())
+    source.declared[10, [0, 1]] = Knowledge.UNKNOWN  # nobody looked for these base classes, in spite of a mask
+    ids = np.array(Image.open(folder / "labels" / "image 10.png"))
+    Image.fromarray(np.where(np.isin(ids, [0, 1]), IGNORE, ids).astype(np.uint8)).save(folder / "labels/image 10.png")
+    settings = {"novel_classes": [source.class_names[c] for c in NOVEL], "pseudo_labels": folder, "num_workers": 0}
+    data = WeakShotDataModule(lambda: source, None, TrainTransform(32), EvalTransform(), 1, **settings)
+    data.setup("fit")
+    train, base = data.train_dataset, set(range(CLASSES)) - set(NOVEL)
+    assert len(train) == len(source)
+    for index in range(len(train)):
+        states = train[SampleRequest(index, index)].states.numpy()
+        if index in tagged:
+            kinds = {c: Knowledge.UNKNOWN if c in base else Knowledge.ABSENT for c in range(CLASSES)}
+            kinds |= dict.fromkeys(tagged[index], Knowledge.PRESENT) | dict.fromkeys(shown[index], Knowledge.MASK)
+            assert states.tolist() == list(kinds.values()), index
+            assert np.flatnonzero(train.known[index]).tolist() == tagged[index]
+        elif index == 10:
+            assert (states[:2] == Knowledge.UNKNOWN).all()
+            assert (states[sorted(base - {0, 1})] == Knowledge.MASK).all()
+        else:
+            assert (states == Knowledge.MASK).all()
+    batch = next(iter(data.train_dataloader()))
+    novel_absent = batch.targets.absent[:, list(NOVEL)]
+    assert not (batch.targets.absent & batch.targets.unknown).any()
+    assert novel_absent.any()
+
+
 def test_measuring(dataset, predictions, folder):
     """Quality as scikit-learn sees it, agreement by counting pixel by pixel."""
     files = label_files(folder, dataset)

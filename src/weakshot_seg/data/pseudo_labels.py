@@ -127,10 +127,14 @@ class Manifest:
 
 
 class PseudoLabels:
-    """Training images with pseudo-labels for novel classes; implements ``LabelledImages``.
+    """Training images with pseudo-labels for novel classes; implements ``LabelledImages``, with states.
 
     The true maps of the images are not used, so nothing of them can leak: base pixels come from the files too.
     A ``DataError`` if they do not fit: see :meth:`Manifest.check_fits`; also if base pixels differ from the masks.
+
+    Where all base classes have masks and the novel ones are known to be there or not (as in the paper), the labels are
+    masks of all classes. In other images they are masks of the classes that they show, and of the others no more is
+    known than before: what a photo with tags alone does not show may well be there.
     """
 
     def __init__(self, dataset: WeakShotDataset, folder: str | Path) -> None:
@@ -149,7 +153,11 @@ class PseudoLabels:
                     "have its base masks; choose the data they were made for, or make them anew"
                 )
         present = partial(_present, num_classes=len(self.class_names))
-        self._presence = np.array(list(in_parallel(present, self._files, "checking pseudo-labels")))
+        shown = np.array(list(in_parallel(present, self._files, "checking pseudo-labels")))
+        states, novel = dataset.knowledge, dataset.split.is_novel().numpy()
+        whole = ((states == Knowledge.MASK) | (novel & (states != Knowledge.UNKNOWN))).all(1, keepdims=True)
+        self._states = np.where(whole | shown, np.uint8(Knowledge.MASK), states)
+        self._presence = shown | (self._states == Knowledge.PRESENT)
 
     def __len__(self) -> int:
         return len(self._files)
@@ -159,8 +167,12 @@ class PseudoLabels:
         return self._images.load(index)[0], read_mask(self._files[index], verify=False)
 
     def presence(self) -> NDArray[np.bool_]:
-        """Which classes the pseudo-labels of each image show: bool ``[len, K]``, a copy."""
+        """Which classes the pseudo-labels of each image show or its tags name: bool ``[len, K]``, a copy."""
         return self._presence.copy()
+
+    def states(self, novel: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """See :func:`~weakshot_seg.data.source.states_of`; for training no class is novel any more."""
+        return self._states.copy()
 
 
 def _present(file: Path, num_classes: int) -> NDArray[np.bool_]:
