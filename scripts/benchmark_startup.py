@@ -22,7 +22,7 @@ ANSWERS = (
     "train +data.bach_size=4 experiment=coco data.root=DIR",
     "train optim._target_=weakshot_seg.training.optim.Lion",
     "train logger=wandb trainer=ddp trainer.max_steps=0",
-    "predict ckpt=FILE source=DIR batch_size=0",
+    "predict ckpt=FILE source=DIR overlay_size=-1",
     "evaluate ckpt=FILE inference=sliding inference.window=0",
     "export",
 )
