@@ -65,7 +65,11 @@ def assert_same_run(first: Path, second: Path, metrics_of: Metrics) -> None:
     assert a["optimizer_states"] == b["optimizer_states"]
     for part in {"state_dict", "current_model_state", "averaging_state"} & (a.keys() | b.keys()):
         torch.testing.assert_close(a[part], b[part], rtol=0, atol=0)
-    assert logged(first) == logged(second)
+    mine, other = logged(first), logged(second)
+    assert mine.keys() == other.keys()
+    for step, row in mine.items():
+        differ = {name for name in row.keys() | other[step].keys() if row.get(name) != other[step].get(name)}
+        assert not differ, (step, {name: (row.get(name), other[step].get(name)) for name in differ})
     assert metrics_of(first) == metrics_of(second)
     assert state(first, "best")["global_step"] == state(second, "best")["global_step"]
 

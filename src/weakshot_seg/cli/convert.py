@@ -77,7 +77,7 @@ def to_checkpoint(source: Source, cfg: DictConfig, target: Path) -> None:
 
 def compose_recipe(overrides: Sequence[str], count: int | None) -> Recipe:
     """Settings of training, for the classes of the source (``count``) unless the overrides say for which."""
-    chosen = ["data.root=DIR", "name=converted", "loss/presence=none", *overrides]
+    chosen = ["data.root=DIR", "output_dir=DIR", "name=converted", "loss/presence=none", *overrides]
     if not any(setting.startswith(("experiment=", "data=")) for setting in chosen):
         if count is None:
             raise ConfigError("source has no classifier; say which classes it is for: overrides=[experiment=coco]")

@@ -40,7 +40,10 @@ def with_preset(command: str, words: Sequence[str], memory: Callable[[], int | N
     if chosen is None:
         on_cpu = settings.get("trainer.accelerator") == "cpu"
         chosen = LAPTOP if on_cpu else suited(None if on_cpu else (memory or gpu_memory)())
-    return [*words, f"preset={chosen}"]
+    experiment = max(place for place, word in enumerate(words) if word.startswith("experiment="))
+    options = (place for place, word in enumerate(words) if place > experiment and word.startswith("-"))
+    at = next(options, len(words))  # argparse takes no settings after the options that follow the first ones
+    return [*words[:at], f"preset={chosen}", *words[at:]]
 
 
 def suited(memory: int | None) -> str:
