@@ -127,7 +127,9 @@ class LastCheckpoint(Checkpoint):
         if trainer.val_check_batch is not None and batches % trainer.val_check_batch == 0:
             trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step - 1
             trainer.validating = True
-            trainer.fit_loop.epoch_loop.val_loop.run()
+            validation = trainer.fit_loop.epoch_loop.val_loop
+            validation.restarting = False  # all batches, not what the checkpoint's last validation left
+            validation.run()
             trainer.training = True
 
     def _save(self, trainer: pl.Trainer, again: bool = False) -> None:
