@@ -4,7 +4,7 @@ import _thread
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Timer
+from threading import Event, Thread
 
 import torch
 import torch.nn.functional as F
@@ -67,9 +67,15 @@ def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.Exported
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """A ConfigError in a block of the main thread that takes longer: some networks' sizes can be solved never."""
-    start, timer = time.monotonic(), Timer(seconds, _thread.interrupt_main)
-    timer.daemon = True
-    timer.start()
+    start, done = time.monotonic(), Event()
+
+    def interrupt() -> None:
+        wait = seconds
+        while not done.wait(wait):
+            _thread.interrupt_main()
+            wait = 1.0  # again: one that comes while something is deleted is lost
+
+    Thread(target=interrupt, daemon=True).start()
     try:
         yield
     except KeyboardInterrupt:
@@ -79,4 +85,4 @@ def time_limit(seconds: float) -> Iterator[None]:
         remedy = "choose another backbone, or allow more time with time_limit=SECONDS"
         raise ConfigError(f"{problem}: {remedy}") from None
     finally:
-        timer.cancel()
+        done.set()
