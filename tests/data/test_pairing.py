@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from weakshot_seg.data.pairing import PairSampler, ReferenceIndex
+from weakshot_seg.data.pairing import PairSampler, ReferenceIndex, repeat_masks
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import ClassSplit
 
@@ -61,3 +61,22 @@ def test_memory_stays_linear():
 def test_no_images():
     with pytest.raises(DataError, match="no training images"):
         PairSampler(np.ones((0, 3), dtype=bool), ABC, 2, 2, 0)
+
+
+@pytest.mark.parametrize(("masks", "others", "share"), [(3, 20, 0.5), (1, 7, 0.25), (4, 3, 0.9)])
+def test_masks_are_repeated_to_their_share(masks, others, share):
+    with_mask = np.random.default_rng(1).permutation([True] * masks + [False] * others)
+    anchors = repeat_masks(with_mask, share, seed=0)
+    assert with_mask[anchors].mean() == pytest.approx(share, abs=0.5 / len(anchors))
+    times = np.bincount(anchors, minlength=len(with_mask))
+    assert (times[~with_mask] == 1).all()
+    assert np.ptp(times[with_mask]) <= 1
+    presence = np.ones((len(with_mask), 3), dtype=bool)
+    sampler = PairSampler(presence, ABC, 1, 2 * len(anchors), 0, paired=False, anchors=anchors)
+    drawn = [request.index for (request,) in sampler]
+    assert sorted(drawn[: len(anchors)]) == sorted(drawn[len(anchors) :]) == sorted(anchors)
+
+
+@pytest.mark.parametrize("with_mask", [[True, False, True, True], [False] * 4, [True] * 4])
+def test_masks_that_are_enough_are_not_repeated(with_mask):
+    assert repeat_masks(np.array(with_mask), 0.5, seed=0).tolist() == [0, 1, 2, 3]

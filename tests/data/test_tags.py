@@ -1,5 +1,7 @@
 """``tags.csv``: its lines, images without masks, and what training gets of them."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -239,3 +241,17 @@ def test_tags_of_another_file(tagged):
     assert data.class_split.novel_names == ("cat",)
     with pytest.raises(DataError, match=r"photo2\.jpg has no mask"):
         data_of(tagged).setup()
+
+
+def test_a_photo_without_a_mask_that_shows_no_novel_class_teaches_that(tagged):
+    """Photo 2 says that no cat is there, and is drawn less often; without novel classes it says nothing."""
+    (tagged / "tags.csv").write_text("image,classes\nphoto0,\nphoto1,cat\nphoto2,")
+    data = data_of(tagged, mask_share=0.75, pairing=False, batch_size=1, max_steps=8)
+    data.setup()
+    assert letters(data.train_dataset.knowledge) == ["MMA", "MMP", "UUA"]
+    names = [name for batch in data.train_dataloader() for name in batch.names]
+    assert sorted(Counter(names[:4]).values()) == [1, 1, 2]
+    assert names[:4].count("photo2") == names[4:].count("photo2") == 1
+    data = data_of(tagged, supervision="base_only")
+    data.setup()
+    assert len(data.train_dataset) == 2

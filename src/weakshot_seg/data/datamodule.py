@@ -17,7 +17,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from weakshot_seg.data.evaluation import EvalDataset, EvalSample
 from weakshot_seg.data.images import MAX_PIXELS
-from weakshot_seg.data.pairing import PairSampler
+from weakshot_seg.data.pairing import PairSampler, repeat_masks
 from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.data.pseudo_labels import PseudoLabels
 from weakshot_seg.data.readers.files import FolderImages
@@ -80,6 +80,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         accumulate: Count = 1,
         seed: NonNegativeInt = 0,
         drop_unlabelled: bool = True,
+        mask_share: BelowOne = 0.0,
         pseudo_labels: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -92,6 +93,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         self._val_batch_size = val_batch_size
         self._num_workers = min(4, num_cpus() - 1) if num_workers is None else num_workers
         self._seed, self._drop_unlabelled, self._pseudo_labels = seed, drop_unlabelled, pseudo_labels
+        self._mask_share = mask_share
         self.set_aside: SetAside | None = None  # what both parts come from, where there is no validation folder
         self.model_split: ClassSplit | None = None  # of a model for these data: taken in place of the settings' split
         self._train: WeakShotDataset | None = None
@@ -186,7 +188,11 @@ class WeakShotDataModule(pl.LightningDataModule):
         if tag_only := tag_only_classes(source):
             log.info("classes with tags and without a single mask: %s", ", ".join(tag_only))
         dataset = self.weak_dataset(source, self._class_split)
-        kept = np.flatnonzero(dataset.known.any(1))
+        labelled = dataset.known.any(1)
+        if self._supervision == "weakshot":  # what is not in an image is a label, too, where other classes are open
+            states = dataset.knowledge
+            labelled |= (states == Knowledge.ABSENT).any(1) & (states == Knowledge.UNKNOWN).any(1)
+        kept = np.flatnonzero(labelled)
         if self._drop_unlabelled and len(kept) < len(source):
             counts = len(source) - len(kept), len(source)
             log.warning("%d of %d training images have no label and are left out", *counts)
@@ -265,7 +271,8 @@ class WeakShotDataModule(pl.LightningDataModule):
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
         stream = dataset.known, dataset.split, self._batch_size, self._num_batches, self._seed
         start = self.trainer.global_step * self._accumulate if self.trainer else 0
-        sampler = PairSampler(*stream, start, *self._process, paired=self._pairing)
+        anchors = repeat_masks((dataset.knowledge == Knowledge.MASK).any(1), self._mask_share, self._seed)
+        sampler = PairSampler(*stream, start, *self._process, self._pairing, anchors)
         collate = partial(WeakBatch.collate, novel=dataset.split.is_novel(), paired=self._pairing)
         return self._loader(dataset, batch_sampler=sampler, collate_fn=collate)
 

@@ -80,10 +80,23 @@ def _rotated(classes: list[int], rng: random.Random) -> list[int]:
     return classes[start:] + classes[:start]
 
 
+def repeat_masks(with_mask: NDArray[np.bool_], share: float, seed: int) -> NDArray[np.int64]:
+    """All images, those with masks equally often so that they are at least a share of all (ours, not the paper's).
+
+    Where few of the images have masks, a batch would seldom see one. ``with_mask`` is bool ``[n]``, ``share`` below 1;
+    int64 ``[m]``, each image without a mask once.
+    """
+    masks, others = np.flatnonzero(with_mask), np.flatnonzero(~with_mask)
+    number = round(len(others) * share / (1 - share))
+    if not len(masks) or len(masks) >= number:
+        return np.arange(len(with_mask))
+    return np.concatenate([np.resize(np.random.default_rng(seed).permutation(masks), number), others])
+
+
 class PairSampler(Sampler[list[SampleRequest]]):
     """Batches in which images 2i and 2i+1 are an anchor and its reference; the last of an odd batch is an anchor alone.
 
-    Anchors run through one permutation of the images after another, without dropping any: the anchor at global
+    Anchors run through one permutation of ``anchors`` after another, without dropping any: the anchor at global
     position ``p = (step * world_size + rank) * anchors_per_batch + i`` and all that belongs to it depend on (seed, p)
     alone. So the processes of a distributed run share out the stream of one process, and a resumed run goes on with
     its tail.
@@ -93,6 +106,7 @@ class PairSampler(Sampler[list[SampleRequest]]):
         batch_size: Images of a batch in this process.
         num_batches: Batches of the whole run; the first to give is ``start_batch``, when a run is resumed.
         paired: False: anchors only.
+        anchors: int64 ``[m]``, the images of one permutation; None: each once. See :func:`repeat_masks`.
     """
 
     def __init__(
@@ -106,11 +120,13 @@ class PairSampler(Sampler[list[SampleRequest]]):
         rank: int = 0,
         world_size: int = 1,
         paired: bool = True,
+        anchors: NDArray[np.int64] | None = None,
     ) -> None:
         if not len(presence):
             raise DataError("there are no training images to draw from: check data.train")
         self.batch_size, self.num_batches, self.start_batch = batch_size, num_batches, start_batch
-        self._seed, self._rank, self._world_size, self._size = seed, rank, world_size, len(presence)
+        self._seed, self._rank, self._world_size = seed, rank, world_size
+        self._anchors = np.arange(len(presence)) if anchors is None else anchors
         self._references = ReferenceIndex(presence, split) if paired else None
 
     def __len__(self) -> int:
@@ -119,15 +135,15 @@ class PairSampler(Sampler[list[SampleRequest]]):
 
     def __iter__(self) -> Iterator[list[SampleRequest]]:
         anchors_per_batch = (self.batch_size + 1) // 2 if self._references else self.batch_size
-        epoch, order = -1, np.empty(0, dtype=np.int64)
+        size, epoch, order = len(self._anchors), -1, self._anchors
         for step in range(self.start_batch, self.num_batches):
             first = (step * self._world_size + self._rank) * anchors_per_batch
             batch: list[SampleRequest] = []
             for position in range(first, first + anchors_per_batch):
-                if position // self._size != epoch:
-                    epoch = position // self._size
-                    order = np.random.default_rng((self._seed, epoch)).permutation(self._size)
-                batch += self._requests(position, int(order[position % self._size]))
+                if position // size != epoch:
+                    epoch = position // size
+                    order = self._anchors[np.random.default_rng((self._seed, epoch)).permutation(size)]
+                batch += self._requests(position, int(order[position % size]))
             yield batch[: self.batch_size]
 
     def _requests(self, position: int, anchor: int) -> list[SampleRequest]:
