@@ -42,6 +42,7 @@ SHORT_RUN = (
     "trainer.log_every_n_steps=1",
     "callbacks.panels.num_images=1",
     "callbacks.ranked.num_images=1",
+    "page=false",
 )
 FEW_SCENES = (
     "data.train.num_images=16",
@@ -102,10 +103,10 @@ def train(command: Command) -> Callable[..., Path]:
 def trained(train: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A finished run on a few scenes, for all tests that need a checkpoint; only to be read."""
     if worker_id == "master":
-        return train(tmp_path_factory.mktemp("trained"))
+        return train(tmp_path_factory.mktemp("trained"), "page=true")
     folder = tmp_path_factory.getbasetemp().parent / "trained"  # the first process of pytest-xdist trains for all
     with FileLock(f"{folder}.lock"):
-        return folder if (folder / "status.json").exists() else train(folder)
+        return folder if (folder / "status.json").exists() else train(folder, "page=true")
 
 
 @pytest.fixture(scope="session")

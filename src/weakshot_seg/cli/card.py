@@ -16,23 +16,30 @@ from weakshot_seg.errors import ConfigError
 from weakshot_seg.reporting.model_card import model_card
 from weakshot_seg.reporting.pages import write_text
 from weakshot_seg.reporting.results import Result
+from weakshot_seg.reporting.run_page import run_page
+from weakshot_seg.reporting.runs import read_run
 
 log = logging.getLogger(__name__)
 
+PAGE = "training.html"
 LIBRARIES = ("torch", "timm", "pytorch-lightning", "safetensors")
 
 
 @command("card")
 def main(cfg: DictConfig) -> None:
-    """Writes ``model.safetensors``, ``config.json`` and ``README.md``."""
+    """Writes ``model.safetensors``, ``config.json``, ``README.md`` and, of a run with metrics, ``training.html``."""
     saved = read_model(cfg.ckpt)
     out = Path(cfg.out).expanduser()
     if out.exists() and not out.is_dir():
         raise ConfigError(f"out={out} is a file: name a folder")
     module = module_of(saved, cfg.ckpt, cfg.allow_targets)  # refuses weights that do not fit their recipe
+    result = find_metrics(cfg.metrics, cfg.ckpt, saved)
+    run = read_run(Path(cfg.ckpt).expanduser().parent.parent, "") if result and not cfg.metrics else None
+    page = PAGE if run and run.result else None
     card = model_card(
         saved,
-        find_metrics(cfg.metrics, cfg.ckpt, saved),
+        result,
+        page=page,
         title=cfg.title or out.resolve().name,
         dataset=str(cfg.dataset or saved.recipe.data.get("published") or saved.recipe.name or "unknown"),
         license=cfg.license,
@@ -41,8 +48,11 @@ def main(cfg: DictConfig) -> None:
     )
     write_folder(out, saved)
     write_text(out / "README.md", card)
+    if run and page:
+        write_text(out / page, run_page(run, None))
     size = (out / WEIGHTS).stat().st_size / 1e6
-    print(f"{out}: {WEIGHTS} ({size:.1f} MB), {CONFIG}, README.md (read it, and say what is missing)")
+    files = ", ".join(filter(None, (f"{WEIGHTS} ({size:.1f} MB)", CONFIG, page, "README.md")))
+    print(f"{out}: {files} (read it, and say what is missing)")
     print(f"predict:   weakshot predict ckpt={out} source=PHOTOS out=predictions")
     print(f"give away: hf upload USER/{out.resolve().name} {out}")
 

@@ -9,6 +9,7 @@ from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.checkpoints.compatibility import check_classes
 from weakshot_seg.checkpoints.data_settings import data_of
 from weakshot_seg.cli.entry_point import command
+from weakshot_seg.cli.run_page import show_run
 from weakshot_seg.config.compose import plain
 from weakshot_seg.config.named import named_settings
 from weakshot_seg.training.trainer import make_trainer
@@ -29,5 +30,8 @@ def main(cfg: DictConfig) -> float | None:
         trainer = make_trainer(cfg.trainer, callbacks=list(instantiate(cfg.callbacks).values()), logger=False)
         trainer.validate(module, data, verbose=False)
         assert module.report is not None
-        print(f"\n{module.report.table()}\n\nmetrics:  {run_dir / 'metrics.json'}\npictures: {run_dir / 'pictures'}")
-        return module.report.novel_iou
+        places = {"metrics:": "metrics.json", "pictures:": "pictures"}
+        print(f"\n{module.report.table()}\n")
+        print("\n".join(f"{what:12} {run_dir / name}" for what, name in places.items()))
+    show_run(cfg, "evaluate")
+    return module.report.novel_iou

@@ -18,6 +18,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from weakshot_seg.checkpoints.building import build_module, load_last, start_from
 from weakshot_seg.checkpoints.trusted_targets import named_targets
 from weakshot_seg.cli.entry_point import command
+from weakshot_seg.cli.run_page import show_run
 from weakshot_seg.config.compose import conf_dir, leaves, plain
 from weakshot_seg.data.datamodule import WeakShotDataModule
 from weakshot_seg.data.set_aside import FILE as SET_ASIDE
@@ -43,6 +44,7 @@ def main(cfg: DictConfig) -> float | None:
         with recorded(first, **identity(cfg)):
             check_stage(cfg)
             novel_iou = train(cfg)
+        show_run(cfg, "train", "retrain/index.html" if cfg.retrain else None)
         if cfg.retrain:
             labels = first / "pseudo_labels"
             second = retraining(cfg, labels)
@@ -51,6 +53,7 @@ def main(cfg: DictConfig) -> float | None:
                 allowed, trainer = named_targets(plain(cfg)), partial(make_trainer, cfg.trainer)
                 make_pseudo_labels(last, labels, inference, trainer, cfg.candidates, allow_targets=allowed)
                 novel_iou = train(second)
+            show_run(second, "train")
     return novel_iou
 
 

@@ -26,6 +26,7 @@ TRAIN = RUN | {
     "candidates": Candidates,
     "pseudo_labels": str | None,
     "resume": bool,
+    "page": bool,
 }
 PREDICT = MODEL | {
     "source": Several,
@@ -88,7 +89,7 @@ IMPORT: dict[str, Any] = {
 COMMANDS: dict[str, dict[str, Any]] = {
     "train": TRAIN,
     "check": TRAIN | {"html": str | None, "thumbnails": NonNegativeInt},
-    "evaluate": MEASURE | {"name": str, "callbacks": Group},
+    "evaluate": MEASURE | {"name": str, "callbacks": Group, "page": bool},
     "pseudo_label": MEASURE | {"out": str, "candidates": Candidates | None},
     "import": IMPORT,
     "predict": PREDICT,

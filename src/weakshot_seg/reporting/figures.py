@@ -22,6 +22,7 @@ COLOURS = [to_hex(colour) for colour in matplotlib.color_sequences["tab10"]]
 BASE, NOVEL, INK = to_hex(matplotlib.color_sequences["Paired"][0]), COLOURS[6], "#222630"
 STYLE: dict[Any, Any] = {
     "axes.edgecolor": "#b5bac4",
+    "axes.facecolor": "none",
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -74,7 +75,7 @@ def chart(draw: Callable[P, Figure]) -> Callable[P, Picture]:
         with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # of letters that matplotlib's font lacks
             warnings.simplefilter("ignore", UserWarning)
             figure = draw(*args, **kwargs)
-            figure.savefig(file, format="svg", metadata={"Date": None})
+            figure.savefig(file, format="svg", facecolor="none", metadata={"Date": None})
         return Picture(_data_uri("image/svg+xml", file.getvalue()), str(figure.get_label()))
 
     return drawn

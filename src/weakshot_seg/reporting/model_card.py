@@ -9,12 +9,15 @@ from weakshot_seg.reporting.results import Result
 from weakshot_seg.utils.recipe import Recipe
 
 
-def model_card(saved: SavedModel, result: Result | None, license: str | None, **facts: object) -> str:
+def model_card(
+    saved: SavedModel, result: Result | None, license: str | None, page: str | None = None, **facts: object
+) -> str:
     """``README.md`` with YAML front matter as the Hugging Face hub reads it.
 
     Args:
         saved: the model, with the recipe as it was trained.
         result: its metrics; None: unknown.
+        page: file of the run's page beside the card.
         license: of the weights, as the hub spells it; None: not stated.
         facts: ``title``, ``dataset`` (what it was trained on, in words), ``parameters`` (how many numbers were learned)
             and ``versions`` (library and version of all that wrote the card).
@@ -29,7 +32,7 @@ def model_card(saved: SavedModel, result: Result | None, license: str | None, **
         "images_per_step": _images_per_step(recipe),
     }
     model = {"saved": saved, "recipe": recipe, "split": saved.class_split}
-    return render("model_card.md", result=result, license=license, **facts, **model, **shown)
+    return render("model_card.md", result=result, license=license, page=page, **facts, **model, **shown)
 
 
 def _start(recipe: Recipe) -> str:
