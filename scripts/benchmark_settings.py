@@ -1,0 +1,102 @@
+"""Makes the data folder of a benchmark's setting, with links to the files of one whose training photos all have masks.
+
+    python scripts/benchmark_settings.py ROOT OUT --split 1 --setting tags_only
+
+complete: as it is. tags_only: photos that show a novel class have no mask, only a line with their novel classes in
+tags.csv. few_masks: that, and of the other photos a tenth, drawn at random, has a mask. Validation photos keep theirs.
+The novel classes are those of --split-file (default: ROOT/splits.json, else drawn at random by the split's number).
+"""
+
+import argparse
+import csv
+import json
+import os
+import random
+from pathlib import Path
+from typing import Literal, get_args
+
+from weakshot_seg.data.checks import LabelledFile
+from weakshot_seg.data.readers.files import FolderImages, no_mask, pair_files
+from weakshot_seg.data.splits import make_split
+from weakshot_seg.data.tags import FILE as TAGS
+from weakshot_seg.data.tags import HEADER, SEPARATOR
+from weakshot_seg.errors import DataError
+from weakshot_seg.structures import ClassSplit
+
+Setting = Literal["complete", "tags_only", "few_masks"]
+SPLITS = "splits.json"
+CLASS_FILES = ("classes.json", "classes.txt", "names.txt")
+FEW = 0.1
+"""Share of the photos without novel classes that keep their masks in few_masks."""
+SEED = 0
+
+
+def make_setting(root: Path, out: Path, split: int, setting: Setting, split_file: Path | None = None) -> ClassSplit:
+    """Fills ``out``, which must be new or empty; ``tags.csv`` names all training photos, if masks are taken away.
+
+    Raises:
+        DataError: ``out`` holds something, a training photo has no mask, or the folder or the split cannot be read.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty: remove it, or give another folder")
+    images, annotations = "images/training", "annotations/training"
+    files, _ = pair_files(root / images, root / annotations)
+    if lacking := [file for file in files if file.labels is None]:
+        raise DataError(no_mask(lacking[0], root / annotations).message)
+    source = FolderImages(root, images, annotations, verify=False)
+    classes = split_of(root, source.class_names, split, split_file)
+    novel = list(classes.novel)
+    shown = source.presence()[:, novel]
+    draw, rows = random.Random(SEED), []
+    for file, tags in zip(files, shown, strict=True):
+        names = [classes.names[i] for i, there in zip(novel, tags, strict=True) if there]
+        rows.append((file.name, SEPARATOR.join(sorted(names))))
+        without = setting != "complete" and (names or draw.random() >= (FEW if setting == "few_masks" else 1))
+        _link(root, out, LabelledFile(file.name, file.image, None if without else file.labels))
+    if (root / "images/validation").is_dir():
+        masks = root / "annotations/validation"
+        for file in pair_files(root / "images/validation", masks if masks.is_dir() else None)[0]:
+            _link(root, out, file)
+    for name in CLASS_FILES:
+        if (root / name).exists():
+            (out / name).symlink_to((root / name).resolve())
+    (out / annotations).mkdir(parents=True, exist_ok=True)
+    (out / SPLITS).write_text(json.dumps({str(split): novel}))
+    if setting != "complete":
+        with (out / TAGS).open("w", newline="", encoding="utf8") as table:
+            csv.writer(table).writerows([HEADER, *rows])
+    return classes
+
+
+def split_of(root: Path, class_names: tuple[str, ...], split: int, split_file: Path | None = None) -> ClassSplit:
+    """Base and novel classes by the file, that of the data folder, or chance."""
+    own = root / SPLITS
+    return make_split(class_names, split, split_file=split_file or (own if own.exists() else None))
+
+
+def _link(root: Path, out: Path, file: LabelledFile) -> None:
+    for path in filter(None, (file.image, file.labels)):
+        place = out / path.relative_to(root)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(os.path.abspath(path))
+
+
+def main() -> None:
+    """Makes one folder and says what is in it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--split", type=int, default=1)
+    parser.add_argument("--setting", choices=get_args(Setting), default="tags_only")
+    parser.add_argument("--split-file", type=Path)
+    args = parser.parse_args()
+    try:
+        classes = make_setting(args.root, args.out, args.split, args.setting, args.split_file)
+    except DataError as error:
+        parser.error(str(error))
+    photos, masks = (len(list((args.out / kind / "training").rglob("*.*"))) for kind in ("images", "annotations"))
+    print(f"{args.out}: {photos} training photos, {masks} with a mask; novel: {', '.join(classes.novel_names)}")
+
+
+if __name__ == "__main__":
+    main()
