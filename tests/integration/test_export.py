@@ -19,6 +19,7 @@ from PIL import Image
 from torch import nn
 
 import weakshot_seg
+from pages import blocks
 from weakshot_seg.checkpoints.building import build_module, load_module
 from weakshot_seg.checkpoints.reading import read_model
 from weakshot_seg.cli import export
@@ -28,7 +29,6 @@ from weakshot_seg.exporting import formats
 
 Command = Callable[..., None]
 Refusal = Callable[..., str]
-README = Path(__file__).parents[2] / "README.md"
 
 
 def report_of(file: Path) -> dict[str, Any]:
@@ -97,11 +97,10 @@ def run_snippet(code: str, folder: Path) -> Any:
     return np.load(folder / "labels.npy")
 
 
-def test_the_snippet_of_the_readme_needs_onnxruntime_alone(
+def test_the_snippet_of_the_pages_needs_onnxruntime_alone(
     onnx_file: Path, eager: Path, photo: Image.Image, tmp_path: Path
 ) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    (code,) = (block for block in blocks if "onnxruntime" in block)
+    (code,) = (block.text for block in blocks("python") if "import onnxruntime" in block.text)
     modules = re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)
     assert sorted(modules) == ["PIL", "json", "numpy", "onnxruntime"]
     (tmp_path / "model.onnx").write_bytes(onnx_file.read_bytes())

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import weakshot_seg
+from pages import blocks
 from weakshot_seg.checkpoints.building import load_module
 from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 from weakshot_seg.errors import ConfigError, DataError
@@ -33,9 +34,8 @@ def segmenter(eager: Path) -> Segmenter:
     return weakshot_seg.load(eager, "cpu")
 
 
-def test_the_example_of_the_readme(eager: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    code = readme.split("From Python:")[1].split("```")[1].removeprefix("python")
+def test_the_example_of_the_pages(eager: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = (block.text for block in blocks("python") if block.page == "docs/how-to/predict.md")
     Image.fromarray(scene(0, 40, 70)).save(tmp_path / "photo.jpg")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}

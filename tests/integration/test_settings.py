@@ -1,4 +1,4 @@
-"""The settings that the README names, and some that are easily forgotten, each in a short run."""
+"""The settings that the pages name in tables, and some that are easily forgotten, each in a short run."""
 
 import re
 from collections.abc import Callable
@@ -12,22 +12,27 @@ from weakshot_seg.data.synthetic.scenes import SyntheticScenes
 
 Train = Callable[..., Path]
 Metrics = Callable[[Path], dict[str, Any]]
-README = Path(__file__).parents[2] / "README.md"
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+TABLES = (("train.md", "What people change"), ("predict.md", "Large images and test-time augmentation"))
 TWO_STEPS = ("trainer.max_steps=2",)
 # in test_wandb.py, tests/models, test_provenance.py
 ELSEWHERE = ("logger=wandb", "model.backbone.name=", "weights=")
 
 
 def documented() -> list[str]:
-    """The overrides in the table of the README, each as it stands there."""
-    rows = [line for line in README.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    """The overrides in tables of the pages, each as it stands there."""
+    sections = [
+        (HOW_TO / file).read_text(encoding="utf-8").split(f"## {title}\n")[1].split("\n## ")[0]
+        for file, title in TABLES
+    ]
+    rows = [line for section in sections for line in section.splitlines() if line.startswith("| ")]
     spans = [span for row in rows for span in re.findall(r"`([^`]+)`", row)]
     overrides = [span for span in spans if all("=" in word or word[0] == "~" for word in span.split())]
     return [span for span in dict.fromkeys(overrides) if not span.startswith(ELSEWHERE)]
 
 
-def test_the_table_is_found() -> None:
-    assert "~loss.terms.complement" in documented()
+def test_the_tables_are_found() -> None:
+    assert {"~loss.terms.complement", "inference=sliding"} <= {*documented()}
 
 
 @pytest.mark.parametrize("overrides", documented())

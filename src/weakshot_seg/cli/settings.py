@@ -3,7 +3,9 @@
 import os
 import re
 import textwrap
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -42,18 +44,39 @@ def settings_help(name: str, _root_: DictConfig) -> str:
     """Resolver ``${settings_help:NAME}``, for Hydra's ``help.template``; the name is that of a file in ``conf``."""
     if name not in COMMANDS:  # a configuration of the user's own
         return "$CONFIG"
-    command, values, remarks = f"weakshot {name.replace('_', '-')}", raw(_root_), _remarks(name)
-    choices = raw(_root_.hydra.runtime.choices)
+    command = f"weakshot {name.replace('_', '-')}"
     lines = [f"usage: {command} [SETTING=VALUE ...]", ""]
+    for setting in settings_of(name, _root_):
+        lines.append(f"  {setting.name}={setting.value}")
+        text = "; ".join(filter(None, (setting.kind, setting.remark)))
+        lines += textwrap.wrap(text, 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join([*lines, FOOTER.format(command=command)]).replace("$", "$$")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of a command as text: its default ``value``, ``(needed)`` without one, its type and range ``kind``."""
+
+    name: str
+    value: str
+    kind: str
+    remark: str
+
+
+def settings_of(name: str, root: DictConfig) -> Iterator[Setting]:
+    """All of a command; ``root`` is its composed configuration with those of Hydra."""
+    values, choices, remarks = raw(root), raw(root.hydra.runtime.choices), _remarks(name)
     for key, hint in COMMANDS[name].items():
         is_group = hint in (Group, Group | None)
         value = choices.get(key) if is_group else values.get(key)
-        lines.append(f"  {key}={'(needed)' if value == '???' else shown(value).strip(chr(39))}")
         files = sorted(path.stem for path in (conf_dir() / key).glob("*.yaml"))
-        words = f"a group of settings: {', '.join(files)}" if is_group else UNLIMITED.sub("", described(hint))
-        text = "; ".join(filter(None, (words, remarks.get(key))))
-        lines += textwrap.wrap(text, 110, initial_indent=" " * 6, subsequent_indent=" " * 6)
-    return "\n".join([*lines, FOOTER.format(command=command)]).replace("$", "$$")
+        kind = f"a group of settings: {', '.join(files)}" if is_group else kind_of(hint)
+        yield Setting(key, "(needed)" if value == "???" else shown(value).strip("'"), kind, remarks.get(key, ""))
+
+
+def kind_of(hint: Any) -> str:
+    """Type and range of an annotation, as ``a number (at least 0 and at most 1)``."""
+    return UNLIMITED.sub("", described(hint))
 
 
 def _remarks(name: str) -> dict[str, str]:

@@ -24,8 +24,6 @@ def train(
 ) -> Run:
     """Trains and evaluates as the command does, with its settings, in its folders.
 
-    >>> train("folder", root="photos", novel=["heron"], trainer={"max_steps": 500}, name="birds")  # doctest: +SKIP
-
     Args:
         experiment: a file of ``conf/experiment``: ``"folder"`` for photos of your own; None: generated scenes.
         words: more settings as on the command line, such as ``"loss/presence=none"`` or ``"~callbacks.panels"``.
@@ -36,6 +34,9 @@ def train(
     Raises:
         UserError: something cannot work; the message says what, and what to do.
         KeyboardInterrupt: Ctrl-C; the training is saved, and the same call with ``resume=True`` goes on.
+
+    Examples:
+        >>> train("folder", root="photos", novel=["heron"], trainer={"max_steps": 500}, name="birds")  # doctest: +SKIP
     """
     given = {"data.root": root, "data.novel_classes": novel}
     named = {"experiment": experiment} | {key: value for key, value in given.items() if value is not None}
