@@ -115,6 +115,7 @@ def test_python_of_the_first_pages_runs(
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     (run / "checkpoints" / "last.ckpt").symlink_to(trained / "checkpoints" / "last.ckpt")
+    (run / "pictures").symlink_to(trained / "pictures")
     (run / "metrics.json").symlink_to(trained / "metrics.json")
 
     def stub(*words: Any, **settings: Any) -> Run:

@@ -51,8 +51,11 @@ def module_of(saved: SavedModel, source: str | Path, allow_targets: Sequence[str
     check_recipe(saved.recipe, source, allow_targets)
     try:
         recipe = deepcopy(saved.recipe)
-        recipe.model["backbone"].update(pretrained=False, checkpoint=None)  # the weights are those of the model
-        recipe.model["backbone"].pop("checkpoint_path", None)  # timm's own option to read a file
+        backbone = recipe.model["backbone"]  # the weights are those of the model; one of the user's may not take these
+        for key, value in (("pretrained", False), ("checkpoint", None)):
+            if key in backbone:
+                backbone[key] = value
+        backbone.pop("checkpoint_path", None)  # timm's own option to read a file
         for part in (recipe.model, recipe.loss):
             if "compile" in part:
                 part["compile"] = None  # a few images are predicted before they would be compiled for
