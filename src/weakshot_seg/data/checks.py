@@ -81,8 +81,9 @@ class Problem:
     message: str
 
     def __post_init__(self) -> None:
-        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.message)  # names may hold anything
-        object.__setattr__(self, "message", text)
+        if not self.message.isprintable():  # names may hold anything
+            text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.message)
+            object.__setattr__(self, "message", text)
 
 
 class BadFiles(DataError):

@@ -24,13 +24,20 @@ ALL = "*"
 NO_MASK = "says what is annotated in '{}', which has no mask: add it, or leave that column empty"
 
 
+class _Cell(NamedTuple):
+    """What the content of a cell means; the problem of each name that is no class."""
+
+    classes: tuple[int, ...]
+    everything: bool
+    unknown: tuple[str, ...]
+
+
 class _Said(NamedTuple):
-    """A class in a cell of the table."""
+    """A cell of the table."""
 
     line: int
-    column: str
     image: int
-    class_id: int
+    cell: _Cell
 
 
 class Tags:
@@ -62,8 +69,8 @@ class Tags:
         self.classes: NDArray[np.bool_] = np.zeros((len(images), len(class_names)), dtype=bool)
         self.absent, self.annotated = np.zeros_like(self.classes), np.zeros_like(self.classes)
         self.problems: list[Problem] = []
-        self._said: list[_Said] = []
-        self._others: dict[str, list[tuple[int, int]]] = {"absent": [], "annotated": []}  # lines and images of ``*``
+        self._said: dict[str, list[_Said]] = {column: [] for column in COLUMNS[1:]}
+        self._cells: dict[tuple[str, str], _Cell] = {}  # few differ in tables of a million lines
         self._columns = HEADER
         remedy = "save it as CSV in UTF-8"
         with reading(f"the tags {path}", remedy), path.open(encoding="utf-8-sig", newline="") as file:
@@ -75,9 +82,11 @@ class Tags:
                         self._problem(reader.line_num, text) for text in self._add(reader.line_num, cells)
                     ]
         self.has_absent = "absent" in self._columns
-        for column, table in (("annotated", self.annotated), ("absent", self.absent)):
-            chosen = [image for _, image in self._others[column]]
-            table[chosen] |= ~(self.classes | self.absent | self.annotated)[chosen]
+        for column in COLUMNS[1:]:
+            self._fill(column)
+        for column in ("annotated", "absent"):  # after all that is named
+            rest = [said.image for said in self._said[column] if said.cell.everything]
+            getattr(self, column)[rest] |= ~(self.classes | self.absent | self.annotated)[rest]
         self.problems += self._told_twice()
 
     def covered(self, otherwise: NDArray[np.bool_] | np.bool_) -> NDArray[np.bool_]:
@@ -87,24 +96,27 @@ class Tags:
     def contradictions(self, has_mask: NDArray[np.bool_], shown: NDArray[np.bool_]) -> list[Problem]:
         """Lines that contradict the masks, of which ``shown`` are the classes: bool ``[n]`` and ``[n, K]``."""
         found = {}  # one of a kind is enough for a line
-        for said in self._said:
-            name, image = self._class_names[said.class_id], self._images[said.image]
-            visible = shown[said.image, said.class_id]
-            if said.column == "absent" and visible:
-                text = f"says that '{image}' does not show '{name}', but its mask does: correct one of them"
-            elif said.column == "annotated" and not has_mask[said.image]:
-                text = NO_MASK.format(image)
-            elif said.column == "annotated" and self.classes[said.image, said.class_id] and not visible:
-                text = (
-                    f"says that '{image}' shows '{name}' and is annotated, but its mask does not: correct one of them"
-                )
-            else:
+        for said in self._said["absent"]:
+            for class_id in said.cell.classes:
+                if shown[said.image, class_id]:
+                    text = (
+                        f"says that '{self._images[said.image]}' does not show '{self._class_names[class_id]}', but "
+                        "its mask does: correct one of them"
+                    )
+                    found[said.line, text] = self._problem(said.line, text)
+        for said in self._said["annotated"]:
+            name = self._images[said.image]
+            if not has_mask[said.image]:
+                text = NO_MASK.format(name)
+                found[said.line, text] = self._problem(said.line, text)
                 continue
-            found[said.line, text] = self._problem(said.line, text)
-        for line, index in self._others["annotated"]:
-            if not has_mask[index]:
-                text = NO_MASK.format(self._images[index])
-                found[line, text] = self._problem(line, text)
+            for class_id in said.cell.classes:
+                if self.classes[said.image, class_id] and not shown[said.image, class_id]:
+                    text = (
+                        f"says that '{name}' shows '{self._class_names[class_id]}' and is annotated, but its mask does "
+                        "not: correct one of them"
+                    )
+                    found[said.line, text] = self._problem(said.line, text)
         return list(found.values())
 
     def _problem(self, line: int, text: str) -> Problem:
@@ -129,27 +141,54 @@ class Tags:
             return
         row = dict(zip(self._columns, cells, strict=True))
         name = row.pop("image")
-        path = PurePosixPath(name)
-        stem = str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
-        index = self._index.get(name, self._index.get(stem))
+        index = self._image(name)
         if index is None:
             yield f"names the image '{name}', which is not there: add the image or remove the line"
             return
         self.listed[index] = True
-        for column, table in zip(COLUMNS[1:], (self.classes, self.absent, self.annotated), strict=True):
-            for tag in filter(None, (part.strip() for part in row.get(column, "").split(SEPARATOR))):
-                if tag in self._class_names:
-                    said = _Said(line, column, index, self._class_names.index(tag))
-                    self._said.append(said)
-                    table[index, said.class_id] = True
-                elif column in self._others and tag == ALL:
-                    self._others[column].append((line, index))
-                else:
-                    yield f"has the unknown class '{tag}': {unknown_class(tag, self._class_names)}"
+        for column, content in row.items():
+            if content and column in self._said:
+                key = column, content
+                if key not in self._cells:
+                    self._cells[key] = self._parsed(*key)
+                cell = self._cells[key]
+                if cell.classes or cell.everything:
+                    self._said[column].append(_Said(line, index, cell))
+                yield from cell.unknown
+
+    def _image(self, name: str) -> int | None:
+        """The index of the image that a cell names, with or without suffix."""
+        if (index := self._index.get(name)) is not None:
+            return index
+        stem, _, suffix = name.rpartition(".")
+        if f".{suffix.lower()}" in IMAGE_SUFFIXES and (index := self._index.get(stem)) is not None:
+            return index
+        path = PurePosixPath(name)  # such as ./a//b.jpg; slow
+        return self._index.get(str(path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path))
+
+    def _parsed(self, column: str, content: str) -> _Cell:
+        classes, everything, unknown = [], False, []
+        for tag in filter(None, (part.strip() for part in content.split(SEPARATOR))):
+            if tag in self._class_names:
+                classes.append(self._class_names.index(tag))
+            elif column != "classes" and tag == ALL:
+                everything = True
+            else:
+                unknown.append(f"has the unknown class '{tag}': {unknown_class(tag, self._class_names)}")
+        return _Cell(tuple(classes), everything, tuple(unknown))
+
+    def _fill(self, column: str) -> None:
+        """Makes the table of a column, without ``*``."""
+        table, said = getattr(self, column), self._said[column]
+        images = [one.image for one in said for _ in one.cell.classes]
+        table[images, [class_id for one in said for class_id in one.cell.classes]] = True
 
     def _told_twice(self) -> Iterator[Problem]:
-        for line, column, image, class_id in self._said:
-            if column == "absent" and self.classes[image, class_id]:
-                name = f"'{self._class_names[class_id]}'"
-                text = f"says that '{self._images[image]}' does not show {name}, which is among its classes: remove one"
-                yield self._problem(line, text)
+        for line, image, cell in self._said["absent"]:
+            for class_id in cell.classes:
+                if self.classes[image, class_id]:
+                    yield self._problem(
+                        line,
+                        f"says that '{self._images[image]}' does not show '{self._class_names[class_id]}', which is "
+                        "among its classes: remove one",
+                    )
