@@ -1,6 +1,7 @@
 """Sliding windows and test-time augmentation against explicit sums in float64."""
 
 import math
+import weakref
 from collections.abc import Callable
 from unittest import mock
 
@@ -11,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from weakshot_seg.inference import semantic, tta
+from weakshot_seg.inference import semantic, sliding, tta
 from weakshot_seg.inference.semantic import Inference, WholeImage, best_class
-from weakshot_seg.inference.sliding import SlidingWindow
+from weakshot_seg.inference.sliding import SlidingWindow, StreamedScores
 from weakshot_seg.structures import SegOutput
 
 ALL = slice(None)
@@ -117,6 +118,37 @@ def test_windows_go_through_the_network_a_few_at_a_time(image: torch.Tensor) -> 
     network = ToyNetwork()
     SlidingWindow(32, overlap=0.5, batch_size=4)(network, image)
     assert network.sizes == [(4, 3, 32, 32), (2, 3, 32, 32)]
+
+
+@pytest.mark.parametrize(("window", "overlap"), [(32, 0.5), (32, 0.0), (48, 0.7)])
+@pytest.mark.parametrize("candidates", [None, [1, 3, 4]])
+def test_very_large_images_are_done_in_stripes(
+    window: int, overlap: float, candidates: list[int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bits, and only the outputs of the windows of a stripe in memory."""
+    image, network, size = torch.randint(256, (3, 200, 90), dtype=torch.uint8), ToyNetwork(), (200, 90)
+    inference = SlidingWindow(window, overlap, batch_size=4)
+    kept = inference(network, image)
+    monkeypatch.setattr(sliding, "KEPT_AT_ONCE", 0)
+    alive, most = weakref.WeakSet[torch.Tensor](), 0
+
+    def watched(images: torch.Tensor) -> SegOutput:
+        nonlocal most
+        output = network(images)
+        alive.add(output.mask_logits)
+        most = max(most, len(alive))
+        return output
+
+    streamed = inference(watched, image)
+    assert isinstance(streamed, StreamedScores)
+    for ours, theirs in zip(best_class(streamed, size, candidates), best_class(kept, size, candidates), strict=True):
+        assert torch.equal(ours, theirs)
+    for shown in (size, (70, 100)):
+        assert torch.equal(streamed(slice(1, 3), shown), kept(slice(1, 3), shown))
+    across = len(inference._starts(90))
+    rows = 1 + math.ceil(window / max(1, round(window * (1 - overlap))))
+    assert most <= rows * across / 4 + 2
+    assert overlap or most < across * len(inference._starts(200)) / 4
 
 
 def scaled(image: torch.Tensor, scale: float) -> torch.Tensor:

@@ -64,5 +64,5 @@ class EvalDataset(Dataset[EvalSample]):
 
 
 def model_input(image: Image, transform: Callable[[Image], Image]) -> Tensor:
-    """What a model sees of an image uint8 ``[h, w, 3]``: resized, uint8 ``[3, H, W]``."""
-    return torch.from_numpy(np.ascontiguousarray(transform(image).transpose(2, 0, 1)))
+    """What a model sees of an image uint8 ``[h, w, 3]``: resized, uint8 ``[3, H, W]``; large ones are not copied."""
+    return torch.from_numpy(np.require(transform(image), requirements="W")).permute(2, 0, 1)

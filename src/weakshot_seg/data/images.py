@@ -50,7 +50,8 @@ def read_image(
 def upright_rgb(picture: Image.Image, name: str = "the image") -> NDArray[np.uint8]:
     """A picture of any mode as RGB uint8 ``[h, w, 3]``, see :func:`read_image`; errors call it ``name``."""
     is_deep = ";16" in str(getattr(picture, "tile", ""))  # colours of 16 bits, of which Pillow keeps the upper 8
-    upright = ImageOps.exif_transpose(picture)
+    # without needless copies: those of a large photo are gigabytes
+    upright = picture if orientation(picture) == 1 else ImageOps.exif_transpose(picture)
     if upright.mode in ("I", "F"):
         raise DataError(f"{name} has 32-bit pixels (mode {upright.mode}): save it with 8 bits per channel")
     if upright.mode.startswith("I;16"):
@@ -58,7 +59,7 @@ def upright_rgb(picture: Image.Image, name: str = "the image") -> NDArray[np.uin
         if grey.any():
             _check_range(int(grey.max()), name)
         return np.repeat((grey >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
-    pixels = np.array(upright.convert("RGB"))
+    pixels = np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
     if is_deep:
         _check_range(int(pixels.max()) << 8, name)
     return pixels

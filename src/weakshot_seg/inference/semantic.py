@@ -5,7 +5,8 @@ classes when asked, from what is small: class scores of the proposals, and mask 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -32,15 +33,21 @@ class Scores(ABC):
         num_classes: ``K``.
         pixels: pixels of the largest score plane that :meth:`__call__` makes on its way.
         native: size at which scores are computed before they are resized once; None: there is no such size.
+        stored: numbers that are kept in memory.
     """
 
     num_classes: int
     pixels: int
     native: Size | None = None
+    stored: int = 0
 
     @abstractmethod
     def __call__(self, classes: Classes, size: Size) -> Tensor:
         """Scores of the given classes, resized to ``size``: float32 ``[k, *size]``, at least 0."""
+
+    def stripes(self, size: Size) -> Iterator[tuple[range, "Scores"]]:
+        """The image, resized to ``size``, in stripes from top to bottom: their rows, and the scores of each alone."""
+        yield range(size[0]), self
 
 
 class Inference(Protocol):
@@ -65,6 +72,7 @@ class ProposalScores(Scores):
         self._padded, self._content = padded, content
         self.num_classes = class_scores.shape[-1]
         self.pixels, self.native = content[0] * content[1], content
+        self.stored = class_scores.numel() + mask_logits.numel()
 
     def __call__(self, classes: Classes, size: Size) -> Tensor:
         """See :class:`Scores`."""
@@ -122,6 +130,17 @@ def best_class(scores: Scores, size: Size, candidates: Sequence[int] | None = No
     uint8 and float32 ``[*size]``; scores are resized to ``size``. ``candidates`` are the ids of the classes to choose
     from, at least one; None: all.
     """
+    parts = ((rows, _best_class(stripe, (len(rows), size[1]), candidates)) for rows, stripe in scores.stripes(size))
+    rows, found = next(parts)
+    if len(rows) == size[0]:
+        return found
+    ids, best = (plane.new_empty(size) for plane in found)
+    for place, part in chain([(rows, found)], parts):
+        ids[place.start : place.stop], best[place.start : place.stop] = part
+    return ids, best
+
+
+def _best_class(scores: Scores, size: Size, candidates: Sequence[int] | None) -> tuple[Tensor, Tensor]:
     ids = contenders(scores, size) if candidates is None else list(candidates)
     chunk = max(1, SCORES_AT_ONCE // max(scores.pixels, size[0] * size[1]))
     winner, best = _highest(scores(ids[:chunk], size))

@@ -58,4 +58,5 @@ def _scaled(image: Tensor, size: Size) -> Tensor:
     """Image ``[3, h, w]`` -> ``[3, *size]``, bilinearly, averaged where it shrinks; float unless the size is kept."""
     if image.shape[-2:] == size:
         return image
-    return F.interpolate(image[None].float(), size, mode="bilinear", align_corners=False, antialias=True)[0]
+    pixels = image[None].to(torch.float32, memory_format=torch.contiguous_format)
+    return F.interpolate(pixels, size, mode="bilinear", align_corners=False, antialias=True)[0]

@@ -16,6 +16,8 @@ from weakshot_seg.utils.notebook import html_image, html_table, png
 from weakshot_seg.utils.visualize import labelled_overlay
 
 Floats = NDArray[np.float32]
+COUNTED_AT_ONCE = 2**24
+"""Pixels."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,13 @@ class Segmentation:
     @cached_property
     def classes(self) -> tuple[ClassArea, ...]:
         """The classes in the label map, the largest first."""
-        pixels = np.bincount(self.labels.ravel())
-        sums = np.bincount(self.labels.ravel(), self.confidence.ravel().clip(0, 1))
+        count = len(self.split.names)
+        pixels, sums = np.zeros(count, np.int64), np.zeros(count)
+        step = max(1, COUNTED_AT_ONCE // self.labels.shape[1])  # counting takes 24 bytes a pixel
+        for top in range(0, len(self.labels), step):
+            labels, confidence = self.labels[top : top + step].ravel(), self.confidence[top : top + step].ravel()
+            pixels += np.bincount(labels, minlength=count)
+            sums += np.bincount(labels, confidence.clip(0, 1), minlength=count)
         return tuple(
             ClassArea(
                 i, *self._meaning(i), int(pixels[i]), float(pixels[i] / self.labels.size), float(sums[i] / pixels[i])
