@@ -1,10 +1,8 @@
 """The network from pixels to classes as one module of pure tensors, and its trace for any batch and size."""
 
-import _thread
-import time
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
 
 import torch
 import torch.nn.functional as F
@@ -64,25 +62,25 @@ def trace(graph: SegmentationGraph, dtype: torch.dtype) -> torch.export.Exported
         raise ConfigError(f"torch.export cannot follow this network for any image size ({reason})") from error
 
 
+class _TimeIsUp(BaseException):
+    """Not an Exception: PyTorch catches those while it traces."""
+
+
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """A ConfigError in a block of the main thread that takes longer: some networks' sizes can be solved never."""
-    start, done = time.monotonic(), Event()
 
-    def interrupt() -> None:
-        wait = seconds
-        while not done.wait(wait):
-            _thread.interrupt_main()
-            wait = 1.0  # again: one that comes while something is deleted is lost
+    def end(*_: object) -> None:
+        raise _TimeIsUp
 
-    Thread(target=interrupt, daemon=True).start()
+    former = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again: an exception while something is deleted is lost
     try:
         yield
-    except KeyboardInterrupt:
-        if time.monotonic() < start + seconds:  # Ctrl-C
-            raise
+    except _TimeIsUp:
         problem = f"the export for any image size has taken {seconds:g} seconds and was ended"
         remedy = "choose another backbone, or allow more time with time_limit=SECONDS"
         raise ConfigError(f"{problem}: {remedy}") from None
     finally:
-        done.set()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
