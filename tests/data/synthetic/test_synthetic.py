@@ -1,7 +1,10 @@
 """The embedded scenes: repeatable, labelled as drawn, balanced, and no class given away by its colour."""
 
+import pickle
+
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 from weakshot_seg.data.synthetic.scenes import STUFF, THINGS, SyntheticScenes, _draw_item, _Item
 from weakshot_seg.structures import IGNORE
@@ -26,7 +29,7 @@ def stacked(scenes):
 
 
 def test_the_scenes_of_every_version_are_the_same(training):
-    """The README's numbers belong to these pictures; summed, since the last bit of a sine differs by processor."""
+    """The documented numbers belong to these pictures; summed, since the last bit of a sine differs by processor."""
     sums = [int(part.astype(np.int64).sum()) for part in stacked(training)]
     assert sums == pytest.approx([409_725_983, 8_117_500], rel=1e-4)
 
@@ -38,6 +41,32 @@ def test_scenes_depend_on_seed_part_and_index_only(training, validation):
         assert (few.load(i)[0] != other.load(i)[0]).any()
     everything = [scenes.load(i)[0].tobytes() for scenes in (training, validation) for i in range(len(scenes))]
     assert len(set(everything)) == len(training) + len(validation), "no scene comes twice"
+
+
+def test_scenes_are_the_same_wherever_they_are_drawn(training):
+    """In forked workers, which share what they draw, in a spawned one, which gets a copy, and here."""
+    expected = [training.load(i) for i in range(6)]
+    scenes = SyntheticScenes("training", 6, SIZE)
+    loader = DataLoader(AsDataset(scenes), num_workers=2, batch_size=None, multiprocessing_context="fork")
+    for drawn in (list(loader), [scenes.load(i) for i in range(6)]):
+        assert all(
+            np.array_equal(a, b) for pair in zip(drawn, expected, strict=True) for a, b in zip(*pair, strict=True)
+        )
+    copied = pickle.loads(pickle.dumps(SyntheticScenes("training", 6, SIZE)))
+    assert all(np.array_equal(a, b) for a, b in zip(copied.load(5), expected[5], strict=True))
+
+
+class AsDataset:
+    """The scenes as a data set of PyTorch."""
+
+    def __init__(self, scenes):
+        self._scenes = scenes
+
+    def __len__(self):
+        return len(self._scenes)
+
+    def __getitem__(self, index):
+        return self._scenes.load(index)
 
 
 def test_classes_come_often_and_are_visible(training):
@@ -57,7 +86,7 @@ def test_classes_come_often_and_are_visible(training):
 def test_a_thing_lies_where_it_is_labelled(name):
     label = SyntheticScenes.class_names.index(name)
     image, labels = np.full((3, SIZE, SIZE), 2.0, np.float32), np.zeros((SIZE, SIZE), np.uint8)
-    _draw_item(np.random.default_rng(0), _Item(label, THINGS[name], (0.4, 0.6), 0.25), image, labels)
+    _draw_item(np.random.default_rng(0), _Item(label, THINGS[name], (0.4, 0.6), 0.25), labels)(image)
     hit = labels == label
     assert 0.05 < hit.mean() < 0.25
     # its colours are at most 1, the canvas is 2 and 1.3 in the shadow, so that paint and label can be compared

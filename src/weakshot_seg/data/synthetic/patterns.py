@@ -1,7 +1,8 @@
 """Outlines and surfaces of the synthetic scenes, as formulas.
 
 Those of things in the object's own frame: ``x``, ``y`` (up) are float arrays of one shape, in units of its radius.
-Those of stuff are random tones in 0..1, float32 ``[size, size]``; the size changes the resolution only.
+Those of stuff draw their random numbers at once and give what computes the tones in 0..1, float32 ``[size, size]``; the
+size changes the resolution only.
 """
 
 import math
@@ -17,6 +18,8 @@ Shape = Callable[[Field, Field], Field]
 dividing by the size of a pixel gives soft edges. The figure fills about the unit disc."""
 Texture = Callable[[Field, Field, Field, float], Field]
 """(x, y, signed distance to the outline, length of one repeat) -> tone in 0..1."""
+Surface = Callable[[], Field]
+"""() -> tone in 0..1 of stuff."""
 
 TAU = 2 * math.pi
 SQRT_HALF = 0.5**0.5
@@ -122,10 +125,15 @@ def grid(size: int) -> tuple[Field, Field]:
     return x, y
 
 
-def value_noise(rng: np.random.Generator, size: int, rows: int, columns: int) -> Field:
-    """Smooth noise in 0..1: a random lattice of ``rows`` x ``columns`` cells, interpolated by two matrix products."""
-    lattice = rng.random((rows + 1, columns + 1), dtype=np.float32)
-    return _interpolation(size, rows) @ lattice @ _interpolation(size, columns).T
+def lattice(rng: np.random.Generator, rows: int, columns: int) -> Field:
+    """Random values in 0..1 at the corners of ``rows`` x ``columns`` cells."""
+    return rng.random((rows + 1, columns + 1), dtype=np.float32)
+
+
+def value_noise(lattice: Field, size: int) -> Field:
+    """Smooth noise in 0..1, float32 ``[size, size]``: a lattice interpolated by two matrix products."""
+    rows, columns = lattice.shape
+    return _interpolation(size, rows - 1) @ lattice @ _interpolation(size, columns - 1).T
 
 
 @cache
@@ -141,38 +149,44 @@ def _interpolation(size: int, cells: int) -> Field:
     return matrix
 
 
-def _tilted(rng: np.random.Generator, size: int, most: float) -> tuple[Field, Field]:
-    """The grid turned by at most ``most`` radians and shifted by a random offset."""
-    x, y = grid(size)
-    angle = rng.uniform(-most, most)
+def _tilted(rng: np.random.Generator, most: float) -> Callable[[int], tuple[Field, Field]]:
+    """The grid of a size, turned by at most ``most`` radians and shifted by a random offset."""
+    angle, shift_x, shift_y = rng.uniform(-most, most), rng.random(), rng.random()
     cos, sin = math.cos(angle), math.sin(angle)
-    return cos * x - sin * y + rng.random(), sin * x + cos * y + rng.random()
+
+    def tilted(size: int) -> tuple[Field, Field]:
+        x, y = grid(size)
+        return cos * x - sin * y + shift_x, sin * x + cos * y + shift_y
+
+    return tilted
 
 
-def octaves(rng: np.random.Generator, size: int, coarse: tuple[int, int], fine: tuple[int, int]) -> Field:
+def octaves(rng: np.random.Generator, size: int, coarse: tuple[int, int], fine: tuple[int, int]) -> Surface:
     """Noise of two grains, each given by its rows and columns."""
-    tones = 0.7 * value_noise(rng, size, *coarse) + 0.3 * value_noise(rng, size, *fine)
-    return step(tones - 0.5, 0.6)
+    broad, narrow = lattice(rng, *coarse), lattice(rng, *fine)
+    return lambda: step(0.7 * value_noise(broad, size) + 0.3 * value_noise(narrow, size) - 0.5, 0.6)
 
 
-def water(rng: np.random.Generator, size: int) -> Field:
+def water(rng: np.random.Generator, size: int) -> Surface:
     """Waves: level lines about 7 % of the image apart, bent by noise."""
-    _, y = _tilted(rng, size, 0.25)
-    period = rng.uniform(0.06, 0.09)
-    phase = y / period + 1.5 * value_noise(rng, size, 4, 6)
-    return 0.5 + 0.5 * np.sin(TAU * phase)
+    tilted, period, bends = _tilted(rng, 0.25), rng.uniform(0.06, 0.09), lattice(rng, 4, 6)
+    return lambda: 0.5 + 0.5 * np.sin(TAU * (tilted(size)[1] / period + 1.5 * value_noise(bends, size)))
 
 
-def brick(rng: np.random.Generator, size: int) -> Field:
+def brick(rng: np.random.Generator, size: int) -> Surface:
     """Courses of bricks, each brick with its own tone in 0.5..1, with mortar (0) between them."""
-    x, y = _tilted(rng, size, 0.2)
-    height = rng.uniform(0.085, 0.12)
-    row = (y + 1) / height
-    course = np.floor(row)
-    column = (x + 1) / (2 * height) + 0.5 * (course % 2)
-    number = np.floor(column)
-    # distance to the nearest joint, in units of a brick's height
-    joint = np.minimum(0.5 - np.abs(row - course - 0.5), 1 - 2 * np.abs(column - number - 0.5))
-    # at most 38 courses of 19 bricks: the table has a tone for each
-    tones = 1 - 0.5 * rng.random(1024, dtype=np.float32)[(course * 23 + number).astype(int) % 1024]
-    return step(joint - 0.11, 0.12) * tones
+    tilted, height, table = _tilted(rng, 0.2), rng.uniform(0.085, 0.12), rng.random(1024, dtype=np.float32)
+
+    def tones() -> Field:
+        x, y = tilted(size)
+        row = (y + 1) / height
+        course = np.floor(row)
+        column = (x + 1) / (2 * height) + 0.5 * (course % 2)
+        number = np.floor(column)
+        # distance to the nearest joint, in units of a brick's height
+        joint = np.minimum(0.5 - np.abs(row - course - 0.5), 1 - 2 * np.abs(column - number - 0.5))
+        # at most 38 courses of 19 bricks: the table has a tone for each
+        own = 1 - 0.5 * table[(course * 23 + number).astype(int) % 1024]
+        return step(joint - 0.11, 0.12) * own
+
+    return tones

@@ -6,6 +6,8 @@ the scenes hold unlabelled clutter. Shape and texture distinguish the classes; c
 
 import colorsys
 import math
+import mmap
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal, NamedTuple, get_args
 
@@ -16,7 +18,18 @@ from tqdm import tqdm
 
 from weakshot_seg.data.source import present_classes
 from weakshot_seg.data.synthetic import patterns
-from weakshot_seg.data.synthetic.patterns import SHAPES, TAU, TEXTURES, Field, Shape, Texture, blob, grid, value_noise
+from weakshot_seg.data.synthetic.patterns import (
+    SHAPES,
+    TAU,
+    TEXTURES,
+    Field,
+    Shape,
+    Texture,
+    blob,
+    grid,
+    lattice,
+    value_noise,
+)
 from weakshot_seg.structures import IGNORE
 from weakshot_seg.utils.ranges import Count, NonNegativeInt
 
@@ -73,7 +86,7 @@ class _Item(NamedTuple):
 
 
 class SyntheticScenes:
-    """Generated scenes with full label maps, held in memory; implements ``LabelledImages``.
+    """Generated scenes with full label maps, drawn when first loaded; implements ``LabelledImages``.
 
     Scene ``index`` depends on (seed, part, index) and the size only, not on ``num_images``; the parts share no scene.
     ``size`` is the side of the square images in pixels; everything in a scene scales with it.
@@ -83,14 +96,18 @@ class SyntheticScenes:
 
     def __init__(self, part: Part, num_images: Count, size: Size = 96, seed: NonNegativeInt = 0) -> None:
         self.part = part
-        # RGB and label of every pixel in one array, which worker processes share.
-        self._scenes = np.empty((num_images, size, size, 4), dtype=np.uint8)
+        self._seed, self._size = seed, size
+        # RGB and label of every pixel, and whether a scene is drawn; forked worker processes share this memory.
+        memory = np.frombuffer(mmap.mmap(-1, num_images * (size * size * 4 + 1)), dtype=np.uint8)
+        self._drawn, scenes = np.split(memory, [num_images])
+        self._scenes = scenes.reshape(num_images, size, size, 4)
         self._presence = np.empty((num_images, len(self.class_names)), dtype=bool)
-        for index in tqdm(range(num_images), f"drawing {part} scenes", delay=3, leave=False, disable=None):
-            rng = np.random.default_rng(np.random.SeedSequence([seed, get_args(Part).index(part), index]))
-            image, labels = draw_scene(rng, size)
-            self._scenes[index, ..., :3], self._scenes[index, ..., 3] = image, labels
-            self._presence[index] = present_classes(labels, len(self.class_names))
+        for index in tqdm(range(num_images), f"labels of {part} scenes", delay=3, leave=False, disable=None):
+            self._presence[index] = present_classes(self._draw(index)[0], len(self.class_names))
+
+    def _draw(self, index: int) -> tuple[Bytes, Callable[[], Bytes]]:
+        part = get_args(Part).index(self.part)
+        return draw_scene(np.random.default_rng(np.random.SeedSequence([self._seed, part, index])), self._size)
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -103,6 +120,10 @@ class SyntheticScenes:
     def load(self, index: int) -> tuple[Bytes, Bytes]:
         """See ``LabelledImages``; copies."""
         scene = self._scenes[index]
+        if not self._drawn[index]:
+            labels, paint = self._draw(index)
+            scene[..., :3], scene[..., 3] = paint(), labels
+            self._drawn[index] = True
         return scene[..., :3].copy(), scene[..., 3].copy()
 
     def presence(self) -> NDArray[np.bool_]:
@@ -110,37 +131,50 @@ class SyntheticScenes:
         return self._presence.copy()
 
 
-def draw_scene(rng: np.random.Generator, size: int) -> tuple[Bytes, Bytes]:
-    """Draws a scene: RGB uint8 ``[size, size, 3]`` with soft edges, label map uint8 ``[size, size]`` with hard ones."""
-    image, labels = _draw_stuff(rng, size)
+def draw_scene(rng: np.random.Generator, size: int) -> tuple[Bytes, Callable[[], Bytes]]:
+    """Draws the label map of a scene, uint8 ``[size, size]`` with hard edges.
+
+    The second result paints the image, RGB uint8 ``[size, size, 3]`` with soft edges; to be called once at most.
+    """
+    labels, stuff = _draw_stuff(rng, size)
     items = _place_items(rng)
-    for i in rng.permutation(len(items)):
-        _draw_item(rng, items[i], image, labels)
-    return _develop(rng, image), labels
+    things = [_draw_item(rng, items[i], labels) for i in rng.permutation(len(items))]
+
+    def paint() -> Bytes:
+        image = stuff()
+        for thing in things:
+            thing(image)
+        return _develop(rng, image)
+
+    return labels, paint
 
 
-def _draw_stuff(rng: np.random.Generator, size: int) -> tuple[Field, Bytes]:
-    """Image float32 ``[3, size, size]`` and label map uint8 ``[size, size]`` of 2 or 3 stuff classes.
+def _draw_stuff(rng: np.random.Generator, size: int) -> tuple[Bytes, Callable[[], Field]]:
+    """Label map uint8 ``[size, size]`` of 2 or 3 stuff classes, and what paints the image float32 ``[3, size, size]``.
 
     The regions are the Voronoi cells of as many sites around the centre, with borders bent by noise.
     """
     kinds = rng.permutation(len(STUFF))[: rng.integers(2, 4)]
     start = rng.random()
-    x, y = grid(size)
-    bent_x, bent_y = (axis + 0.3 * (value_noise(rng, size, 5, 5) - 0.5) for axis in (x, y))
+    bent_x, bent_y = (axis + 0.3 * (value_noise(lattice(rng, 5, 5), size) - 0.5) for axis in grid(size))
     nearness = np.empty((len(kinds), size, size), dtype=np.float32)
     for i in range(len(kinds)):
         angle, distance = TAU * (start + (i + rng.uniform(-0.15, 0.15)) / len(kinds)), rng.uniform(0.2, 0.4)
         site_x, site_y = 0.5 + distance * math.cos(angle), 0.5 + distance * math.sin(angle)
         nearness[i] = -np.hypot(bent_x - site_x, bent_y - site_y)
-    # a softmax whose temperature is about a pixel gives the borders soft edges
-    weights = np.exp((nearness - nearness.max(0)) * (1.5 * size))
-    weights /= weights.sum(0)
-    image = np.zeros((3, size, size), dtype=np.float32)
-    for kind, weight in zip(kinds, weights, strict=True):
-        texture, hues = tuple(STUFF.values())[kind]
-        image += weight * _tint(texture(rng, size), *_stuff_colours(rng, hues))
-    return image, kinds[nearness.argmax(0)].astype(np.uint8)
+    looks = [tuple(STUFF.values())[kind] for kind in kinds]
+    surfaces = [(texture(rng, size), _stuff_colours(rng, hues)) for texture, hues in looks]
+
+    def paint() -> Field:
+        # a softmax whose temperature is about a pixel gives the borders soft edges
+        weights = np.exp((nearness - nearness.max(0)) * (1.5 * size))
+        weights /= weights.sum(0)
+        image = np.zeros((3, size, size), dtype=np.float32)
+        for weight, (tone, colours) in zip(weights, surfaces, strict=True):
+            image += weight * _tint(tone(), *colours)
+        return image
+
+    return kinds[nearness.argmax(0)].astype(np.uint8), paint
 
 
 def _place_items(rng: np.random.Generator) -> list[_Item]:
@@ -165,8 +199,11 @@ def _place(rng: np.random.Generator, items: list[_Item], label: int, thing: Thin
             return
 
 
-def _draw_item(rng: np.random.Generator, item: _Item, image: Field, labels: Bytes) -> None:
-    """Draws an item with a soft shadow over the image (float ``[3, size, size]``) and the labels, in place."""
+def _draw_item(rng: np.random.Generator, item: _Item, labels: Bytes) -> Callable[[Field], None]:
+    """Draws an item over the labels, in place.
+
+    The result paints it with a soft shadow over an image float ``[3, size, size]``, in place.
+    """
     size = len(labels)
     left, top = (max(int((c - 1.6 * item.radius) * size), 0) for c in item.centre)
     right, bottom = (int((c + 1.6 * item.radius) * size) + 1 for c in item.centre)
@@ -176,14 +213,17 @@ def _draw_item(rng: np.random.Generator, item: _Item, image: Field, labels: Byte
     angle, stretch = rng.uniform(0, TAU), math.exp(rng.uniform(-0.15, 0.15))
     cos, sin = math.cos(angle), math.sin(angle)
     x, y = (cos * x + sin * y) * stretch, (cos * y - sin * x) / stretch
-
     depth = item.thing.shape(x, y)
-    cover = np.clip(0.5 - depth * (item.radius * size), 0, 1)
-    tone = item.thing.texture(x, y, depth, rng.uniform(0.065, 0.095) / item.radius)
-    shade = 1 - 0.35 * np.clip(1 - depth / 0.15, 0, 1)
-    paint = _tint(tone, *_thing_colours(rng, item.thing.hue))
-    image[:, *window] = (1 - cover) * shade * image[:, *window] + cover * paint
     labels[window][depth < 0] = item.label
+    period, colours = rng.uniform(0.065, 0.095) / item.radius, _thing_colours(rng, item.thing.hue)
+
+    def paint(image: Field) -> None:
+        cover = np.clip(0.5 - depth * (item.radius * size), 0, 1)
+        shade = 1 - 0.35 * np.clip(1 - depth / 0.15, 0, 1)
+        tint = _tint(item.thing.texture(x, y, depth, period), *colours)
+        image[:, *window] = (1 - cover) * shade * image[:, *window] + cover * tint
+
+    return paint
 
 
 def _colour(hue: float, saturation: float, value: float) -> Field:
