@@ -67,3 +67,15 @@ def test_runs_that_differ_in_more_are_not_compared(write_run: Write, tmp_path: P
         ("complement", removed, "toy", "+0.0", "+15.0", "+7.5", "1 of 1"),
         ("similarity", "toy, loss.without=[complement]", removed, "+0.0", "-15.0", "-7.5", "0 of 1"),
     }
+
+
+def test_parts_that_are_options_of_a_group(write_run: Write, tmp_path: Path) -> None:
+    iou = {"a": 60.0, "b": 40.0}
+    write_run("all", iou, ("b",), ("split=1",))
+    write_run("teacher", {**iou, "b": 10.0}, ("b",), ("loss/teacher=none", "split=1"))
+    write_run("presence", {**iou, "a": 56.0}, ("b",), ("loss/presence=none", "split=1"))
+    write_run("neither", iou, ("b",), ("loss/presence=none", "loss/teacher=none", "optim.lr=1"))
+    assert gains(tmp_path) == {
+        ("teacher", "toy, loss/teacher=none", "toy", "+0.0", "+30.0", "+15.0", "1 of 1"),
+        ("presence", "toy, loss/presence=none", "toy", "+4.0", "+0.0", "+2.0", "0 of 1"),
+    }

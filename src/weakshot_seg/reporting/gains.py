@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import permutations
 
-from weakshot_seg.reporting.runs import Run
+from weakshot_seg.reporting.runs import PARTS, Run
 from weakshot_seg.reporting.summary import Group, Spread, describing, family
 from weakshot_seg.utils.tables import Table
 
@@ -49,7 +49,8 @@ def _part(before: Group, after: Group) -> str | None:
 
 def _others(run: Run) -> set[tuple[str, str]]:
     """Settings that have nothing to do with the parts."""
-    return {(k, v) for k, v in describing(run) if k != "loss.without" and not k.startswith("~loss.terms.")}
+    parts = {"loss.without", *PARTS}
+    return {(k, v) for k, v in describing(run) if k not in parts and not k.startswith("~loss.terms.")}
 
 
 def _difference(before: float | None, after: float | None) -> float | None:

@@ -20,6 +20,8 @@ INNER = {".hydra", "checkpoints", "csv", "pictures", "ranked", "pseudo_labels", 
 """Folders of a run in which there are no runs."""
 FACTS = {"name": str, "split": int, "seed": int, "stage": str, "supervision": str}
 """Which run it is, in ``status.json``, ``metrics.json`` and the configuration."""
+PARTS = {"loss/teacher": "teacher", "loss/presence": "presence"}
+"""Groups of settings whose option ``none`` leaves out a part of the method."""
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 T = TypeVar("T", dict[str, Any], list[Any])
 
@@ -34,7 +36,7 @@ class Run:
     reason: str | None  # why it is not finished
     evaluated: bool  # an evaluation of a checkpoint, not a training
     settings: dict[str, str]  # of the command line, by key
-    without: frozenset[str]  # names of the loss terms left out
+    without: frozenset[str]  # names of the loss terms left out, and of the parts of the method (PARTS)
     result: Result | None  # None unless it is finished
     name: str | None = None  # of the experiment
     split: int | None = None
@@ -85,6 +87,7 @@ def read_run(folder: Path, title: str) -> Run:
         overrides = _yaml(path, list)
     settings = {key.lstrip("+"): value for key, _, value in (str(text).partition("=") for text in overrides)}
     left_out += [key.removeprefix("~loss.terms.") for key in settings if key.startswith("~loss.terms.")]
+    left_out += [part for group, part in PARTS.items() if settings.get(group) == "none"]
     evaluated = "ckpt" in config
     if (path := folder / "metrics.json").exists():
         with noting_damage(path, problems):
