@@ -30,12 +30,16 @@ def no_telemetry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
-def test_several_loggers_get_the_same_numbers(train: Callable[..., Path], tmp_path: Path) -> None:
+def test_several_loggers_get_the_same_numbers(
+    train: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # MLflow keeps a database of a relative path open, whichever folder it was in
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     folder = train(tmp_path / "run", "logger=[csv,tensorboard,mlflow]", "name=birds", "trainer.max_steps=2")
     losses = [float(row["train/loss"]) for row in training_rows(folder)]
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(losses)
-    with sqlite3.connect(tmp_path / "run" / "mlflow.db") as database:
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
         rows = database.execute("SELECT value FROM metrics WHERE key = 'train/loss' ORDER BY step").fetchall()
         names = database.execute("SELECT name FROM runs").fetchall()
         experiments = {name for (name,) in database.execute("SELECT name FROM experiments")}
