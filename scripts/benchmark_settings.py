@@ -25,6 +25,7 @@ from weakshot_seg.structures import ClassSplit
 
 Setting = Literal["complete", "tags_only", "few_masks"]
 SPLITS = "splits.json"
+TRAINING, MASKS = "images/training", "annotations/training"
 CLASS_FILES = ("classes.json", "classes.txt", "names.txt")
 FEW = 0.1
 """Share of the photos without novel classes that keep their masks in few_masks."""
@@ -37,13 +38,11 @@ def make_setting(root: Path, out: Path, split: int, setting: Setting, split_file
     Raises:
         DataError: ``out`` holds something, a training photo has no mask, or the folder or the split cannot be read.
     """
-    if out.exists() and any(out.iterdir()):
-        raise DataError(f"{out} is not empty: remove it, or give another folder")
-    images, annotations = "images/training", "annotations/training"
-    files, _ = pair_files(root / images, root / annotations)
+    new_folder(out)
+    files, _ = pair_files(root / TRAINING, root / MASKS)
     if lacking := [file for file in files if file.labels is None]:
-        raise DataError(no_mask(lacking[0], root / annotations).message)
-    source = FolderImages(root, images, annotations, verify=False)
+        raise DataError(no_mask(lacking[0], root / MASKS).message)
+    source = FolderImages(root, TRAINING, MASKS, verify=False)
     classes = split_of(root, source.class_names, split, split_file)
     novel = list(classes.novel)
     shown = source.presence()[:, novel]
@@ -52,15 +51,9 @@ def make_setting(root: Path, out: Path, split: int, setting: Setting, split_file
         names = [classes.names[i] for i, there in zip(novel, tags, strict=True) if there]
         rows.append((file.name, SEPARATOR.join(sorted(names))))
         without = setting != "complete" and (names or draw.random() >= (FEW if setting == "few_masks" else 1))
-        _link(root, out, LabelledFile(file.name, file.image, None if without else file.labels))
-    if (root / "images/validation").is_dir():
-        masks = root / "annotations/validation"
-        for file in pair_files(root / "images/validation", masks if masks.is_dir() else None)[0]:
-            _link(root, out, file)
-    for name in CLASS_FILES:
-        if (root / name).exists():
-            (out / name).symlink_to((root / name).resolve())
-    (out / annotations).mkdir(parents=True, exist_ok=True)
+        link_files(root, out, LabelledFile(file.name, file.image, None if without else file.labels))
+    link_validation(root, out)
+    (out / MASKS).mkdir(parents=True, exist_ok=True)
     (out / SPLITS).write_text(json.dumps({str(split): novel}))
     if setting != "complete":
         with (out / TAGS).open("w", newline="", encoding="utf8") as table:
@@ -74,7 +67,25 @@ def split_of(root: Path, class_names: tuple[str, ...], split: int, split_file: P
     return make_split(class_names, split, split_file=split_file or (own if own.exists() else None))
 
 
-def _link(root: Path, out: Path, file: LabelledFile) -> None:
+def new_folder(out: Path) -> None:
+    """A ``DataError`` if the folder holds something."""
+    if out.exists() and any(out.iterdir()):
+        raise DataError(f"{out} is not empty: remove it, or give another folder")
+
+
+def link_validation(root: Path, out: Path) -> None:
+    """Links the validation photos and their masks, if there are any, and the list of classes."""
+    photos, masks = root / "images/validation", root / "annotations/validation"
+    if photos.is_dir():
+        for file in pair_files(photos, masks if masks.is_dir() else None)[0]:
+            link_files(root, out, file)
+    for name in CLASS_FILES:
+        if (root / name).exists():
+            (out / name).symlink_to((root / name).resolve())
+
+
+def link_files(root: Path, out: Path, file: LabelledFile) -> None:
+    """Links a photo and its mask, if it has one, at the same place below another folder."""
     for path in filter(None, (file.image, file.labels)):
         place = out / path.relative_to(root)
         place.parent.mkdir(parents=True, exist_ok=True)
