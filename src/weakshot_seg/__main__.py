@@ -14,6 +14,7 @@ COMMANDS = {
     "pseudo-label": "label training images for the re-training stage",
     "import": "make a data folder from what annotation tools export",
     "check": "read a data set once and list everything wrong with it",
+    "rank": "find the photos to tag or mask next",
     "report": "compare runs: one page, Markdown and CSV",
     "export": "write a model as ONNX or torch.export file",
     "convert": "convert weights from and to detectron2 and Hugging Face",

@@ -3,9 +3,10 @@
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from weakshot_seg.cli.entry_point import command
+from weakshot_seg.config.compose import several
 from weakshot_seg.data.checks import BadFiles
 from weakshot_seg.data.importers.run import import_sources
 from weakshot_seg.data.importers.source import Source
@@ -34,6 +35,4 @@ def main(cfg: DictConfig) -> None:
 
 
 def _paths(setting: object) -> list[Path]:
-    """A setting that is nothing, one path or a list of them."""
-    several = setting if isinstance(setting, ListConfig) else [] if setting is None else [setting]
-    return [Path(str(path)).expanduser() for path in several]
+    return [Path(path).expanduser() for path in several(setting)]

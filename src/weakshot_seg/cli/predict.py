@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig
 
 from weakshot_seg.checkpoints.building import load_module, weights_digest
 from weakshot_seg.cli.entry_point import command
-from weakshot_seg.config.compose import plain
+from weakshot_seg.config.compose import plain, several
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.prediction.predict_files import FilePredictor
 from weakshot_seg.prediction.records import Origin
@@ -22,13 +22,13 @@ def main(cfg: DictConfig) -> None:
     """Writes label maps, overlays, classes and scores; exit code 1 if some files could not be read."""
     out = Path(cfg.out).expanduser().absolute()
     left_out = LeftOut()
-    items = find_items(_several(cfg.source), left_out=left_out)
+    items = find_items(several(cfg.source), left_out=left_out)
     module = load_module(cfg.ckpt, cfg.allow_targets)
     inference = plain(cfg.inference) if cfg.get("inference") else module.recipe.inference
     segmenter = Segmenter(module, cfg.device, instantiate(inference))
     resize = module.recipe.data["val_transform"]
     origin = Origin(str(cfg.ckpt), weights_digest(module.model), inference, resize)
-    scores, known = _several(cfg.scores), segmenter.split.names
+    scores, known = several(cfg.scores), segmenter.split.names
     scores = list(known) if scores == ["all"] else list(dict.fromkeys(scores))
     if unknown := [name for name in scores if name not in known]:
         raise ConfigError(f"scores={unknown[0]}: no such class; the model knows {', '.join(known)}")
@@ -40,8 +40,3 @@ def main(cfg: DictConfig) -> None:
     if failures:
         print(f"{len(failures)} could not be:", *failures, sep="\n", file=sys.stderr)
         raise SystemExit(1)
-
-
-def _several(setting: object) -> list[str]:
-    """A setting that is one thing or a list of them."""
-    return [str(part) for part in setting] if isinstance(setting, ListConfig) else [str(setting)]

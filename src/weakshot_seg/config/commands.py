@@ -41,6 +41,15 @@ PREDICT = MODEL | {
     "video_every": Count,
     "video_labels": bool,
 }
+RANK = MODEL | {
+    "source": Several,
+    "labelled": Several | None,
+    "out": str,
+    "number": Count,
+    "diversity": NonNegative,
+    "threads": Threads,
+    "device": str,
+}
 EXPORT = MODEL | {
     "format": Literal["onnx", "torch_export"],
     "out": str | None,
@@ -93,6 +102,7 @@ COMMANDS: dict[str, dict[str, Any]] = {
     "pseudo_label": MEASURE | {"out": str, "candidates": Candidates | None},
     "import": IMPORT,
     "predict": PREDICT,
+    "rank": RANK,
     "export": EXPORT,
     "convert": CONVERT,
     "report": {"runs": Several, "out": str, "pictures": NonNegativeInt},

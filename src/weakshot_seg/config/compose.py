@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from weakshot_seg.errors import ConfigError
 
@@ -32,6 +32,12 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         if value == "???":
             raise ConfigError(f"{key} has no value: give one with {key}=...")
     return cast(dict[str, Any], plain(config))
+
+
+def several(setting: Any) -> list[str]:
+    """A setting that is one thing, a list of them, or null."""
+    parts = setting if isinstance(setting, ListConfig) else [] if setting is None else [setting]
+    return [str(part) for part in parts]
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
