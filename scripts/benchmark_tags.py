@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import get_args
+from typing import cast, get_args
 
 from benchmark_settings import SPLITS, Setting, make_setting
 from weakshot_seg.errors import UserError
@@ -82,7 +82,7 @@ def arguments() -> argparse.Namespace:
 
 def run(job: Job, args: argparse.Namespace) -> bool:
     """Makes the data of a training, if need be, and trains; whether that went well."""
-    kind = {FULL: "complete", BASE_ONLY: "complete", CAM: "tags_only"}.get(job.setting, job.setting)
+    kind = cast(Setting, {FULL: "complete", BASE_ONLY: "complete", CAM: "tags_only"}.get(job.setting, job.setting))
     data = args.out / "data" / kind / f"split{job.split}"
     if not (data / SPLITS).exists():
         make_setting(args.root, data, job.split, kind, args.split_file)
