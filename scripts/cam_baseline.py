@@ -44,6 +44,9 @@ LR, BACKBONE_LR, WEIGHT_DECAY = 1e-3, 1e-4, 0.05
 class Classifier(nn.Module):
     """A linear classifier of the features at strides 16 and 32, whose mean over the pixels says what is in a photo."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, backbone: TimmBackbone, num_classes: int) -> None:
         super().__init__()
         self.backbone = backbone
