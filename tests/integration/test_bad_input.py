@@ -118,3 +118,13 @@ def test_what_cannot_be_resumed(
         train.main, *small, *few_scenes, *changed, "resume=true", "trainer.max_steps=6", f"hydra.run.dir={tmp_path}"
     )
     assert str(last) in line
+
+
+def test_batch_norm_of_one_value(
+    small: tuple[str, ...], few_scenes: tuple[str, ...], refusal: Callable[..., str]
+) -> None:
+    """One image of one coarse pixel."""
+    alone = ("data.batch_size=1", "~loss.terms.similarity", "model.backbone.freeze_norm=false")
+    line = refusal(train.main, *small, *few_scenes, *alone)
+    assert "data.batch_size=2" in line
+    assert "model.backbone.freeze_norm=true" in line

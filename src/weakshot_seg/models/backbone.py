@@ -109,13 +109,6 @@ class TimmBackbone(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Normalised images ``[B, 3, H, W]`` -> four levels ``[B, C_s, ~H/s, ~W/s]`` for s = 4, 8, 16, 32."""
         padded = self._padded(images)
-        # a test of the batch's size in evaluation mode would fix it in exported files
-        one_pixel = self.training and len(images) == 1 and max(padded.shape[-2:]) <= max(STRIDES)
-        if one_pixel and not self.freeze_norm and self._batch_norms():
-            raise ConfigError(
-                "BatchNorm cannot be trained on one image whose coarsest level is one pixel: set data.batch_size=2, or "
-                "data.train_transform.crop_size=64 or more, or model.backbone.freeze_norm=true"
-            )
         levels = self._features(padded)
         if self.pyramid is not None:
             levels = self.pyramid(levels[0], (padded if self.crops else images).shape[-2:])

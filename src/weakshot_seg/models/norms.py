@@ -1,7 +1,12 @@
 """Normalisation layers that differ from PyTorch's in precision or memory, not in what they compute."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+
+from weakshot_seg.errors import ConfigError
 
 
 class GroupNorm(nn.GroupNorm):
@@ -32,3 +37,17 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         shift = self.bias - self.running_mean * scale
         return torch.addcmul(shift[:, None, None], x, scale[:, None, None])
+
+
+@contextmanager
+def enough_values() -> Iterator[None]:
+    """Makes a ``ConfigError`` of PyTorch's error for BatchNorm that is trained on one value of each channel."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            "BatchNorm cannot be trained on one value of each channel: set data.batch_size=2 or more, or "
+            "data.train_transform.crop_size=64 or more, or model.backbone.freeze_norm=true"
+        ) from error

@@ -15,7 +15,7 @@ from weakshot_seg.models.query_decoder import QueryDecoder
 from weakshot_seg.structures import SegOutput
 from weakshot_seg.utils.compiling import Backend, check_backend
 from weakshot_seg.utils.embeddings import mask_products
-from weakshot_seg.utils.ranges import BelowOne, Channels, Count, Layers, NonNegative
+from weakshot_seg.utils.ranges import BelowOne, Channels, Count, GroupedChannels, Layers, NonNegative, SineChannels
 
 
 class SimFormer(nn.Module):
@@ -49,8 +49,8 @@ class SimFormer(nn.Module):
         num_classes: int,
         backbone: TimmBackbone,
         num_queries: Channels | None = 100,
-        dim: Channels = 256,
-        pixel_dim: Channels = 256,
+        dim: SineChannels = 256,
+        pixel_dim: GroupedChannels = 256,
         embedding_dim: Channels = 256,
         num_layers: Layers = 6,
         num_heads: Count = 8,

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from weakshot_seg.data.evaluation import EvalSample
 from weakshot_seg.inference.semantic import Inference, WholeImage, best_class
 from weakshot_seg.losses.criterion import Criterion
+from weakshot_seg.models.norms import enough_values
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import ClassSplit, WeakBatch
 from weakshot_seg.training.metrics import SegmentationMetrics, SegmentationReport, on_host
@@ -86,7 +87,8 @@ class WeakShotModule(pl.LightningModule):
         if self.teacher is not None:
             progress = self.global_step / int(self.trainer.estimated_stepping_batches)
             targets = self.teacher(batch.images, targets, progress)
-        losses = self.criterion(self.model(batch.images), targets)
+        with enough_values():
+            losses = self.criterion(self.model(batch.images), targets)
         if self.logs_this_step:
             weighted = {f"weighted/{name}": value for name, value in losses.weighted.items()}
             values = {"loss": losses.total, **losses.parts, **weighted, **self.criterion.diagnostics()}

@@ -5,10 +5,12 @@ So are texts with rules. Numbers without another upper end are limited to what a
 
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le, Lt, Predicate, doc
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf, Predicate, doc
 
 Count = Annotated[int, Ge(1), Le(10**9)]
 Channels = Annotated[int, Ge(1), Le(2**16)]
+GroupedChannels = Annotated[int, Ge(32), Le(2**16), MultipleOf(32)]  # of GroupNorm
+SineChannels = Annotated[int, Ge(4), Le(2**16), MultipleOf(4)]  # with positions: sines and cosines of x and y
 Layers = Annotated[int, Ge(1), Le(1000)]
 Workers = Annotated[int, Ge(0), Le(1000)]
 Threads = Annotated[int, Ge(1), Le(1000)]
