@@ -279,3 +279,12 @@ def test_what_is_wrong_with_yolo_is_listed_by_line(tmp_path, photo):
         assert any(one.startswith(f"line {line} of {file}: {message}") for one in found)
     assert "the photo images/train/z is not in" in found[-1]
     assert len(found) == 5
+
+
+def test_a_layer_of_cvat_that_is_no_number(exports, tmp_path):
+    file = exports / "datumaro_cvat/train.xml"
+    text = file.read_text()
+    assert 'z_order="2"' in text
+    file.write_text(text.replace('z_order="2"', 'z_order="top"', 1))
+    (message,) = problems(tmp_path / "root", exports / "datumaro_cvat")
+    assert "cannot be read: export it again" in message

@@ -59,7 +59,7 @@ def _add(source: Source, file: Path, image: ET.Element, labels: list[str], expor
             present.add(label)
         else:
             try:
-                drawn = _shape(shape)
+                drawn, layer = _shape(shape), int(shape.get("z_order", 0))
             except (KeyError, ValueError, TypeError):
                 export.wrong(where, f"its {shape.tag} cannot be read: export it again")
                 continue
@@ -67,7 +67,7 @@ def _add(source: Source, file: Path, image: ET.Element, labels: list[str], expor
                 boxed.add(label)
                 export.leave_out(where, f"the outline of a {shape.tag}: only a tag")
             else:
-                regions.append(Region(label, drawn, where, int(shape.get("z_order", 0))))
+                regions.append(Region(label, drawn, where, layer))
     name = image.get("name", "")
     try:
         photo = source.find_photo(name)
