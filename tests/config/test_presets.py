@@ -98,6 +98,43 @@ def test_a_resumed_run_keeps_its_preset(tmp_path, monkeypatch):
     assert with_preset("train", named) == named
 
 
+def begun(folder, preset):
+    """What a run has written when it is interrupted."""
+    for name, text in ((".hydra/config.yaml", yaml.safe_dump({"preset": preset})), ("checkpoints/last.ckpt", "")):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "run"),
+    [
+        (["split=1,2", "-m"], "folder/split2"),  # the first of them was not begun
+        (["-m", "split=1,2", "seed=0,7", "name=herons"], "herons/split1-seed7"),
+        (["--multirun", "split=range(1,4)", "hydra/launcher=parallel"], "folder/split3"),
+        (["-m", "experiment=[folder,ablation]", "split=3"], "ablation/folder/all/split3"),
+    ],
+)
+def test_a_resumed_sweep_keeps_its_preset(words, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begun(tmp_path / "outputs" / run, "gpu_small")
+    (tmp_path / "outputs" / run / "metrics.json").touch()  # finished ones count as well
+    assert "preset=gpu_small" in with_preset("train", [*FOLDER, "resume=true", *words], lambda: 24_564)
+    assert "preset=gpu" in with_preset("train", [*FOLDER, *words], lambda: 24_564)
+
+
+def test_requeued_jobs_keep_their_preset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    begun(tmp_path / "outputs/folder/split1", "gpu_small")
+    begun(tmp_path / "outputs/folder/split2-2", "laptop")
+    begun(tmp_path / "outputs/folder/split2", "gpu")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert with_preset("train", FOLDER, lambda: 24_564)[-1] == "preset=gpu_small"
+    assert with_preset("train", [*FOLDER, "split=2"], lambda: 24_564)[-1] == "preset=laptop"  # the newest of its row
+    assert "preset=gpu_small" in with_preset("train", [*FOLDER, "-m", "split=1,2"], lambda: 24_564)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "0")
+    assert with_preset("train", FOLDER, lambda: 24_564)[-1] == "preset=gpu"
+
+
 @pytest.mark.parametrize("preset", sorted(path.stem for path in (conf_dir() / "preset").glob("*.yaml")))
 def test_presets_are_settings_that_can_be_changed(preset, tmp_path):
     (tmp_path / "images/training").mkdir(parents=True)

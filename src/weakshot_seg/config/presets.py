@@ -5,13 +5,15 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from weakshot_seg.config.compose import conf_dir
@@ -29,7 +31,8 @@ USUAL, FEWEST, MOST = 2000, 0.4, 4.0
 def with_preset(command: str, words: Sequence[str], memory: Callable[[], int | None] | None = None) -> list[str]:
     """The words of a command line, with ``preset=NAME`` if ``experiment=folder`` is among them and no preset is.
 
-    A run that is resumed keeps its own. ``memory`` gives that of the GPU in MiB, None: there is none.
+    A run that is resumed keeps its own, a sweep that of its first run. ``memory`` gives that of the GPU in MiB, None:
+    there is none.
     """
     settings = dict(word.split("=", 1) for word in words if "=" in word)
     if command not in COMMANDS or "preset" in settings or not re.search(r"\bfolder\b", settings.get("experiment", "")):
@@ -99,18 +102,37 @@ def _count_files(folder: Path) -> int:
 
 
 def _of_run(words: Sequence[str]) -> str | None:
-    """The preset of the run that these words go on with; None if there is none, or it had none."""
+    """The preset of the run that these words go on with, of a sweep that of the first; None if there is none."""
     before = HydraConfig.instance().cfg
+    settings = [word for word in words if not word.startswith("-")]
     try:
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            config = compose("train", [word for word in words if not word.startswith("-")], return_hydra_config=True)
-        HydraConfig.instance().set_config(config)
-        saved = OmegaConf.load(Path(config.hydra.run.dir) / ".hydra" / "config.yaml")
-        return str(OmegaConf.select(saved, "preset") or LAPTOP)
+            if not {"-m", "--multirun"}.isdisjoint(words):
+                config = compose("train", next(_jobs(settings)), return_hydra_config=True)
+                settings = [f"{key}={values}" for key, values in (config.hydra.sweeper.params or {}).items()] + settings
+            for job in _jobs(settings):
+                config = compose("train", job, return_hydra_config=True)
+                HydraConfig.instance().set_config(config)
+                saved = Path(config.hydra.run.dir) / ".hydra" / "config.yaml"
+                if saved.is_file():
+                    return str(OmegaConf.select(OmegaConf.load(saved), "preset") or LAPTOP)
     except Exception:  # what is wrong with the settings, the command itself reports
         return None
     finally:
         HydraConfig.instance().cfg = before
+    return None
+
+
+def _jobs(settings: Sequence[str]) -> Iterator[list[str]]:
+    """The settings of each job of a sweep, as Hydra's own sweeper combines them; of equal keys the last counts."""
+    choices = {}
+    for setting in OverridesParser.create().parse_overrides(list(settings)):
+        key = setting.get_key_element()
+        values: Iterable[str] = [setting.get_value_element_as_str()]
+        if setting.is_sweep_override():
+            values = setting.sweep_string_iterator()
+        choices[key] = [f"{key}={value}" for value in values]
+    yield from map(list, product(*choices.values()))
 
 
 OmegaConf.register_new_resolver("photo_steps", photo_steps, replace=True)
