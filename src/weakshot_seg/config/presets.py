@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from itertools import product
@@ -128,9 +128,8 @@ def _jobs(settings: Sequence[str]) -> Iterator[list[str]]:
     choices = {}
     for setting in OverridesParser.create().parse_overrides(list(settings)):
         key = setting.get_key_element()
-        values: Iterable[str] = [setting.get_value_element_as_str()]
-        if setting.is_sweep_override():
-            values = setting.sweep_string_iterator()
+        swept = setting.is_sweep_override()
+        values = list(setting.sweep_string_iterator()) if swept else [setting.get_value_element_as_str()]
         choices[key] = [f"{key}={value}" for value in values]
     yield from map(list, product(*choices.values()))
 
