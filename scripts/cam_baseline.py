@@ -103,8 +103,7 @@ def masks(
         image, _ = dataset.load(index)
         maps, probabilities = activations(model, model_input(image, transform), image.shape[:2])
         states = torch.from_numpy(dataset.knowledge[index])
-        candidates = torch.from_numpy(dataset.known[index])
-        candidates |= (states == Knowledge.UNKNOWN) & (probabilities > SURE)
+        candidates = torch.from_numpy(dataset.known[index]) | ((states == Knowledge.UNKNOWN) & (probabilities > SURE))
         if skip is not None:
             candidates[skip] = False
         yield index, *maps.masked_fill(~candidates[:, None, None], 0).max(0)
@@ -126,7 +125,7 @@ def choose_threshold(
             same = np.bincount(mine[mine == true[known]], minlength=IGNORE + 1)[:classes]
             both[row] += same
             either[row] += counts[0] + counts[1] - same
-    seen = either[0] > 0
+    seen = either.min(0) > 0  # with true pixels, or found at every threshold
     if skip is not None:
         seen[skip] = False
     return float(THRESHOLDS[(both[:, seen] / either[:, seen]).mean(1).argmax()])
@@ -157,6 +156,8 @@ def make_masks(root: Path, out: Path, background: str | None, steps: int, overri
     data: WeakShotDataModule = hydra.utils.instantiate(config.data)
     data.setup("fit")
     dataset, names = data.train_dataset, data.class_split.names
+    if background is not None and background not in names:
+        raise UserError(f"--background {background} is no class: use one of {', '.join(names)}")
     skip = None if background is None else names.index(background)
     transform = hydra.utils.instantiate(config.data.val_transform)
     model = train(data, hydra.utils.instantiate(config.model.backbone))

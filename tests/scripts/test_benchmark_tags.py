@@ -1,16 +1,19 @@
 """The table of the benchmark of tags, and the baseline that makes masks from activation maps."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import cam_baseline
 from benchmark_tags import Job, table
 from weakshot_seg.errors import UserError
+from weakshot_seg.structures import ClassSplit, Knowledge
 
 SIDE = 64
 SQUARE = slice(8, 40)
@@ -90,15 +93,46 @@ def test_activations_become_masks_of_photos_with_tags_alone(root: Path, tmp_path
     assert (green[:, inside] == 2).mean() > 2 * (green[:, ~inside] == 2).mean()
     with pytest.raises(UserError, match="is not empty"):
         cam_baseline.make_masks(root, out, None, 1, [])
+    with pytest.raises(UserError, match="--background sky is no class: use one of nothing, red, green"):
+        cam_baseline.make_masks(root, tmp_path / "other", "sky", 1, ["data.val_fraction=0"])
+
+
+class Photos:
+    """One photo, and a data module with it: the left half is red, whether something is green nobody knows."""
+
+    class_split = ClassSplit(("nothing", "red", "green"), (2,))
+    knowledge = np.array([[Knowledge.MASK, Knowledge.MASK, Knowledge.UNKNOWN]])
+
+    def __init__(self) -> None:
+        self.known = np.array([[True, True, False]])
+        self.train_dataset = self
+
+    def load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        true = np.repeat(np.array([[1, 1, 0, 0]], np.uint8), 4, 0)
+        return np.zeros((4, 4, 3), np.uint8), true
+
+
+class Columns(nn.Module):
+    """The same activations for every photo, of the two classes by column."""
+
+    def __init__(self, *classes: Sequence[float]) -> None:
+        super().__init__()
+        self.columns = torch.tensor([[0.0] * len(classes[0]), *classes])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        photo = self.columns[:, None].expand(-1, 4, -1)
+        return torch.stack([photo, photo.flip(-1)])
+
+
+def test_the_threshold_is_that_of_the_best_masks() -> None:
+    photos = Photos()
+    model = Columns([1.0, 0.62, 0.42, 0.0], [1.0, 0.0, 0.0, 0.3])  # green is found below 0.3 alone
+    threshold = cam_baseline.choose_threshold(model, photos, lambda image: image, [0], 0)
+    assert 0.42 <= threshold < 0.62
+    assert photos.known.tolist() == [[True, True, False]]
 
 
 def test_activation_maps_are_those_of_the_photo_and_its_mirror_image() -> None:
-    model = cam_baseline.Classifier.__new__(cam_baseline.Classifier)
-    torch.nn.Module.__init__(model)
-    model.forward = lambda images: images[:, :2, ::16, ::16]  # type: ignore[method-assign]
-    pixels = torch.zeros(3, 32, 32)
-    pixels[0, :, 16:] = 4.0
-    pixels[1] = -1.0
-    maps, probabilities = cam_baseline.activations(model, pixels, (2, 2))
-    assert maps.tolist() == [[[0.0, 1.0], [0.0, 1.0]], [[0.0, 0.0], [0.0, 0.0]]]
-    assert probabilities.tolist() == pytest.approx([1 / (1 + np.exp(-2.0)), 1 / (1 + np.e)])
+    maps, probabilities = cam_baseline.activations(Columns([0.0, 4.0], [-1.0, -1.0]), torch.zeros(3, 32, 32), (4, 2))
+    assert maps.tolist() == [4 * [[0.0, 0.0]], 4 * [[0.0, 1.0]], 4 * [[0.0, 0.0]]]
+    assert probabilities.tolist() == pytest.approx([0.5, 1 / (1 + np.exp(-2.0)), 1 / (1 + np.e)])
