@@ -57,7 +57,11 @@ def main() -> None:
         for setting in args.settings
         if setting != FULL or split == args.splits[0]
     ]
-    failed = [job.name for job in jobs if not (job.folder(args.out) / METRICS).exists() and not run(job, args)]
+    failed = [
+        f"{job.name} of split {job.split}"
+        for job in jobs
+        if not (job.folder(args.out) / METRICS).exists() and not run(job, args)
+    ]
     print(table(args.out))
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}; the same command goes on")
