@@ -4,6 +4,8 @@ Imports point one way, see :data:`ALLOWED`, and every large library is known to 
 """
 
 import ast
+import html
+import re
 from functools import cache
 from pathlib import Path
 
@@ -105,3 +107,21 @@ def test_the_walls_stand_around_something() -> None:
     assert {part_of(path) for path in FILES} == set(ALLOWED)
     assert "weakshot_seg.structures.ClassSplit" in imports(PACKAGE / "training" / "metrics.py")
     assert "timm" in {name.split(".")[0] for name in imports(PACKAGE / "models" / "backbone.py")}
+
+
+def reachable(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """All pairs that a path of edges joins."""
+    while new := {(a, d) for a, b in edges for c, d in edges if b == c} - edges:
+        edges = edges | new
+    return edges
+
+
+def test_the_picture_of_the_house_is_current() -> None:
+    svg = (PACKAGE.parents[1] / "docs" / "images" / "house.svg").read_text(encoding="utf-8")
+    titles = [html.unescape(title) for title in re.findall("<title>(.*)</title>", svg)]
+    rooms = {part_of(path) for path in FILES if path.parent != PACKAGE} - {"utils"}
+    drawn = {(a, b) for a, arrow, b in (title.partition("->") for title in titles) if arrow}
+    names = {(part_of(path), name.split(".")[1]) for path in FILES for name in imports(path) if "weakshot_seg." in name}
+    assert rooms <= set(titles), "python scripts/draw_graphs.py"
+    true = {(a, b) for a, b in names if a != b and {a, b} <= rooms}
+    assert reachable(drawn) == reachable(true), "python scripts/draw_graphs.py"
