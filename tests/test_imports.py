@@ -33,7 +33,7 @@ ALLOWED = {
     "conversion": GROUND,
     "exporting": GROUND | {"inference", "training"},
     "prediction": CORE | {"config", "training", "checkpoints", "reporting", "__version__"},
-    "reporting": CORE | {"checkpoints"},
+    "reporting": CORE | {"checkpoints", "training"},
     "demo": CORE | {"prediction"},
     "cli": None,  # anything
     "interface": None,  # anything

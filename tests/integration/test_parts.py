@@ -1,13 +1,16 @@
 """Parts of the ecosystem as configuration groups: loggers, early stopping, trainers, Optuna's search."""
 
+import io
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from optuna.distributions import CategoricalDistribution
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from composing import compose_all, compose_own
@@ -39,6 +42,9 @@ def test_several_loggers_get_the_same_numbers(
     losses = [float(row["train/loss"]) for row in training_rows(folder)]
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(losses)
+    (panel, *_) = sorted(folder.glob("pictures/*.png"))
+    (shown,) = events.Images("val/images/0")
+    assert (np.asarray(Image.open(io.BytesIO(shown.encoded_image_string))) == np.asarray(Image.open(panel))).all()
     with sqlite3.connect(tmp_path / "mlflow.db") as database:
         rows = database.execute("SELECT value FROM metrics WHERE key = 'train/loss' ORDER BY step").fetchall()
         names = database.execute("SELECT name FROM runs").fetchall()

@@ -1,15 +1,18 @@
 """Charts of a report with matplotlib: lines over steps, horizontal bars and confusion matrices, as SVG."""
 
 import base64
+import inspect
 import io
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, NamedTuple, ParamSpec
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -72,13 +75,20 @@ def chart(draw: Callable[P, Figure]) -> Callable[P, Picture]:
     @wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Picture:
         file = io.BytesIO()
-        with matplotlib.rc_context(STYLE), warnings.catch_warnings():  # of letters that matplotlib's font lacks
-            warnings.simplefilter("ignore", UserWarning)
+        with _style():
             figure = draw(*args, **kwargs)
             figure.savefig(file, format="svg", facecolor="none", metadata={"Date": None})
         return Picture(_data_uri("image/svg+xml", file.getvalue()), str(figure.get_label()))
 
     return drawn
+
+
+def rastered(chart: Callable[P, Picture], *args: P.args, **kwargs: P.kwargs) -> NDArray[np.uint8]:
+    """One of the charts below as pixels, RGB uint8 ``[h, w, 3]``."""
+    with _style():
+        canvas = FigureCanvasAgg(inspect.unwrap(chart)(*args, **kwargs))
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 @chart
@@ -154,6 +164,13 @@ def clean(text: str, longest: int = 200) -> str:
     """A text as an SVG picture can hold it: shortened, without control characters and what is no Unicode."""
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of letters that matplotlib's font lacks
+        yield
 
 
 def _figure(title: str, width: float, height: float) -> tuple[Figure, Axes]:

@@ -47,10 +47,14 @@ def bar_charts(title: str, bars: Sequence[Bar]) -> list[Picture]:
 
 def class_charts(run: Run) -> list[Picture]:
     """IoU of every class of a finished run."""
-    texts = ("no ground truth" if c.iou is None else number_text(c.iou) for c in run.measured.classes)
-    return bar_charts(
-        "IoU by class", [Bar(c.name, c.iou, c.novel, t) for c, t in zip(run.measured.classes, texts, strict=True)]
-    )
+    return bar_charts("IoU by class", class_bars((c.name, c.novel, c.iou) for c in run.measured.classes))
+
+
+def class_bars(classes: Iterable[tuple[str, bool, float | None]]) -> list[Bar]:
+    """Bars of the IoU of classes: name, whether it is novel, IoU in percent; None without ground truth."""
+    return [
+        Bar(name, iou, novel, "no ground truth" if iou is None else number_text(iou)) for name, novel, iou in classes
+    ]
 
 
 def confusions(runs: Iterable[Run], remarks: list[str]) -> list[Picture]:

@@ -15,11 +15,12 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 from PIL import Image
+from pytorch_lightning.loggers import Logger
 from torch import Tensor
 
 from weakshot_seg.data.evaluation import EvalSample
 from weakshot_seg.structures import ClassSplit
-from weakshot_seg.training.metrics import image_miou
+from weakshot_seg.training.metrics import SegmentationReport, image_miou
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.ranges import NonNegativeInt
 from weakshot_seg.utils.tables import csv_text
@@ -76,6 +77,45 @@ class ValidationCallback(pl.Callback, ABC):
         for sample, prediction in zip(batch, outputs["predictions"], strict=True):
             if self._wants_more:
                 self._wants_more = self.see(ValidatedImage.of(sample, prediction), pl_module.class_split)
+
+
+class Dashboard(ValidationCallback):
+    """Adds to what a logger shows what is no curve: the first ``num_images`` of every validation, and its report."""
+
+    kind: type[Logger]
+    """The loggers it adds to."""
+
+    def __init__(self, num_images: NonNegativeInt = 8) -> None:
+        self.num_images = num_images
+
+    @abstractmethod
+    def picture(self, image: ValidatedImage, split: ClassSplit) -> Any:
+        """An image as it is shown; it is kept until the validation ends."""
+
+    @abstractmethod
+    def show(self, logger: Any, pictures: list[Any], report: SegmentationReport, step: int) -> None:
+        """Shows the pictures and the report of a validation after ``step`` steps."""
+
+    def logger(self, trainer: pl.Trainer) -> Any:
+        """The first logger of its kind, in the first process; None without one."""
+        found = (logger for logger in trainer.loggers if isinstance(logger, self.kind))
+        return next(found, None) if trainer.is_global_zero else None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forgets the images of the validation before."""
+        super().on_validation_start(trainer, pl_module)
+        self._pictures: list[Any] = []
+        self._wants_more &= self.num_images > 0 and self.logger(trainer) is not None
+
+    def see(self, image: ValidatedImage, split: ClassSplit) -> bool:
+        """Keeps an image."""
+        self._pictures.append(self.picture(image, split))
+        return len(self._pictures) < self.num_images
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Shows what was seen."""
+        if (logger := self.logger(trainer)) and not trainer.sanity_checking:
+            self.show(logger, self._pictures, pl_module.report, pl_module.report_step)
 
 
 class PredictionPanels(ValidationCallback):

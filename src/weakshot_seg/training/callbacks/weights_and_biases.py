@@ -18,7 +18,7 @@ from wandb.plot.custom_chart import CustomChart
 from wandb.sdk.mailbox import HandleAbandonedError, MailboxClosedError
 
 from weakshot_seg.structures import IGNORE, ClassSplit
-from weakshot_seg.training.callbacks.pictures import ValidatedImage, ValidationCallback
+from weakshot_seg.training.callbacks.pictures import Dashboard, ValidatedImage
 from weakshot_seg.training.metrics import SegmentationReport
 from weakshot_seg.utils.files import replacing
 from weakshot_seg.utils.ranges import NonNegativeInt, WandbProject
@@ -107,7 +107,7 @@ class ResilientWandbLogger(WandbLogger):
         wandb.run = None  # else Lightning would take it up
 
 
-class WandbDashboard(ValidationCallback):
+class WandbDashboard(Dashboard):
     """Adds to the run of a :class:`ResilientWandbLogger`, if there is one, what is no curve.
 
     Config: the recipe and the classes. After every validation: the table ``val/classes``, ``val/confusion_matrix``,
@@ -116,8 +116,10 @@ class WandbDashboard(ValidationCallback):
     ``pseudo_labels/classes``.
     """
 
+    kind = ResilientWandbLogger
+
     def __init__(self, num_images: NonNegativeInt = 8, pseudo_labels: str | None = None) -> None:
-        self.num_images = num_images
+        super().__init__(num_images)
         self.pseudo_labels = pseudo_labels
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -125,35 +127,28 @@ class WandbDashboard(ValidationCallback):
         split: ClassSplit = pl_module.class_split
         classes = {"base": [split.names[index] for index in split.base], "novel": list(split.novel_names)}
         config = {**pl_module.recipe.to_dict(), "classes": classes}
-        if logger := _logger(trainer):
+        if logger := self.logger(trainer):
             logger.send(lambda run: run.config.update(config, allow_val_change=True))
             if self.pseudo_labels:
                 logger.send(partial(_log_pseudo_labels, folder=Path(self.pseudo_labels)))
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forgets the images of the validation before."""
-        super().on_validation_start(trainer, pl_module)
-        self._images: list[wandb.Image] = []
-        self._wants_more &= self.num_images > 0 and _logger(trainer) is not None
-
-    def see(self, image: ValidatedImage, split: ClassSplit) -> bool:
-        """Keeps an image, of at most 640 pixels, under label maps that W&B switches on and off."""
+    def picture(self, image: ValidatedImage, split: ClassSplit) -> wandb.Image:
+        """An image, of at most 640 pixels, under label maps that W&B switches on and off."""
         labels = dict(enumerate(_starred(split))) | {IGNORE: "unlabelled"}
         maps = {"prediction": image.prediction, "ground_truth": image.truth}
         masks = {name: {"mask_data": resized(label_map), "class_labels": labels} for name, label_map in maps.items()}
-        self._images.append(wandb.Image(resized(image.photo), masks=masks, caption=image.name))
-        return len(self._images) < self.num_images
+        return wandb.Image(resized(image.photo), masks=masks, caption=image.name)
 
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def show(
+        self, logger: ResilientWandbLogger, pictures: list[wandb.Image], report: SegmentationReport, step: int
+    ) -> None:
         """Logs images and tables, and brings the summary up to date."""
-        logger, report = _logger(trainer), pl_module.report
-        if logger and not trainer.sanity_checking:
-            shown = {"val/classes": _class_table(report), "val/confusion_matrix": _confusion_chart(report)}
-            shown |= {"val/images": self._images} if self._images else {}
-            shown |= {"trainer/global_step": pl_module.report_step}
-            means = {f"final/{name}": value for name, value in report.summary().items()}
-            logger.send(lambda run: run.log(shown))
-            logger.send(lambda run: run.summary.update(means))
+        shown = {"val/classes": _class_table(report), "val/confusion_matrix": _confusion_chart(report)}
+        shown |= {"val/images": pictures} if pictures else {}
+        shown |= {"trainer/global_step": step}
+        means = {f"final/{name}": value for name, value in report.summary().items()}
+        logger.send(lambda run: run.log(shown))
+        logger.send(lambda run: run.summary.update(means))
 
 
 def _class_table(report: SegmentationReport) -> wandb.Table:
@@ -190,12 +185,6 @@ def _log_pseudo_labels(run: wandb.Run, folder: Path) -> None:
 
 def _starred(split: ClassSplit) -> list[str]:
     return [f"{name} *" if index in split.novel else name for index, name in enumerate(split.names)]
-
-
-def _logger(trainer: pl.Trainer) -> ResilientWandbLogger | None:
-    """The logger of W&B, in the first process only."""
-    found = (logger for logger in trainer.loggers if isinstance(logger, ResilientWandbLogger))
-    return next(found, None) if trainer.is_global_zero else None
 
 
 def _text(error: Exception) -> str:
