@@ -122,8 +122,8 @@ def write_files(root: Path, count: int) -> None:
     names = [f"2012_{number:06d}" for number in range(count)]
     (inner / "ImageSets/Segmentation/train.txt").write_text("\n".join(names))
     for number, name in enumerate(names):
-        photo, labels = draw_scene(np.random.default_rng(number), WIDTH)
-        Image.fromarray(photo[:HEIGHT]).save(inner / "JPEGImages" / f"{name}.jpg", quality=92)
+        labels, paint = draw_scene(np.random.default_rng(number), WIDTH)
+        Image.fromarray(paint()[:HEIGHT]).save(inner / "JPEGImages" / f"{name}.jpg", quality=92)
         mask = Image.fromarray(labels[:HEIGHT])
         mask.putpalette(bytes(range(256)) * 3)
         mask.save(inner / "SegmentationClass" / f"{name}.png")

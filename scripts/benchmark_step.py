@@ -5,7 +5,8 @@
     python scripts/benchmark_step.py --device cuda --precision bf16 --batch 8 --size 640 --compile
 
 Same ResNet-50 with frozen BatchNorm, 100 queries, 6 decoder layers, images and AdamW for all. "Plain" is
-classification + mask loss, "full" all four terms. Contestants take turns (A B C A B C ...), ratios are medians over the
+classification + mask loss, "full" all four terms, "all" these with class queries, absence, presence and the online
+teacher, half of the images having tags alone. Contestants take turns (A B C A B C ...), ratios are medians over the
 rounds with quartiles. Phases are timed in rounds of their own, because every phase then waits for the device.
 """
 
@@ -23,36 +24,27 @@ import torch
 
 from benchmarks.contestants import Contestant, HuggingFace, Ours
 from benchmarks.pair_network import ConcatenatedSimNet, SimilarityRun
-from benchmarks.timing import Spread, alternate, peak_bytes, ratio
+from benchmarks.timing import Spread, alternate, host_waits, peak_bytes, ratio
 from benchmarks.workload import Workload, make_workload
-from weakshot_seg.losses.assignments import HungarianMatcher
+from weakshot_seg.losses.assignments import ClassQueries, HungarianMatcher
 from weakshot_seg.losses.criterion import Criterion
+from weakshot_seg.losses.presence import PresenceLoss
+from weakshot_seg.losses.pseudo_masks import PseudoMaskLoss
 from weakshot_seg.losses.similarity import PixelSimilarityLoss
-from weakshot_seg.losses.terms import ClassificationLoss, ComplementLoss, MaskLoss
+from weakshot_seg.losses.terms import AbsenceLoss, ClassificationLoss, ComplementLoss, MaskLoss
 from weakshot_seg.models.backbone import TimmBackbone
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.models.simnet import SimNet
-from weakshot_seg.structures import SegOutput
+from weakshot_seg.structures import SegOutput, WeakTargets
+from weakshot_seg.training.teacher import OnlineTeacher
 
 OTHER, PLAIN, FULL, PLAIN_WEAK = "Hugging Face", "ours plain", "ours full", "ours plain, weak targets"
+ALL = "ours all"
 
 
 def main() -> None:
     """Parses the command line, measures, writes ``OUT.json`` and ``OUT.md`` and prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=320, help="side of the square images")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--classes", type=int, default=171)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--precision", choices=["32", "bf16"], default="32")
-    parser.add_argument("--compile", action="store_true", help="torch.compile the parts of all networks")
-    parser.add_argument("--checkpointing", action="store_true", help="activation checkpointing in ours")
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: where other work runs as well")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark_step"), help="without suffix")
-    args = parser.parse_args()
+    args = make_parser().parse_args()
     torch.set_num_threads(args.threads)
     result = measure(args)
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +52,26 @@ def main() -> None:
     text = markdown(result)
     args.out.with_suffix(".md").write_text(text)
     print(text)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=320, help="side of the square images")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--classes", type=int, default=171)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=["32", "bf16"], default="32")
+    parser.add_argument("--compile", action="store_true", help="torch.compile the parts of all networks")
+    parser.add_argument("--channels-last", action="store_true", help="all weights in this layout, not ours alone")
+    parser.add_argument("--toy", action="store_true", help="tiny networks, to try the script")
+    parser.add_argument("--checkpointing", action="store_true", help="activation checkpointing in ours")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: where other work runs as well")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--warmup", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--out", type=Path, default=Path("outputs/benchmark_step"), help="without suffix")
+    return parser
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -71,12 +83,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     options = (args.rounds, args.warmup, device, args.clock)
     seconds = alternate({c.name: c.step for c in contestants}, *options)
     peaks = {c.name: c.resident_bytes() + peak_bytes(c.step, device) for c in contestants}
+    waits = {c.name: host_waits(c.step, device) for c in contestants}
     phases = {c.name: phase_seconds(c, min(args.rounds, 3), args.clock) for c in contestants}
     for contestant in contestants:
         contestant.module.eval()
     predictions = {c.name: c.predict for c in contestants if c.name in (OTHER, PLAIN)}
     evaluation = alternate(predictions, *options)
-    pairs = alternate(similarity_runs(work, args.classes), *options)
+    pairs = alternate(similarity_runs(work, args.classes, args.toy), *options)
     return {
         "setting": {name: str(value) for name, value in vars(args).items()},
         "machine": {
@@ -89,6 +102,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "masks": int(work.full.mask_index.shape[1]),
         "step_seconds": {name: Spread.of(values) for name, values in seconds.items()},
         "peak_bytes": peaks,
+        "host_waits": waits,
         "phase_seconds": phases,
         "evaluation_seconds_per_image": {n: Spread.of([v / args.batch for v in s]) for n, s in evaluation.items()},
         "similarity_seconds": {name: Spread.of(values) for name, values in pairs.items()},
@@ -96,6 +110,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             f"{PLAIN} / {OTHER}, step": ratio(seconds, PLAIN, OTHER),
             f"{FULL} / {PLAIN}, step": ratio(seconds, FULL, PLAIN),
             f"{FULL} / {PLAIN_WEAK}, step": ratio(seconds, FULL, PLAIN_WEAK),
+            f"{ALL} / {PLAIN}, step": ratio(seconds, ALL, PLAIN),
             f"{PLAIN} / {OTHER}, evaluation": ratio(evaluation, PLAIN, OTHER),
             "similarity term / unfactorised": ratio(pairs, "factorised", "concatenated"),
             f"{FULL} / {OTHER}, peak memory": Spread.of([peaks[FULL] / peaks[OTHER]]),
@@ -104,25 +119,41 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def make_contestants(args: argparse.Namespace, work: Workload) -> list[Contestant]:
-    """Hugging Face's, ours plain on the same targets, ours full on weak targets, and ours plain on those."""
+    """Hugging Face's, ours plain on the same targets, ours full and all on weak targets, and ours plain on those."""
     backend = "inductor" if args.compile else None
 
-    def ours(name: str, full: bool) -> Ours:
-        backbone = TimmBackbone("resnet50.tv_in1k", freeze_norm=True)
-        model = SimFormer(args.classes, backbone, activation_checkpointing=args.checkpointing, compile=backend)
+    def ours(name: str, targets: WeakTargets) -> Ours:
+        backbone = TimmBackbone("test_resnet" if args.toy else "resnet50.tv_in1k", freeze_norm=True)
+        everything = name == ALL
+        model = SimFormer(
+            args.classes,
+            backbone,
+            num_queries=None if everything else 100,
+            presence_gamma=0.5 if everything else None,
+            activation_checkpointing=args.checkpointing,
+            compile=backend,
+            **({"dim": 32, "pixel_dim": 32, "embedding_dim": 32, "ffn_dim": 32, "num_layers": 2} if args.toy else {}),
+        )
         terms: dict[str, Any] = {"classification": ClassificationLoss(), "mask": MaskLoss()}
-        if full:
-            terms |= {"complement": ComplementLoss(weight=0.15), "similarity": PixelSimilarityLoss(SimNet())}
-        targets = work.full if name == PLAIN else work.weak
-        criterion = Criterion(HungarianMatcher(), terms, compile=backend)
-        return Ours(name, model, criterion, targets, work, args.precision, args.clock)
+        if name in (FULL, ALL):
+            terms |= {"complement": ComplementLoss(weight=0.15), "similarity": PixelSimilarityLoss(simnet(args.toy))}
+        if everything:
+            terms |= {"absence": AbsenceLoss(), "presence": PresenceLoss(), "pseudo_masks": PseudoMaskLoss()}
+        criterion = Criterion(ClassQueries() if everything else HungarianMatcher(), terms, compile=backend)
+        teacher = OnlineTeacher() if everything else None
+        return Ours(name, model, criterion, targets, work, args.precision, args.clock, teacher)
 
-    return [
-        HuggingFace(work, args.classes, args.precision, args.clock, args.compile),
-        ours(PLAIN, False),
-        ours(FULL, True),
-        ours(PLAIN_WEAK, False),
+    contestants = [
+        HuggingFace(work, args.classes, args.precision, args.clock, args.compile, args.toy),
+        ours(PLAIN, work.full),
+        ours(FULL, work.weak),
+        ours(PLAIN_WEAK, work.weak),
+        ours(ALL, work.open),
     ]
+    if args.channels_last:
+        for contestant in contestants:
+            contestant.module.to(memory_format=torch.channels_last)
+    return contestants
 
 
 def phase_seconds(contestant: Contestant, rounds: int, clock: str) -> dict[str, float]:
@@ -137,7 +168,12 @@ def phase_seconds(contestant: Contestant, rounds: int, clock: str) -> dict[str, 
     return phases | {"rest": sum(with_timer) / rounds - sum(phases.values())}
 
 
-def similarity_runs(work: Workload, num_classes: int) -> dict[str, SimilarityRun]:
+def simnet(toy: bool) -> SimNet:
+    """The paper's, or a tiny one."""
+    return SimNet(32, 32) if toy else SimNet()
+
+
+def similarity_runs(work: Workload, num_classes: int, toy: bool) -> dict[str, SimilarityRun]:
     """The similarity term with SimNet and with the same network on concatenated pairs.
 
     Raises:
@@ -151,8 +187,9 @@ def similarity_runs(work: Workload, num_classes: int) -> dict[str, SimilarityRun
 
     size = (height // 4, width // 4)
     logits = leaf(1, batch, 100, num_classes + 1)
-    output = SegOutput(logits, leaf(1, batch, 100, *size), leaf(batch, 256, *size))
-    ours, theirs = SimNet(), ConcatenatedSimNet()
+    ours = simnet(toy)
+    theirs = ConcatenatedSimNet(32, 32) if toy else ConcatenatedSimNet()
+    output = SegOutput(logits, leaf(1, batch, 100, *size), leaf(batch, 32 if toy else 256, *size))
     theirs.load_state_dict(ours.state_dict())
     runs = {
         "factorised": SimilarityRun(ours, output, work.weak),
@@ -170,22 +207,22 @@ def markdown(result: dict[str, Any]) -> str:
     where = machine["gpu"] or f"{setting['threads']} thread(s) of {machine['cores']} cores, load {machine['load']:.1f}"
     lines = [
         f"{setting['size']} x {setting['size']}, batch {setting['batch']}, {setting['classes']} classes, "
-        f"{result['masks']} masks, precision {setting['precision']}, compile {setting['compile']}, checkpointing "
-        f"{setting['checkpointing']}; {where}, {setting['clock']} clock; "
+        f"{result['masks']} masks, precision {setting['precision']}, compile {setting['compile']}, channels last "
+        f"{setting['channels_last']}, checkpointing {setting['checkpointing']}; {where}, {setting['clock']} clock; "
         f"torch {machine['torch']}; {setting['rounds']} paired rounds",
         "",
         "| ratio | median | quartiles |",
         "|---|---|---|",
         *(f"| {n} | {r.median:.2f} | {r.low:.2f} - {r.high:.2f} |" for n, r in result["ratios"].items()),
         "",
-        "| | step, s | quartiles | peak, GB | evaluation, s per image |",
-        "|---|---|---|---|---|",
+        "| | step, s | quartiles | peak, GB | host waits | evaluation, s per image |",
+        "|---|---|---|---|---|---|",
     ]
     for name, step in result["step_seconds"].items():
-        evaluation = result["evaluation_seconds_per_image"].get(name)
+        evaluation, waits = result["evaluation_seconds_per_image"].get(name), result["host_waits"][name]
         lines.append(
             f"| {name} | {step.median:.3f} | {step.low:.3f} - {step.high:.3f} | {result['peak_bytes'][name] / 1e9:.2f} "
-            f"| {f'{evaluation.median:.3f}' if evaluation else '-'} |"
+            f"| {'-' if waits is None else waits} | {f'{evaluation.median:.3f}' if evaluation else '-'} |"
         )
     names = list(result["phase_seconds"])
     phases = dict.fromkeys(phase for name in names for phase in result["phase_seconds"][name])

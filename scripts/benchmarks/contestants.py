@@ -17,6 +17,7 @@ from weakshot_seg.inference.semantic import best_class, scores_of
 from weakshot_seg.losses.criterion import Criterion
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import WeakTargets
+from weakshot_seg.training.teacher import OnlineTeacher
 
 CLIP = 0.01
 
@@ -78,6 +79,7 @@ class Ours(Contestant):
         work: the images.
         precision: "32" or "bf16".
         clock: "wall" or "cpu".
+        teacher: labels what the targets leave open.
     """
 
     def __init__(
@@ -89,9 +91,14 @@ class Ours(Contestant):
         work: Workload,
         precision: str,
         clock: str,
+        teacher: OnlineTeacher | None = None,
     ) -> None:
         super().__init__(name, nn.ModuleList([model, criterion]).train().to(work.images.device), work, precision, clock)
-        self.model, self.criterion, self.targets = model, criterion, targets
+        self.model, self.criterion, self.targets, self.images = model, criterion, targets, work.images
+        self.teacher = teacher
+        if teacher is not None:
+            teacher.attach(model, model.num_classes)
+            self.timer.watch("teacher", teacher.to(work.images.device))
         parts = {"backbone": model.backbone, "pixel decoder": model.pixel_decoder, "query decoder": model.query_decoder}
         terms = {f"loss: {term}": module for term, module in criterion.terms.items()}
         for phase, module in {**parts, "matching": criterion.assignment, **terms}.items():
@@ -100,7 +107,15 @@ class Ours(Contestant):
     def loss(self) -> Tensor:
         """See :class:`Contestant`."""
         with self.autocast():
-            return self.criterion(self.model(self.work.images), self.targets).total
+            targets = self.targets if self.teacher is None else self.teacher(self.images, self.targets, progress=1.0)
+            return self.criterion(self.model(self.images), targets).total
+
+    def step(self) -> None:
+        """See :class:`Contestant`; the teacher follows."""
+        super().step()
+        if self.teacher is not None:
+            with self.timer.phase("teacher"):
+                self.teacher.follow(self.model, step=1000)
 
     @torch.inference_mode()
     def predict(self) -> list[Tensor]:
@@ -133,10 +148,13 @@ class HuggingFace(Contestant):
         precision: "32" or "bf16".
         clock: "wall" or "cpu".
         compile: compile its parts by torch.compile.
+        toy: a tiny one, to try a script.
     """
 
-    def __init__(self, work: Workload, num_classes: int, precision: str, clock: str, compile: bool) -> None:
-        model = SixLayers(maskformer_config(num_classes)).train()
+    def __init__(
+        self, work: Workload, num_classes: int, precision: str, clock: str, compile: bool, toy: bool = False
+    ) -> None:
+        model = SixLayers(maskformer_config(num_classes, toy)).train()
         pixel, decoder = model.model.pixel_level_module, model.model.transformer_module
         for module in pixel.encoder.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -183,22 +201,23 @@ class HuggingFace(Contestant):
         return timed
 
 
-def maskformer_config(num_classes: int) -> MaskFormerConfig:
-    """The paper's network in the words of transformers."""
+def maskformer_config(num_classes: int, toy: bool = False) -> MaskFormerConfig:
+    """The paper's network in the words of transformers, or a tiny one."""
+    dim = 32 if toy else 256
     return MaskFormerConfig(
         backbone_config={
             "model_type": "resnet",
             "embedding_size": 64,
-            "hidden_sizes": [256, 512, 1024, 2048],
-            "depths": [3, 4, 6, 3],
+            "hidden_sizes": [16, 16, 16, 16] if toy else [256, 512, 1024, 2048],
+            "depths": [1, 1, 1, 1] if toy else [3, 4, 6, 3],
             "layer_type": "bottleneck",
             "out_features": ["stage1", "stage2", "stage3", "stage4"],
         },
         decoder_config={
             "model_type": "detr",
-            "d_model": 256,
-            "decoder_layers": 6,
-            "decoder_ffn_dim": 2048,
+            "d_model": dim,
+            "decoder_layers": 2 if toy else 6,
+            "decoder_ffn_dim": 32 if toy else 2048,
             "decoder_attention_heads": 8,
             "encoder_attention_heads": 8,
             "num_queries": 100,
@@ -206,8 +225,8 @@ def maskformer_config(num_classes: int) -> MaskFormerConfig:
             "attention_dropout": 0.1,
             "activation_dropout": 0.1,
         },
-        fpn_feature_size=256,
-        mask_feature_size=256,
+        fpn_feature_size=dim,
+        mask_feature_size=dim,
         num_labels=num_classes,
         use_auxiliary_loss=True,
         no_object_weight=0.1,

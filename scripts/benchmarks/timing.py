@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -127,3 +128,17 @@ def peak_bytes(run: Run, device: torch.device) -> int:
     if not peak:
         raise RuntimeError("the profiler of this version of PyTorch records no allocations")
     return peak
+
+
+def host_waits(run: Run, device: torch.device) -> int | None:
+    """How often ``run`` waits for the GPU on the way; None on CPUs."""
+    if device.type != "cuda":
+        return None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            run()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("called a synchronizing" in str(warning.message) for warning in caught)
