@@ -15,7 +15,7 @@ import argparse
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
@@ -24,10 +24,12 @@ from typing import cast, get_args
 from benchmark_settings import SPLITS, Setting, make_setting
 from weakshot_seg.errors import UserError
 from weakshot_seg.reporting.results import Result
+from weakshot_seg.reporting.runs import Run, read_run
 
 FULL, BASE_ONLY, CAM = "full", "base_only", "cam"
 SETTINGS = (*get_args(Setting), FULL, BASE_ONLY, CAM)
-METRICS = "metrics.json"
+Rows = Mapping[str, Mapping[tuple[int, int], Result]]
+"""Results of a setting, by split and seed."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,9 @@ def main() -> None:
     failed = [
         f"{job.name} of split {job.split}"
         for job in jobs
-        if not (job.folder(args.out) / METRICS).exists() and not run(job, args)
+        if read_run(job.folder(args.out), job.name).result is None and not run(job, args)
     ]
-    print(table(args.out))
+    print(table(finished(args.out)))
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}; the same command goes on")
 
@@ -106,7 +108,7 @@ def run(job: Job, args: argparse.Namespace) -> bool:
         print(shlex.join(["python", *command]), flush=True)
         if subprocess.run([sys.executable, *command], check=False).returncode:
             return False
-    (args.out / "table.md").write_text(table(args.out) + "\n", encoding="utf8")
+    (args.out / "table.md").write_text(table(finished(args.out)) + "\n", encoding="utf8")
     return True
 
 
@@ -115,21 +117,35 @@ def script(name: str) -> str:
     return str(Path(__file__).with_name(name))
 
 
-def table(out: Path) -> str:
-    """Of all finished trainings: IoU in percent, mean and deviation over the splits, and the share of full novel."""
-    rows: dict[str, dict[int, Result]] = {}
-    for path in sorted(out.glob(f"runs/*/split*/{METRICS}")):
-        split = int(path.parent.name.removeprefix("split"))
-        rows.setdefault(path.parents[1].name, {})[split] = Result.read(path)
-    splits = {split: result.novel for row in rows.values() for split, result in row.items()}
-    bounds = {split: result for result in rows.get(FULL, {}).values() for split in splits}
-    lines = ["| setting | splits | base IoU | novel IoU | of full |", "|---|---:|---:|---:|---:|"]
+def finished(out: Path) -> Rows:
+    """What the trainings so far have reached."""
+    return by_setting((path.parent.name, read_run(path, path.name)) for path in sorted(out.glob("runs/*/split*")))
+
+
+def by_setting(runs: Iterable[tuple[str, Run]]) -> Rows:
+    """The results of finished runs, given with the names of their settings."""
+    rows: dict[str, dict[tuple[int, int], Result]] = {}
+    for name, run in runs:
+        if run.result and run.split is not None and run.seed is not None:
+            rows.setdefault(name, {})[run.split, run.seed] = run.result
+    return rows
+
+
+def table(rows: Rows, full: str = FULL) -> str:
+    """IoU in percent, mean and deviation over splits and seeds, and the share of the novel IoU of the row ``full``.
+
+    A training with all masks that has no run of some split stands in with one of another: the classes are divided anew.
+    """
+    novel = {place: result.novel for row in rows.values() for place, result in row.items()}
+    spare = next(iter(rows.get(full, {}).values()), None)
+    bounds = {place: bound for place in novel if (bound := rows.get(full, {}).get(place, spare))}
+    lines = ["| setting | runs | base IoU | novel IoU | of full |", "|---|---:|---:|---:|---:|"]
     for name, results in rows.items():
-        results = bounds if name == FULL else results
-        base, novel = ([iou(results[n], splits[n], side) for n in sorted(results)] for side in (False, True))
-        bound = [iou(bounds[n], splits[n], True) for n in sorted(results) if n in bounds]
-        share = f"{100 * mean(novel) / mean(bound):.0f} %" if bound and mean(bound) else "-"
-        lines.append(f"| {name} | {len(results)} | {spread(base)} | {spread(novel)} | {share} |")
+        results = bounds if name == full else results
+        means = [[iou(results[n], novel[n], side) for n in sorted(results)] for side in (False, True)]
+        bound = [iou(bounds[n], novel[n], True) for n in sorted(results) if n in bounds]
+        share = f"{100 * mean(means[1]) / mean(bound):.0f} %" if bound and mean(bound) else "-"
+        lines.append(f"| {name} | {len(results)} | {spread(means[0])} | {spread(means[1])} | {share} |")
     return "\n".join(lines)
 
 

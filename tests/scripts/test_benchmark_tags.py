@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 import cam_baseline
-from benchmark_tags import Job, table
+from benchmark_tags import Job, finished, table
 from weakshot_seg.errors import UserError
 from weakshot_seg.structures import ClassSplit, Knowledge
 
@@ -22,6 +22,7 @@ SQUARE = slice(8, 40)
 def write_metrics(out: Path, setting: str, split: int, novel: str, **ious: float) -> None:
     classes = [{"name": name, "novel": name == novel, "iou": iou} for name, iou in ious.items()]
     result = {"step": 1, "seconds": 1.0, "classes": classes, "base_iou": None, "novel_iou": None, "miou": None}
+    result |= {"split": split, "seed": 0}
     folder = Job(setting, split, ()).folder(out)
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(result))
@@ -31,10 +32,21 @@ def test_one_full_training_bounds_every_split(tmp_path: Path) -> None:
     write_metrics(tmp_path, "full", 1, "cat", cat=60.0, dog=40.0, sky=90.0)
     write_metrics(tmp_path, "tags_only", 1, "cat", cat=50.0, dog=30.0, sky=90.0)
     write_metrics(tmp_path, "tags_only", 2, "dog", cat=60.0, dog=20.0, sky=80.0)
-    full, tags = table(tmp_path).splitlines()[2:]
+    full, tags = table(finished(tmp_path)).splitlines()[2:]
     # split 1: base (40 + 90) / 2, novel 60; split 2: base (60 + 90) / 2, novel 40
     assert full == "| full | 2 | 70.0 ± 7.1 | 50.0 ± 14.1 | 100 % |"
     assert tags == "| tags_only | 2 | 65.0 ± 7.1 | 35.0 ± 21.2 | 70 % |"
+
+
+def test_a_training_that_was_killed_after_a_validation_is_not_finished(tmp_path: Path) -> None:
+    write_metrics(tmp_path, "tags_only", 1, "cat", cat=50.0, dog=30.0)
+    folder = Job("tags_only", 1, ()).folder(tmp_path)
+    status = {"state": "running", "pid": 1, "host": "elsewhere"}
+    status |= {"name": "folder", "split": 1, "seed": 0, "stage": "first", "supervision": "weakshot"}
+    (folder / "status.json").write_text(json.dumps(status))
+    assert finished(tmp_path) == {}
+    (folder / "status.json").write_text(json.dumps(status | {"state": "finished"}))
+    assert list(finished(tmp_path)) == ["tags_only"]
 
 
 @pytest.fixture
