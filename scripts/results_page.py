@@ -5,7 +5,7 @@
 RUNS has a folder of runs for each table, or a link to it: OUT of benchmark_tags.py, outputs/ablation/synthetic, ...
 The text is a template (Jinja): ``{{ table("animals") }}`` is the table of RUNS/animals, ``{{ facts("animals") }}`` says
 steps, splits, seeds, time and settings. ``only=["all", "neither"]`` chooses rows, ``full="fully_supervised"`` names the
-one of the upper bound, if it is not ``full``. ``{% include "did_not_help.md" %}`` takes in another file beside the text.
+one of the upper bound, if it is not ``full``. ``{% include "did_not_help.md" %}`` takes in a file beside the text.
 """
 
 import argparse
