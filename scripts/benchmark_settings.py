@@ -32,8 +32,19 @@ FEW = 0.1
 SEED = 0
 
 
-def make_setting(root: Path, out: Path, split: int, setting: Setting, split_file: Path | None = None) -> ClassSplit:
+def make_setting(
+    root: Path,
+    out: Path,
+    split: int,
+    setting: Setting,
+    split_file: Path | None = None,
+    tags: int | None = None,
+    masks: int | None = None,
+) -> ClassSplit:
     """Fills ``out``, which must be new or empty; ``tags.csv`` names all training photos, if masks are taken away.
+
+    Only ``tags`` of the photos that show novel classes are there, and ``masks`` of the others, drawn at random; None:
+    all. A larger number takes those of a smaller one, too.
 
     Raises:
         DataError: ``out`` holds something, a training photo has no mask, or the folder or the split cannot be read.
@@ -46,9 +57,14 @@ def make_setting(root: Path, out: Path, split: int, setting: Setting, split_file
     classes = split_of(root, source.class_names, split, split_file)
     novel = list(classes.novel)
     shown = source.presence()[:, novel]
+    order = random.Random(SEED).sample(range(len(files)), len(files))
+    groups = ([i for i in order if shown[i].any() == kind] for kind in (True, False))
+    taken = {i for group, most in zip(groups, (tags, masks), strict=True) for i in group[:most]}
     draw, rows = random.Random(SEED), []
-    for file, tags in zip(files, shown, strict=True):
-        names = [classes.names[i] for i, there in zip(novel, tags, strict=True) if there]
+    for number, (file, there) in enumerate(zip(files, shown, strict=True)):
+        if number not in taken:
+            continue
+        names = [classes.names[i] for i, shows in zip(novel, there, strict=True) if shows]
         rows.append((file.name, SEPARATOR.join(sorted(names))))
         without = setting != "complete" and (names or draw.random() >= (FEW if setting == "few_masks" else 1))
         link_files(root, out, LabelledFile(file.name, file.image, None if without else file.labels))

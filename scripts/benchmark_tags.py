@@ -101,15 +101,24 @@ def run(job: Job, args: argparse.Namespace) -> bool:
             commands += [[script("cam_baseline.py"), str(source), str(data), *options, "--overrides", *words]]
     supervision = {FULL: "full", CAM: "full", BASE_ONLY: "base_only"}.get(job.setting, "weakshot")
     own = [f"data.root={data}", f"trainer.max_steps={args.steps}", f"supervision={supervision}", *words, *job.variant]
-    started = any((job.folder(args.out) / "checkpoints").glob("*.ckpt"))
-    own += [f"hydra.run.dir={job.folder(args.out)}", *(["resume=true"] if started else [])]
-    commands += [["-m", "weakshot_seg.train", "experiment=folder", *own]]
-    for command in commands:
-        print(shlex.join(["python", *command]), flush=True)
-        if subprocess.run([sys.executable, *command], check=False).returncode:
-            return False
+    commands += [training(job.folder(args.out), *own)]
+    if not all(call(command) for command in commands):
+        return False
     (args.out / "table.md").write_text(table(finished(args.out)) + "\n", encoding="utf8")
     return True
+
+
+def training(folder: Path, *settings: str) -> list[str]:
+    """The command that trains in a folder, or goes on there."""
+    started = any((folder / "checkpoints").glob("*.ckpt"))
+    own = [f"hydra.run.dir={folder}", *(["resume=true"] if started else [])]
+    return ["-m", "weakshot_seg.train", "experiment=folder", *settings, *own]
+
+
+def call(command: Sequence[str]) -> bool:
+    """Runs a command of Python, after printing it; whether that went well."""
+    print(shlex.join(["python", *command]), flush=True)
+    return subprocess.run([sys.executable, *command], check=False).returncode == 0
 
 
 def script(name: str) -> str:

@@ -70,3 +70,14 @@ def test_photos_without_masks_and_full_folders_are_refused(root: Path, tmp_path:
     (root / "annotations" / "training" / "sub" / "01.png").unlink()
     with pytest.raises(DataError, match="has no mask"):
         make_setting(root, tmp_path / "out", 3, "tags_only")
+
+
+def test_so_many_photos_of_a_kind(root: Path, tmp_path: Path) -> None:
+    names = []
+    for masks in (5, 20):
+        make_setting(root, tmp_path / str(masks), 3, "tags_only", tags=1, masks=masks)
+        found = states(tmp_path / str(masks))
+        assert (found == Knowledge.PRESENT).any(1).sum() == 1
+        assert (found == Knowledge.MASK).any(1).sum() == len(found) - 1 == masks
+        names.append({path.name for path in (tmp_path / str(masks) / "images/training").rglob("*.*")})
+    assert names[0] < names[1]
