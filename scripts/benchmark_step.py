@@ -2,12 +2,16 @@
 
     python scripts/benchmark_step.py                                  # the issue's setting: 320 x 320, batch 4
     python scripts/benchmark_step.py --size 640 --batch 2             # memory
+    python scripts/benchmark_step.py --floor default folder paper     # against the products within a step
     python scripts/benchmark_step.py --device cuda --precision bf16 --batch 8 --size 640 --compile
 
 Same ResNet-50 with frozen BatchNorm, 100 queries, 6 decoder layers, images and AdamW for all. "Plain" is
 classification + mask loss, "full" all four terms, "all" these with class queries, absence, presence and the online
 teacher, half of the images having tags alone. Contestants take turns (A B C A B C ...), ratios are medians over the
 rounds with quartiles. Phases are timed in rounds of their own, because every phase then waits for the device.
+
+--floor takes trainings as their settings make them: the default, experiment=folder preset=laptop, and experiment=coco
+with --size and --batch; see benchmarks/floor.py.
 """
 
 from __future__ import annotations
@@ -23,7 +27,10 @@ from typing import Any
 import torch
 
 from benchmarks.contestants import Contestant, HuggingFace, Ours
+from benchmarks.floor import markdown as floor_table
+from benchmarks.floor import measure_floor
 from benchmarks.pair_network import ConcatenatedSimNet, SimilarityRun
+from benchmarks.recipes import recipe, settings_of
 from benchmarks.timing import Spread, alternate, host_waits, peak_bytes, ratio
 from benchmarks.workload import Workload, make_workload
 from weakshot_seg.losses.assignments import ClassQueries, HungarianMatcher
@@ -40,16 +47,20 @@ from weakshot_seg.training.teacher import OnlineTeacher
 
 OTHER, PLAIN, FULL, PLAIN_WEAK = "Hugging Face", "ours plain", "ours full", "ours plain, weak targets"
 ALL = "ours all"
+FOLDER = ("experiment=folder", "preset=laptop", "data.root=ROOT", "trainer.max_steps=1")
+RECIPES = {"default": ((), 16), "folder": (FOLDER, 21), "paper": (("experiment=coco", "data.root=ROOT"), 171)}
+"""Settings and number of classes."""
 
 
 def main() -> None:
     """Parses the command line, measures, writes ``OUT.json`` and ``OUT.md`` and prints the table."""
     args = make_parser().parse_args()
     torch.set_num_threads(args.threads)
-    result = measure(args)
+    options = args.rounds, args.warmup, args.clock
+    result = measure_floor(recipes(args), *options) if args.floor else measure(args)
+    text = floor_table(result) if args.floor else markdown(result)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.with_suffix(".json").write_text(json.dumps(result, indent=1, default=asdict))
-    text = markdown(result)
     args.out.with_suffix(".md").write_text(text)
     print(text)
 
@@ -57,6 +68,7 @@ def main() -> None:
 def make_parser() -> argparse.ArgumentParser:
     """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--floor", nargs="+", choices=RECIPES, help="compare with the products within a step")
     parser.add_argument("--size", type=int, default=320, help="side of the square images")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--classes", type=int, default=171)
@@ -154,6 +166,19 @@ def make_contestants(args: argparse.Namespace, work: Workload) -> list[Contestan
         for contestant in contestants:
             contestant.module.to(memory_format=torch.channels_last)
     return contestants
+
+
+def recipes(args: argparse.Namespace) -> list[Ours]:
+    """Trainings by name."""
+    found = []
+    for name in args.floor:
+        words, classes = RECIPES[name]
+        settings = settings_of(words)
+        size, batch = settings.data.train_transform.crop_size, settings.data.batch_size
+        size, batch = (args.size, args.batch) if name == "paper" else (size, batch)
+        work = make_workload(size, batch, classes, torch.device(args.device))
+        found.append(recipe(f"{name}, {size} x {size}, batch {batch}", settings, classes, work, "32", args.clock))
+    return found
 
 
 def phase_seconds(contestant: Contestant, rounds: int, clock: str) -> dict[str, float]:
