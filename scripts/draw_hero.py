@@ -29,11 +29,8 @@ SIDE, NETWORK_SIDE = 384, 96
 SEED = 2026  # of scenes that no training has seen
 TITLES = ("photo", "taught: masks of base classes", "given: tags of novel classes", "predicted")
 INK_COLOUR, NOVEL_COLOUR = np.array(INK) / 255, np.array(NOVEL) / 255
-CENTRE: dict[str, Any] = {
-    "ha": "center",
-    "va": "center",
-    "path_effects": [withStroke(linewidth=2.5, foreground="white")],
-}
+WRITTEN: dict[str, Any] = {"weight": "bold", "path_effects": [withStroke(linewidth=2.5, foreground="white")]}
+CENTRE = WRITTEN | {"ha": "center", "va": "center"}
 
 
 def draw(ckpt: str, number: int, out: Path) -> None:
@@ -44,13 +41,10 @@ def draw(ckpt: str, number: int, out: Path) -> None:
     photo = paint()
     taught = np.where(np.isin(labels, split.novel), IGNORE, labels).astype(np.uint8)
     predicted = predict(module, photo)
-    grey = (170 + 0.3 * photo.mean(2, keepdims=True)).astype(np.uint8).repeat(3, 2)
-    masks = np.where((taught != IGNORE)[..., None], overlay(photo, taught, 0.62, split.novel), grey)
-    pale = (0.35 * photo + 0.65 * 255).astype(np.uint8)
 
     figure = Figure((10.8, 3), layout="constrained", facecolor="white")
     axes: list[Axes] = list(figure.subplots(1, len(TITLES)))
-    views = (photo, masks, pale, overlay(photo, predicted, 0.62, split.novel))
+    views = (photo, labelled(photo, taught), pale(photo), overlay(photo, predicted, 0.62, split.novel))
     for one, title, view in zip(axes, TITLES, views, strict=True):
         one.imshow(view)
         one.set_title(title, fontsize=10, loc="left", color=INK_COLOUR)
@@ -58,9 +52,25 @@ def draw(ckpt: str, number: int, out: Path) -> None:
     write_names(axes[1], taught, split)
     write_names(axes[3], predicted, split)
     tags = [split.names[i] for i in split.novel if (labels == i).mean() > 0.01]
-    axes[2].text(SIDE / 2, SIDE / 2, "\n\n".join(tags), color=NOVEL_COLOUR, fontsize=13, weight="bold", **CENTRE)
-    figure.savefig(out, dpi=125, metadata={"Software": None})
-    Image.open(out).convert("RGB").quantize(256).save(out, optimize=True)  # a small file
+    axes[2].text(SIDE / 2, SIDE / 2, "\n\n".join(tags), color=NOVEL_COLOUR, fontsize=13, **CENTRE)
+    save(figure, out)
+
+
+def labelled(photo: Bytes, labels: Bytes) -> Bytes:
+    """The photo under its labels, in grey where it has none."""
+    grey = (170 + 0.3 * photo.mean(2, keepdims=True)).astype(np.uint8).repeat(3, 2)
+    return np.where((labels != IGNORE)[..., None], overlay(photo, labels, 0.62), grey)
+
+
+def pale(photo: Bytes) -> Bytes:
+    """A ground to write on."""
+    return (0.35 * photo + 0.65 * 255).astype(np.uint8)
+
+
+def save(figure: Figure, out: Path, dpi: int = 125) -> None:
+    """As a small PNG file."""
+    figure.savefig(out, dpi=dpi, metadata={"Software": None})
+    Image.open(out).convert("RGB").quantize(256).save(out, optimize=True)
 
 
 @torch.no_grad()
@@ -85,7 +95,7 @@ def write_names(axes: Axes, labels: Bytes, split: ClassSplit) -> None:
         colour = NOVEL_COLOUR if index in split.novel else INK_COLOUR
         name = split.names[index].replace(" ", "\n")
         x, y = np.clip(x, 40, SIDE - 40), np.clip(y, 14, SIDE - 14)
-        axes.text(x, y, name, color=colour, fontsize=8.5, weight="bold", **CENTRE)
+        axes.text(x, y, name, color=colour, fontsize=8.5, **CENTRE)
 
 
 if __name__ == "__main__":
