@@ -4,6 +4,7 @@ python scripts/make_reference.py            # make docs calls it
 """
 
 import argparse
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ def all_rows() -> tuple[Row, ...]:
 
 def cell(text: str) -> str:
     """Text within a table of Markdown."""
-    return re.sub(r"(\*|_|<|\[|\||\$)", r"\\\1", text).replace("`", "\\`")
+    return re.sub(r"([*_\[|`])", r"\\\1", html.escape(text, quote=False))
 
 
 def table(rows: Iterator[tuple[str, Any, str, str]]) -> list[str]:

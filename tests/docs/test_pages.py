@@ -1,6 +1,7 @@
 """What the pages refer to is there: pages, headings, settings, Python names; and all pages are in the navigation."""
 
 import ast
+import pkgutil
 import re
 import tomllib
 from collections.abc import Iterator
@@ -86,3 +87,14 @@ def test_python_is_python_and_names_exist(block: Any) -> None:
     for node in ast.walk(ast.parse(block.text)):
         if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "weakshot_seg":
             assert hasattr(weakshot_seg, node.attr), node.attr
+
+
+def test_docstrings_on_the_pages_have_no_roles_of_sphinx() -> None:
+    """They would be shown as they are."""
+    names = [name for page in PAGES for name in re.findall(r"^::: (\S+)", page.read_text("utf-8"), re.MULTILINE)]
+    assert len(names) > 5
+    for name in names:
+        thing = pkgutil.resolve_name(name)
+        members = [member for key, member in vars(thing).items() if key[0] != "_"] if isinstance(thing, type) else []
+        for member in (thing, *members):
+            assert not re.search(":[a-z]+:`", member.__doc__ or ""), member

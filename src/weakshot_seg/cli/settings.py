@@ -70,7 +70,7 @@ def settings_of(name: str, root: DictConfig) -> Iterator[Setting]:
         is_group = hint in (Group, Group | None)
         value = choices.get(key) if is_group else values.get(key)
         files = sorted(path.stem for path in (conf_dir() / key).glob("*.yaml"))
-        kind = f"a group of settings: {', '.join(files)}" if is_group else kind_of(hint)
+        kind = ": ".join(filter(None, ["a group of settings", ", ".join(files)])) if is_group else kind_of(hint)
         yield Setting(key, "(needed)" if value == "???" else shown(value).strip("'"), kind, remarks.get(key, ""))
 
 

@@ -57,7 +57,7 @@ class Dataset:
     def check(
         root: str | os.PathLike[str], *words: str, novel: Sequence[str] | None = None, **settings: Any
     ) -> Findings:
-        """Reads every image and mask once; settings as in :func:`~weakshot_seg.interface.training.train`."""
+        """Reads every image and mask once; settings as in ``weakshot_seg.train``."""
         given = {"data.root": root} | ({} if novel is None else {"data.novel_classes": novel})
         chosen = ["data=folder", *as_words(given), *as_words(settings), *words]
         return Findings(run("check", chosen, _inspect)[1])

@@ -107,7 +107,10 @@ class Segmentation:
         return found
 
     def overlay(self, largest: int = 1024, listed: Collection[int] | None = None) -> Image.Image:
-        """The image under its label colours, see :func:`~weakshot_seg.utils.visualize.labelled_overlay`."""
+        """The image under its label colours, its longer edge at most ``largest`` pixels, with a legend below.
+
+        The legend has the classes ``listed`` (ids); None: those in the label map.
+        """
         return labelled_overlay(self.image, self.labels, self.split, largest, listed)
 
     def _repr_png_(self) -> bytes:

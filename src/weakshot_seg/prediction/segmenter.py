@@ -36,7 +36,7 @@ ImageLike = str | os.PathLike[str] | Image.Image | Pixels
 def load(
     ckpt: str | Path, device: str = "auto", inference: Inference | None = None, allow_targets: Sequence[str] = ()
 ) -> Segmenter:
-    """A :class:`Segmenter` of a checkpoint, a model folder, or a model of the Hugging Face hub; else a ConfigError.
+    """A ``Segmenter`` of a checkpoint, a model folder, or a model of the Hugging Face hub; else a ConfigError.
 
     ``allow_targets`` are packages of your own that the model was made of; never for files of strangers.
     """
@@ -51,11 +51,11 @@ class Segmenter(ModelHubMixin, library_name="weakshot_seg"):
     ``dataset`` and ``license`` of the card; ``from_pretrained`` also takes ``device`` and ``inference``.
 
     Args:
-        module: from :func:`~weakshot_seg.checkpoints.building.load_module`.
+        module: from ``weakshot_seg.checkpoints.building.load_module``.
         device: "cpu", "cuda", "cuda:1", "mps", ... (a ConfigError if there is none); "auto": a GPU if there is one.
-        inference: how each image is seen: :class:`~weakshot_seg.inference.semantic.WholeImage`,
-            :class:`~weakshot_seg.inference.sliding.SlidingWindow` or
-            :class:`~weakshot_seg.inference.tta.TestTimeAugmentation`; None: as in the validations of its training.
+        inference: how each image is seen: ``weakshot_seg.inference.semantic.WholeImage``,
+            ``weakshot_seg.inference.sliding.SlidingWindow`` or
+            ``weakshot_seg.inference.tta.TestTimeAugmentation``; None: as in the validations of its training.
     """
 
     def __init__(self, module: WeakShotModule, device: str = "auto", inference: Inference | None = None) -> None:
@@ -77,7 +77,7 @@ class Segmenter(ModelHubMixin, library_name="weakshot_seg"):
     def predict(self, images: list[Any] | tuple[Any, ...]) -> list[Segmentation]: ...
     @torch.inference_mode()
     def predict(self, images: Any) -> Segmentation | list[Segmentation]:
-        """Segments one or several :data:`ImageLike`; a DataError for a broken one.
+        """Segments one or several ``ImageLike``; a DataError for a broken one.
 
         Photos are turned upright as their EXIF data say. None depends on the others.
         """
