@@ -109,7 +109,7 @@ def test_sound_data(run: Run, tagged_photos: Path) -> None:
         "training can start",
         f"next: weakshot train experiment=folder data.root={tagged_photos}",
         "  novel classes: cat, dog",
-        "  1,000 steps with preset=laptop: about 7 minutes on two CPU cores; it says how long it takes after 20 steps",
+        "  1,000 steps with preset=laptop; after 20 of them the training says how long it takes",
     ]
     assert "note: no validation image has a mask of a novel class: novel IoU cannot be measured" in output
     masks = [np.asarray(Image.open(p)) for p in sorted((tagged_photos / "annotations/training").glob("*.png"))]

@@ -1,5 +1,6 @@
 """Makes the folders of ``data=folder`` from what annotation tools export: ``weakshot import SOURCE out=ROOT``."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def main(cfg: DictConfig) -> None:
     for table in tables(done):
         print(f"{table.title}\n\n{aligned(table.rows, table.sides)}\n")
     print(*remarks(done), sep="\n")
-    print(f"next: weakshot check data=folder data.root={out}")
+    print("next:", shlex.join(["weakshot", "check", "experiment=folder", f"data.root={out}"]))
 
 
 def _paths(setting: object) -> list[Path]:
