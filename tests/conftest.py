@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"
@@ -34,3 +35,5 @@ def no_handlers_left() -> Iterator[None]:
     yield
     for handler in set(logging.root.handlers) - set(before):
         logging.root.removeHandler(handler)
+    if absl := sys.modules.get("absl.logging"):  # OpenVINO imports it; it would close the stream of its first test
+        absl.get_absl_handler().python_handler.setStream(sys.__stderr__)

@@ -53,9 +53,9 @@ def test_files_gate_the_scores_as_the_model_does(name: str, tmp_path: Path) -> N
     gated, plain = small_simformer(presence_gamma=0.5), small_simformer()
     with torch.no_grad():
         gated.presence.classify.bias.copy_(torch.linspace(-4, 4, 5))
-    file = tmp_path / f"model{FORMATS[name].suffix}"
-    FORMATS[name].write(trace(SegmentationGraph(gated).eval(), torch.uint8), {}, file)
-    run = FORMATS[name].load(file)
+    files = [tmp_path / f"{suffix}.tmp" for suffix in FORMATS[name].suffixes]
+    FORMATS[name].write(trace(SegmentationGraph(gated).eval(), torch.uint8), {}, *files)
+    run = FORMATS[name].load(*files)
     batches = [
         np.random.default_rng(0).integers(0, 256, (2, 3, *size), dtype=np.uint8) for size in ((40, 70), (64, 96))
     ]

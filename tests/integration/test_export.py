@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,50 @@ def test_torch_export_of_the_papers_decoder(command: Command, paper: Path, photo
     np.testing.assert_allclose(scores[0, 3].detach(), expected.scores(expected.split.names[3]), rtol=0, atol=1e-5)
 
 
+class Colours(nn.Module):
+    """Classes by colour and surroundings, much faster to quantise than a network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Sequential(nn.Conv2d(3, 64, 5, padding=2), nn.ReLU(), nn.Conv2d(64, 16, 1))
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = self.look(images.float() / 255).sigmoid()
+        return scores.argmax(1).to(torch.uint8), scores
+
+
+def test_openvino_in_8_bits(
+    command: Command, eager: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if not (find_spec("openvino") and find_spec("nncf")):  # importing it would send what is not to be sent
+        pytest.skip("openvino and nncf are not installed")
+    graph = Colours()
+    monkeypatch.setattr(export, "SegmentationGraph", lambda network: graph)
+    photo.save(tmp_path / "photo.png")
+    settings = ("format=openvino", "int8=photo.png", "out=herons.xml", "check_images=photo.png", "min_agreement=0")
+    command(export.main, f"ckpt={eager}", *settings, folder=tmp_path)
+    written = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(written) == {"photo.png", "herons.xml", "herons.bin", "herons.xml.json"}
+    weights = sum(p.numel() for p in graph.parameters() if p.dim() > 1)
+    assert weights < written["herons.bin"] < 2 * weights  # a byte each, and four for each bias and scale
+    report = report_of(tmp_path / "herons.xml")
+    assert (report["passed"], report["calibrated_on"]) == (True, "1 of 1 given images")
+    assert report["tolerance"]["max_difference"] is None
+    assert report["versions"]["openvino"] == version("openvino")
+    assert sys.modules["openvino_telemetry"] is None  # nothing is sent
+
+    (code,) = (block.text for block in blocks("python") if "import openvino" in block.text)
+    images = np.array(photo).transpose(2, 0, 1)[None]
+    found: dict[str, Any] = {"images": images}
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace("model.xml", "herons.xml"), found)
+    assert found["about"]["class_names"] == list(load_module(eager).class_split.names)
+    labels, scores = graph(torch.from_numpy(images))
+    difference = np.abs(found["scores"] - scores.detach().numpy()).max()
+    assert 1e-5 < difference < 0.05  # 8 bits, and not more
+    assert (found["labels"] == labels.numpy()).mean() > 0.9
+
+
 class Constant(nn.Module):
     """The same scores whatever the image shows, and fast to export."""
 
@@ -190,7 +235,8 @@ def test_generated_scenes_serve_where_the_images_of_the_model_are_not(
 @pytest.mark.parametrize(
     ("setting", "culprit"),
     [
-        ("format=tflite", "one of onnx, torch_export"),
+        ("format=tflite", "one of onnx, torch_export, openvino"),
+        ("int8=photos", "int8=PHOTOS needs format=openvino, not format=onnx"),
         ("out=.", "out=. is a folder"),
         ("time_limit=0", "time_limit=0 must be a number (more than 0"),
         ("check_images=[nowhere/*.png]", "check_images=nowhere/*.png: no such file"),
@@ -201,7 +247,15 @@ def test_what_cannot_work_is_refused(setting: str, culprit: str, refusal: Refusa
     assert culprit in refusal(export.main, f"ckpt={eager}", setting)
 
 
-def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
-    with pytest.raises(ConfigError, match=r"^format=onnx needs onnxscript: pip install -e '\.\[export\]'$"):
-        formats.find_format("onnx")
+def test_an_openvino_file_is_called_so(refusal: Refusal, eager: Path) -> None:
+    message = refusal(export.main, f"ckpt={eager}", "format=openvino", "out=model.onnx")
+    assert "out=model.onnx must end with .xml; .bin comes beside it" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"), [("onnx", "onnxscript", "export"), ("openvino", "nncf", "openvino")]
+)
+def test_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch, name: str, package: str, extra: str) -> None:
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if name == package else find_spec(name))
+    with pytest.raises(ConfigError, match=rf"^format={name} needs {package}: pip install -e '\.\[{extra}\]'$"):
+        formats.find_format(name)

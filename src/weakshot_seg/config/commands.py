@@ -51,13 +51,14 @@ RANK = MODEL | {
     "device": str,
 }
 EXPORT = MODEL | {
-    "format": Literal["onnx", "torch_export"],
+    "format": Literal["onnx", "torch_export", "openvino"],
+    "int8": Several | None,
     "out": str | None,
     "input_type": Literal["uint8", "float32"],
     "check_images": Several | None,
     "num_images": Count,
-    "max_difference": NonNegative,
-    "min_agreement": Share,
+    "max_difference": NonNegative | None,
+    "min_agreement": Share | None,
     "time_limit": Positive,
     "benchmark": bool,
 }

@@ -64,6 +64,7 @@ class Report:
     tolerance: Tolerance
     versions: dict[str, str]  # of the libraries
     speed: Speed | None = None
+    calibrated_on: str | None = None  # where the images are from that 8 bits were chosen on
 
     @property
     def totals(self) -> tuple[float, float]:
@@ -128,7 +129,12 @@ def batches_of(photos: Sequence[Pixels], dtype: str) -> list[Images]:
     for count, (h, w) in ((max(2, len(photos)), (height, width)), (2, even), (1, odd), (3, SMALL)):
         chosen = (photos[i % len(photos)] for i in range(count))
         batches.append(np.stack([np.asarray(Image.fromarray(photo).resize((w, h))) for photo in chosen]))
-    return [np.ascontiguousarray(batch.transpose(0, 3, 1, 2), dtype) for batch in batches]
+    return [as_batch(batch, dtype) for batch in batches]
+
+
+def as_batch(photos: Pixels, dtype: str) -> Images:
+    """Photos ``[B, h, w, 3]`` as an exported file takes them."""
+    return np.ascontiguousarray(photos.transpose(0, 3, 1, 2), dtype)
 
 
 def measure(run: Run, model: Run, images: Images) -> Speed:
