@@ -27,9 +27,9 @@ from hydra.utils import instantiate
 from torch.export.passes import move_to_device_pass
 
 import benchmark_step
+import make_scenes
 import weakshot_seg
 from benchmarks.parts import Finding, Report
-from benchmarks.photos import write_scenes
 from benchmarks.recipes import recipe, settings_of
 from benchmarks.timing import alternate, synchronise
 from benchmarks.workload import make_workload
@@ -80,7 +80,7 @@ def measure_all(args: argparse.Namespace, report: Report) -> None:
     machine = report.run("machine", partial(describe_machine, args.device)) or {}
     root = args.data.absolute() if args.data else args.out / "scenes"
     if not args.data:
-        report.run("generated scenes", partial(make_scenes, root, *((16, 4, 64) if args.toy else SCENES)))
+        report.run("generated scenes", partial(write_scenes, root, *((16, 4, 64) if args.toy else SCENES)))
     words = [f"experiment=folder data.root={root} preset=gpu name=report".split(), args.settings]
     words = [*itertools.chain.from_iterable(words)]
     words += [] if args.device == "cuda" else ["trainer.accelerator=cpu", "trainer.precision=32"]
@@ -126,9 +126,9 @@ def describe_machine(device: str) -> Finding:
     return Finding(values, "\n".join(f"- {name}: {value}" for name, value in values.items()))
 
 
-def make_scenes(root: Path, training: int, validation: int, size: int) -> Finding:
+def write_scenes(root: Path, training: int, validation: int, size: int) -> Finding:
     """The data folder where none is given."""
-    write_scenes(root, training, validation, size)
+    make_scenes.make_scenes(root, training, validation, size)
     counts = {"training": training, "validation": validation, "size": size}
     return Finding(counts, f"{training} photos to train on, {validation} to validate on, {size} x {size} pixels.")
 

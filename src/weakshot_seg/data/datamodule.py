@@ -20,7 +20,7 @@ from weakshot_seg.data.images import MAX_PIXELS
 from weakshot_seg.data.pairing import PairSampler, repeat_masks
 from weakshot_seg.data.parallel import num_cpus
 from weakshot_seg.data.pseudo_labels import PseudoLabels
-from weakshot_seg.data.readers.files import FolderImages
+from weakshot_seg.data.readers.files import FolderImages, Verify
 from weakshot_seg.data.readers.official import KnownDataset, OfficialImages
 from weakshot_seg.data.remarks import remarks
 from weakshot_seg.data.set_aside import SetAside
@@ -114,7 +114,7 @@ class WeakShotDataModule(pl.LightningDataModule):
         class_names: Sequence[str] | str | Path | None = None,
         label_offset: LabelId = 0,
         ignore_label: LabelId = IGNORE,
-        verify: bool = True,
+        verify: Verify = True,
         max_pixels: Count = MAX_PIXELS,
         val_fraction: BelowOne = 0.0,
         val_seed: NonNegativeInt = 0,

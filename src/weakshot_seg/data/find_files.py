@@ -17,19 +17,29 @@ def files_below(folder: Path) -> list[Path]:
 
     Links to folders are followed, after all that is no link: every folder counts once, so that loops end.
     """
-    found: list[Path] = []
+    found: list[str] = []
     seen: set[str] = set()
-    waiting = deque([folder])
+    waiting = deque([os.fspath(folder)])
     while waiting:
-        for here, folders, files in os.walk(waiting.popleft()):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = [waiting.popleft()]
+        while below:
+            here = below.pop()
+            try:
+                entries = sorted(os.scandir(here), key=lambda entry: entry.name)
+            except OSError:
+                continue
             if (real := os.path.realpath(here)) in seen:
-                folders.clear()
                 continue
             seen.add(real)
-            found += [path for name in files if _is_file(path := Path(here, name))]
-            waiting += [path for name in folders if (path := Path(here, name)).is_symlink()]
-    return sorted(found)
+            folders: list[str] = []
+            for entry in entries:  # what a folder says of its entries spares a look at each file
+                if os.path.isdir(entry) if entry.is_symlink() else entry.is_dir():
+                    if not entry.name.startswith("."):
+                        (waiting if entry.is_symlink() else folders).append(entry.path)
+                elif entry.is_file(follow_symlinks=False) or _is_file(Path(entry)):
+                    found.append(entry.path)
+            below += reversed(folders)
+    return list(map(Path, sorted(found, key=lambda path: path.split(os.sep))))
 
 
 def files_matching(pattern: Path) -> list[Path]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from weakshot_seg.data.checks import BadFiles, LabelFormat, LabelledFile, Survey, survey_files
+from weakshot_seg.data.kept_survey import FOLDER
 from weakshot_seg.data.readers.files import FileImages, data_folder, listed_files, no_mask, pair_files
 from weakshot_seg.errors import DataError
 from weakshot_seg.utils.files import reading
@@ -25,8 +26,6 @@ log = logging.getLogger(__name__)
 
 Part = Literal["train", "val"]
 
-CACHE = ".weakshot_seg"
-"""Folder of the caches within the root of a data set."""
 VERSION = 3
 """Changes when caches of earlier versions must not be used."""
 SURVEY = "survey.npz"
@@ -129,7 +128,7 @@ class OfficialImages(FileImages):
         layout, folder = dataset.recognise(root, part)
         files = layout.files(folder, part)
         log.info("%s (%s): %d images for %s", dataset.title, layout.title, len(files), part)
-        caches = root / CACHE if cache_dir is None else Path(cache_dir).expanduser()
+        caches = root / FOLDER if cache_dir is None else Path(cache_dir).expanduser()
         super().__init__(class_names, *_cached(files, layout.format, caches, f"{dataset.name}-{part}"))
 
 
