@@ -96,7 +96,15 @@ class SimFormer(nn.Module):
 
         Predictions need the last layer only; the masks of the others are a large part of the work.
         """
-        features = self.backbone(normalise(images, self.mean, self.std))
+        return self.decode(self.encode(images), last_only)
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Features of the backbone at strides 4, 8, 16 and 32."""
+        features: list[Tensor] = self.backbone(normalise(images, self.mean, self.std))
+        return features
+
+    def decode(self, features: list[Tensor], last_only: bool = False) -> SegOutput:
+        """The outputs of features, as :meth:`forward`."""
         pixel_embeddings, decoded = self.pixel_decoder(features)
         memory = (features if self.memory == "backbone" else decoded)[self.memory_level]
         proposals = self.query_decoder(memory, pixel_embeddings, self.head.mask_embeddings)  # [L, B, Q, dim]

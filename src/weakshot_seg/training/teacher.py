@@ -4,7 +4,8 @@ Complement and distillation say where a tagged class is only in images that also
 class-agnostic: in an image with tags alone an object of a novel class is found, too, and gets the name of the base
 class that it resembles most. The teacher, the average of the network's weights over the last steps (mean teacher,
 arXiv 1703.01780), labels the pixels of such images. It keeps the regions of the base classes that it finds there no
-more often than the masks do elsewhere, such as the background; what else it finds is what the tag names.
+more often than the masks do elsewhere, such as the background; what else it finds is what the tag names, unless it
+looks to the backbone as another class does.
 """
 
 from copy import deepcopy
@@ -15,7 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weakshot_seg.losses.terms import mean_over_ranks
+from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import IGNORE, Knowledge, WeakTargets
+from weakshot_seg.training.discriminant import Discriminant
 from weakshot_seg.utils.ranges import BelowOne, NonNegative, Share
 
 MEMORY = 0.98
@@ -45,7 +48,7 @@ class OnlineTeacher(nn.Module):
         least: share of the pixels of an image that its tagged classes cover at least.
     """
 
-    average: nn.Module
+    average: SimFormer
     shown: Tensor  # [2, K] images whose masks show a class, and images with masks of it
     found: Tensor  # [K, K] images tagged n in which class c is found
     tagged: Tensor  # [K] images tagged n
@@ -65,13 +68,14 @@ class OnlineTeacher(nn.Module):
         self.decay, self.start = decay, start
         self.keep, self.common, self.margin, self.least = keep, common, margin, least
 
-    def attach(self, network: nn.Module, num_classes: int) -> None:
+    def attach(self, network: SimFormer, num_classes: int) -> None:
         """Takes a copy of the network as the first average."""
         self.average = deepcopy(network).requires_grad_(False).eval()
         for name, rows in (("shown", 2), ("found", num_classes), ("rest", 2)):
             self.register_buffer(name, torch.zeros(rows, num_classes))
         for name in ("tagged", "threshold"):
             self.register_buffer(name, torch.zeros(num_classes))
+        self.looks = Discriminant(sum(network.backbone.channels[-2:]), num_classes)
 
     def train(self, mode: bool = True) -> "OnlineTeacher":
         """The average is never in training mode."""
@@ -97,19 +101,28 @@ class OnlineTeacher(nn.Module):
         self._watch_masks(targets)
         if progress < self.start / 2:
             return targets
+        features = self.average.encode(images)
+        pixels = self.looks.pixels(features[-2:])
+        self.looks.learn(pixels, targets.label_map)
         chosen = targets.open_images  # [b]
         tags, unknown = targets.tagged[chosen], targets.unknown[chosen]
         if not len(chosen):
             self._watch_tags(tags, tags, tags.new_zeros(0, 1, 1))
             return targets
-        output = self.average(images[chosen], last_only=True)
+        output = self.average.decode([feature[chosen] for feature in features], last_only=True)
         probabilities = output.class_logits[-1].softmax(-1)[..., :-1]
         scores = torch.einsum("bqk,bqhw->bkhw", probabilities, output.mask_logits[-1].sigmoid()) + SMALL
         closed = targets.padding[chosen] | (targets.label_map[chosen] != IGNORE)
         closed = F.interpolate(closed[:, None].float(), list(scores.shape[-2:]), mode="nearest")[:, 0] > 0
-        labels, mistaken = self._label(scores, tags, unknown, closed)
+        labels, where, mistaken = self._label(scores, tags, unknown, closed)
         if progress < self.start:
+            self.looks.assume(pixels[chosen], tags, where)
             return targets
+        looks = self.looks.explain(pixels[chosen], tags, unknown, where)  # [b, h, w]
+        other = where & ~tags.gather(1, looks.flatten(1)).view_as(where)
+        labels = labels.masked_fill(other, IGNORE)
+        seen = F.one_hot(looks, tags.shape[1]).float().mul(other[..., None]).mean((1, 2)) > VISIBLE  # [b, K]
+        mistaken = mistaken & ~seen
         whole = torch.full((len(images), *labels.shape[1:]), IGNORE, dtype=torch.uint8, device=images.device)
         states = targets.states[chosen].masked_fill(mistaken, Knowledge.ABSENT)
         return replace(
@@ -118,8 +131,8 @@ class OnlineTeacher(nn.Module):
             states=targets.states.index_copy(0, chosen, states),
         )
 
-    def _label(self, scores: Tensor, tags: Tensor, unknown: Tensor, closed: Tensor) -> tuple[Tensor, Tensor]:
-        """The map uint8 ``[b, h, w]`` and the classes taken for another, bool ``[b, K]``.
+    def _label(self, scores: Tensor, tags: Tensor, unknown: Tensor, closed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The map uint8 ``[b, h, w]``, where the tags may be, bool, and the classes taken for another, bool ``[b, K]``.
 
         Of scores ``[b, K, h, w]``, bool ``[b, K]`` twice, and ``[b, h, w]``.
         """
@@ -138,8 +151,9 @@ class OnlineTeacher(nn.Module):
         areas = F.one_hot(taken, scores.shape[1]).float().mul(~closed[..., None]).mean((1, 2))  # [b, K]
         found = areas > VISIBLE
         self._watch_tags(tags, found, below)
-        labels = torch.where(some & (below | least), novel, base)
-        return labels.masked_fill(closed | ~sure, IGNORE).to(torch.uint8), unknown & lost & found
+        where = some & (below | least) & ~closed
+        labels = torch.where(where, novel, base).masked_fill(closed | ~sure, IGNORE).to(torch.uint8)
+        return labels, where, unknown & lost & found
 
     def _kept(self) -> Tensor:
         """Bool ``[K, K]``: classes (columns) that keep their regions in images tagged n (rows)."""
