@@ -173,3 +173,14 @@ def test_weights_with_nan_and_weights_that_do_not_fit_at_all(module: WeakShotMod
     torch.save(content | {"state_dict": {"model.other": torch.zeros(1)}}, tmp_path / "other.ckpt")
     with pytest.raises(ConfigError, match="nothing in it fits"):
         start_from(with_classes(module.recipe, "sky", "cat"), tmp_path / "other.ckpt", partial=True)
+
+
+def test_a_flipped_bit_in_the_weights_is_found(module: WeakShotModule, tmp_path: Path) -> None:
+    """PyTorch reads other weights without a word."""
+    path = stored(module, tmp_path / "last.ckpt")
+    content, weight = bytearray(path.read_bytes()), module.model.query_decoder.queries.weight
+    content[content.index(weight.detach().numpy().tobytes()) + 5] ^= 1
+    path.write_bytes(content)
+    assert not torch.equal(torch.load(path)["state_dict"]["model.query_decoder.queries.weight"], weight)
+    with pytest.raises(ConfigError, match=r"last\.ckpt cannot be read, it may be truncated, damaged .*checksum of"):
+        load_module(path)

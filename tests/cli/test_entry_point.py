@@ -118,3 +118,30 @@ def test_settings_arrive_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     command("predict")(lambda cfg: seen.append(cfg.ckpt))()
     assert seen == ["modèle (1).ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["photos"], "'photos' is no setting: settings are written KEY=VALUE"),
+        (["source=[a,b"], "'source=[a,b' cannot be read: brackets"),
+        (["ckpt=a", "source=${a} 'b'"], "cannot be read"),
+    ],
+)
+def test_what_hydra_cannot_read_is_one_line(
+    words: list[str], part: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["job", *words])
+    with pytest.raises(SystemExit, match="2"):
+        command("predict")(stumble)()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert part in line
+    assert "weakshot predict --help" in line
+
+
+def test_a_module_of_a_command_is_no_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``python -m weakshot_seg.cli.pseudo_label`` would end without having done anything."""
+    monkeypatch.setattr(stumble, "__module__", "__main__")
+    with pytest.raises(SystemExit, match="error: run weakshot pseudo-label, or python -m weakshot_seg pseudo-label"):
+        command("pseudo_label")(stumble)

@@ -89,6 +89,10 @@ def test_broken_files(tmp_path: Path) -> None:
         (tmp_path / "file.pkl").write_bytes(whole.replace(old, new))
         with pytest.raises(DataError, match="it holds "):
             load_pickle(tmp_path / "file.pkl")
+    high = pickle.dumps({"a": [1]}, 2)  # the reader would make room for as many entries
+    (tmp_path / "file.pkl").write_bytes(high.replace(b"q\x01", b"r\xff\xff\xff\x10"))
+    with pytest.raises(DataError, match=r"it numbers an entry 285212671, of \d"):
+        load_pickle(tmp_path / "file.pkl")
     (tmp_path / "cut.pkl").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.pth").write_text("no weights")
     for name in ("cut.pkl", "text.pth", "nowhere.pkl", "nowhere.pth"):

@@ -56,6 +56,8 @@ def test_one_form_of_letters(tmp_path):
         ('{"a": 0, "b": Infinity}', "the id inf is no whole number"),
         ('{"a": 0, "b": true}', "the id True is no whole number"),
         ('{"zero": "a"}', "the id 'zero' is no whole number"),
+        ('{"0": "a", "b": 1}', "the id 'a' is no whole number"),
+        (json.dumps(["a\x00"]), "names the class 'a\\x00', with a character that is not shown"),
         ('{"0": "a", "0": "b", "1": "c"}', "bad.json (ValueError: the key '0' is given twice): write a text file"),
         ("[" * 100_000, "bad.json (RecursionError: "),
         ('["a", "b", "a"]', "names the class 'a' twice"),
@@ -78,3 +80,13 @@ def test_no_file(tmp_path):
         read_classes("labels.txt", tmp_path)
     with pytest.raises(DataError, match=r"no class names in .*: write a text file with one name per line"):
         read_classes(None, tmp_path)
+
+
+@pytest.mark.parametrize("end", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_lines_end_where_editors_end_them(end, tmp_path):
+    """Two names where a person sees one would shift all ids after them."""
+    (tmp_path / "classes.txt").write_text(f"sky\r\ntall{end}grass\ncat\r", "utf8", newline="")
+    with pytest.raises(DataError, match=r"tall.*grass', with a character that is not shown: remove it"):
+        read_classes(None, tmp_path)
+    (tmp_path / "classes.txt").write_text("sky\r\ntall grass\ncat\r", "utf8", newline="")
+    assert read_classes(None, tmp_path) == {0: "sky", 1: "tall grass", 2: "cat"}

@@ -169,3 +169,12 @@ def test_temporary_files_of_long_names_are_cleaned_up(tmp_path: Path) -> None:
         temporary.touch()
         assert LEFTOVER.fullmatch(temporary.name)
     assert [path.name for path in tmp_path.iterdir()] == [255 * "a"]
+
+
+def test_brackets_of_folders_that_exist_are_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "photos [new]"
+    touch(folder, "a.jpg", "deep/b.jpg")
+    (folder / "deep" / "loop").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    for source in ("**", "**/*.jpg", f"{folder}/**", f"{tmp_path}/photos [new]/**/*.jpg"):
+        assert [item.name for item in find_items([source])] == ["a", "deep/b"]

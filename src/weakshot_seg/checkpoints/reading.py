@@ -13,7 +13,7 @@ from weakshot_seg.checkpoints.compatibility import upgrade
 from weakshot_seg.checkpoints.hub import CONFIG, WEIGHTS, download, is_hub_id
 from weakshot_seg.errors import BrokenCheckpointError, ConfigError, UserError
 from weakshot_seg.structures import ClassSplit
-from weakshot_seg.utils.files import reading
+from weakshot_seg.utils.files import check_zip, reading
 from weakshot_seg.utils.recipe import Recipe
 
 NETWORK = "model."
@@ -46,9 +46,12 @@ def read_checkpoint(path: Path) -> SavedModel:
     if not path.is_file():
         raise ConfigError(f"ckpt={path}: no such file; training writes outputs/<name>/split<n>/checkpoints/last.ckpt")
     try:
+        check_zip(path)
         checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a broken file can fail anywhere in the readers of zip archives and pickles
-        reason = f"it may be truncated or no checkpoint: {(str(error) or type(error).__name__).splitlines()[0]}"
+        reason = (
+            f"it may be truncated, damaged or no checkpoint: {(str(error) or type(error).__name__).splitlines()[0]}"
+        )
         raise BrokenCheckpointError(f"ckpt={path} cannot be read, {reason}") from error
     if not isinstance(checkpoint, dict) or "weakshot_seg" not in checkpoint:
         raise ConfigError(f"ckpt={path} was not written by weakshot_seg.train")

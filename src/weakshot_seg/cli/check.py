@@ -16,6 +16,9 @@ from weakshot_seg.reporting.pages import write_text
 from weakshot_seg.structures import ClassSplit
 from weakshot_seg.utils.tables import aligned
 
+MOST = 1000
+"""Lines of a kind on the screen."""
+
 
 @command("check")
 def main(cfg: DictConfig) -> None:
@@ -26,8 +29,10 @@ def main(cfg: DictConfig) -> None:
     for table in report.tables:
         print(f"{table.title}\n\n{aligned(table.rows, table.sides)}\n")
     for kind, texts in (("note", report.remarks), ("problem", report.problems)):
-        for text in texts:
+        for text in texts[:MOST]:
             print(f"{kind}: {text}")
+        if len(texts) > MOST:
+            print(f"{kind}: ... and {len(texts) - MOST:,} more")
     print(report.verdict)
     if report.split and not report.problems:
         print("\n".join(_next_step(report.split, report.drawn)))

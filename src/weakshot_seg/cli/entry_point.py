@@ -40,14 +40,20 @@ SETTING = re.compile(r"([+~]*[\w./@$-]+)=(.+)", re.DOTALL)
 
 def command(name: str) -> Callable[[Callable[[DictConfig], R]], Callable[[], None]]:
     """Decorator of a main function: calls it with ``conf/<name>.yaml`` and the settings of the command line."""
+    shown = name.replace("_", "-")
 
     def decorate(task: Callable[[DictConfig], R]) -> Callable[[], None]:
+        if task.__module__ == "__main__":  # python -m weakshot_seg.cli.train
+            raise SystemExit(f"error: run weakshot {shown}, or python -m weakshot_seg {shown}")
         run = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=name)(entry_point(task))
 
         @functools.wraps(task)
         def main() -> None:
             arguments = name_sources(sys.argv[1:]) if name in SOURCES_FIRST else sys.argv[1:]
             words = with_preset(name, quote_settings(arguments))
+            if problem := unreadable(words):
+                print(f"error: {problem}; weakshot {shown} --help lists them", file=sys.stderr)
+                raise SystemExit(2)
             sys.argv[1:] = add_data(words) if name in OWN_DATA else words
             run()
 
@@ -138,7 +144,7 @@ def mendable(error: BaseException) -> str | None:
         if isinstance(cause, UserError) or type(cause).__name__ == "MisconfigurationException":
             return _one_line(cause)
         if isinstance(cause, OSError) and cause.errno in NO_SPACE:
-            return f"{_one_line(cause)}: make room; files written before are complete, and resume=true continues"
+            return f"{_one_line(cause)}: make room, and run the same again (a training: with resume=true)"
         if isinstance(cause, OSError) and cause.errno in NO_PLACE and cause.filename is not None:
             return f"{cause.filename}: {cause.strerror}: choose another place, or give access to this one"
         if isinstance(cause, RuntimeError) and str(cause).startswith("DataLoader worker"):
@@ -178,9 +184,26 @@ def add_data(arguments: Sequence[str]) -> list[str]:
     return [f"++{argument}" if argument.startswith("data.") else argument for argument in arguments]
 
 
+def unreadable(arguments: Sequence[str]) -> str:
+    """What is wrong with the first argument that Hydra's grammar cannot take for a setting, in a line, or ""."""
+    for position, argument in enumerate(arguments):
+        if argument.startswith("-"):
+            continue
+        if position == 0 and "=" not in argument and not argument.startswith("~"):
+            return f"{argument!r} is no setting: settings are written KEY=VALUE"
+        if SETTING.fullmatch(argument) and not _is_readable(argument):
+            return f"{argument!r} cannot be read: brackets, quotes or ${{...}} in the value do not match"
+    return ""
+
+
 def _quoted(argument: str, multirun: bool) -> str:
     setting = SETTING.fullmatch(argument)
-    if setting is None or argument.startswith("-") or re.search(r"""\$\{|['"]""", setting[2]) or _is_readable(argument):
+    if (
+        setting is None
+        or argument.startswith("-")
+        or re.search(r"""\$\{|^['"]""", setting[2])
+        or _is_readable(argument)
+    ):
         return argument
     key, value = setting.groups()
     if value[0] + value[-1] == "[]":

@@ -12,7 +12,7 @@ from torch import Tensor
 from weakshot_seg.conversion.matching import Source, Table, prefixed, to_ours
 from weakshot_seg.conversion.safe_pickle import load_pickle
 from weakshot_seg.errors import ConfigError
-from weakshot_seg.utils.files import reading
+from weakshot_seg.utils.files import check_zip, reading
 
 _RESNET_BLOCK = [
     *((f"conv{i}.weight", f"conv{i}.weight") for i in (1, 2, 3)),
@@ -93,6 +93,7 @@ def load_file(path: Path) -> Any:
     if path.suffix == ".pkl":
         return load_pickle(path)
     with reading(path, "a .pth may hold nothing but tensors and plain containers"):
+        check_zip(path)
         return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -6,10 +6,11 @@ there are stand-ins that just take notes: no constructor of numpy sees a byte of
 
 import math
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -25,7 +26,16 @@ def load_pickle(path: Path) -> Any:
     A DataError if it is missing or broken, or needs anything else (nothing of it has been executed then).
     """
     with reading(path, "a .pkl may hold nothing but plain containers and numpy arrays"), path.open("rb") as file:
+        _check_numbers(file)
+        file.seek(0)
         return _plain(_Unpickler(file, encoding="latin1").load())  # Python 2 wrote bytes as strings
+
+
+def _check_numbers(file: IO[bytes]) -> None:
+    """Refuses numbers of entries beyond their count: Python's reader makes room for as many as the highest says."""
+    for count, (code, number, _) in enumerate(pickletools.genops(file)):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and number is not None and int(number) > count:
+            raise pickle.UnpicklingError(f"it numbers an entry {number}, of {count}")
 
 
 class _Unpickler(pickle.Unpickler):

@@ -15,6 +15,7 @@ from weakshot_seg.data.parallel import in_parallel
 from weakshot_seg.data.source import LabelledImages
 from weakshot_seg.errors import DataError
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.utils.files import printable
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,7 @@ class Problem:
     message: str
 
     def __post_init__(self) -> None:
-        if not self.message.isprintable():  # names may hold anything
-            text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in self.message)
-            object.__setattr__(self, "message", text)
+        object.__setattr__(self, "message", printable(self.message))
 
 
 class BadFiles(DataError):

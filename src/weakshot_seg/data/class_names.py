@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from weakshot_seg.utils.files import reading
 FILES = ("classes.json", "classes.txt", "names.txt")
 """Looked for in the root of a data set if no class names are given."""
 REMEDY = 'write a text file with one name per line, or a JSON list, or {"categories": [{"id": 0, "name": "cat"}, ...]}'
+HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+"""What ends lines in some programs and not in others, or cannot be written."""
 LISTS = ("categories", "classes", "names")
 """Keys under which a JSON file may hold the classes; all else in it is ignored (COCO's annotation files will do)."""
 
@@ -50,12 +53,13 @@ def _parse(path: Path) -> list[tuple[int, object]]:
     with reading(f"class names from {path}", REMEDY):
         text = path.read_text("utf-8-sig")  # Windows' editors write a mark first: it is no part of a name
         if path.suffix.lower() != ".json":
-            return list(enumerate(line.strip() for line in text.rstrip().splitlines()))
+            return list(enumerate(line.strip() for line in text.rstrip().split("\n")))
         content = json.loads(text, object_pairs_hook=_object)
         if isinstance(content, dict):
             content = next((content[key] for key in LISTS if isinstance(content.get(key), list | dict)), content)
         if isinstance(content, dict):
-            return [(_id(v), k) if isinstance(v, int | float) else (_id(k), v) for k, v in content.items()]
+            by_id = all(isinstance(value, str) for value in content.values())
+            return [(_id(k), v) if by_id else (_id(v), k) for k, v in content.items()]
         if content and isinstance(content[0], dict):
             return [(_id(entry["id"]), entry["name"]) for entry in content]
         return list(enumerate(content))
@@ -83,6 +87,8 @@ def _valid(classes: list[tuple[int, object]], origin: str) -> dict[int, str]:
     if bad:
         raise DataError(f"class {bad[0]} of {origin} has no name: {REMEDY}")
     clean = {i: normalize("NFC", str(name).strip()) for i, name in sorted(classes, key=lambda pair: pair[0])}
+    if hidden := [name for name in clean.values() if HIDDEN.search(name)]:
+        raise DataError(f"{origin} names the class {hidden[0]!r}, with a character that is not shown: remove it")
     twice = [name for name, count in Counter(clean.values()).items() if count > 1]
     if twice:
         raise DataError(f"{origin} names the class '{twice[0]}' twice: class names must differ")

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from weakshot_seg.errors import ConfigError
 from weakshot_seg.models.norms import FrozenBatchNorm2d, GroupNorm
+from weakshot_seg.utils.files import check_zip
 
 STRIDES = (4, 8, 16, 32)
 ODD = (101, 139)  # a size that no network is made for
@@ -255,6 +256,7 @@ def _from_file(name: str, checkpoint: str, options: dict[str, Any]) -> nn.Module
     if not path.is_file():
         raise ConfigError(f"model.backbone.checkpoint={checkpoint}: no such file")
     try:
+        check_zip(path)
         with _Filled() as filled:
             net = _create(name, True, {**options, "pretrained_cfg_overlay": {"file": str(path)}})
     except Exception as error:  # timm raises whatever the reader of the file's format raises

@@ -1,11 +1,11 @@
 """What to predict: files, folders, glob patterns and lists of paths, and a name for the results of each."""
 
+import glob
 import hashlib
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import takewhile
 from pathlib import Path, PurePath
 
 from weakshot_seg.data.find_files import files_below, files_matching
@@ -63,8 +63,9 @@ def _named(source: str, setting: str, others: list[Path]) -> dict[Path, Path]:
     if path.is_dir():
         return _in_folder(path, others)
     if not path.is_file():
-        fixed = takewhile(lambda part: not set("*?[") & set(part), path.parts[:-1])
-        return _kept(files_matching(path), Path(*fixed), others)
+        folder = next(parent for parent in path.parents if parent.exists())  # brackets in its name are no pattern
+        pattern = Path(glob.escape(str(folder)), path.relative_to(folder))
+        return _kept(files_matching(pattern), folder, others)
     if is_result(path):
         raise ConfigError(f"{setting}={source} is itself a result: name another folder for new ones (out=...)")
     return {path: path.parent}

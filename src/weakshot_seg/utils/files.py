@@ -2,6 +2,7 @@
 
 import os
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -66,7 +67,23 @@ def reading(what: object, remedy: str) -> Iterator[None]:
         text = text.partition("\n")[0].partition(" <")[0]  # without the addresses of objects
         name = type(error).__name__
         reason = (error.strerror or text or name) if isinstance(error, OSError) else f"{name}: {text}"
-        raise DataError(f"cannot read {what} ({reason}): {remedy}") from error
+        raise DataError(f"cannot read {what} ({printable(reason)}): {remedy}") from error
+
+
+def printable(text: str) -> str:
+    """The same with escapes for what moves the cursor or is not shown: files may hold, and be named, anything."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def check_zip(path: Path) -> None:
+    """Compares the checksums in a file of ``torch.save``, which ``torch.load`` leaves out; an OSError if one is wrong.
+
+    Files of other kinds have none.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if part := archive.testzip():
+                raise OSError(f"the checksum of {part} in it is wrong")
 
 
 def lives(process: int) -> bool:

@@ -181,3 +181,21 @@ def test_photos_are_found_by_the_end_of_their_path(tmp_path, photo):
         source.find_photo("a.jpg")
     with pytest.raises(DataError, match="the photo b"):
         source.find_photo("b.jpg")
+
+
+def test_names_that_look_alike_are_one_class(tmp_path, photo):
+    """Spaces around a name, and the two ways to store ö."""
+    for name in ("a", "b"):
+        photo(tmp_path / f"x/{name}.jpg")
+    boxes = [(0, 0, 4, 5, 20, 25), (1, 1, 3, 3, 9, 9)]
+    coco(tmp_path / "x/labels.json", ["a.jpg", "b.jpg"], boxes, (normalize("NFD", "Löwe"), " Löwe "))
+    made = run(tmp_path / "root", tmp_path / "x")
+    assert made.classes == ["Löwe"]
+    expected = {"a.png": filled((0, 4, 5, 20, 25)), "b.png": filled((0, 3, 3, 9, 9))}
+    assert {name: mask.tolist() for name, mask in made.masks.items()} == {n: m.tolist() for n, m in expected.items()}
+
+
+def test_a_class_without_a_name(tmp_path, photo):
+    photo(tmp_path / "x/a.jpg")
+    coco(tmp_path / "x/labels.json", ["a.jpg"], [(0, 0, 4, 5, 20, 25)], ("cat", " "))
+    assert "the class name ''" in problems(tmp_path / "root", tmp_path / "x")[0]

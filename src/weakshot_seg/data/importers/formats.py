@@ -69,6 +69,7 @@ def read_source(source: Source, name: str) -> Export:
         raise DataError(_nothing_found(source, name))
     chosen, files = next(iter(found.items()))
     export = FORMATS[chosen].read(source, files)
+    export.unify_names()
     export.records = [replace(record, part=source.part) for record in export.records]
     return export
 

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from weakshot_seg.data.checks import Problem
+from weakshot_seg.data.class_names import HIDDEN
 from weakshot_seg.data.importers.records import Export, MaskFile, Part, Place, Record, Region, is_class
 from weakshot_seg.data.tags import SEPARATOR
 from weakshot_seg.structures import IGNORE
@@ -58,8 +59,8 @@ def merge(exports: Sequence[Export], unnamed: Unnamed = "absent") -> Merged:
     merged.problems += [problem for export in exports for problem in export.problems]
     wrong = [f"{len(classes)} classes: 1 to {IGNORE - 1} are possible"] if len(classes) >= IGNORE else []
     for name in classes:
-        if SEPARATOR in name or not name.isprintable():
-            wrong.append(f"the class name {name!r}: rename the class, without {SEPARATOR!r} and line breaks")
+        if not name or SEPARATOR in name or HIDDEN.search(name):
+            wrong.append(f"the class name {name!r}: rename the class, not empty, without {SEPARATOR!r} and line breaks")
     if wrong:  # nothing can be drawn
         files = [record.place.file for export in exports for record in export.records]
         merged.problems += [

@@ -1,9 +1,11 @@
 """What an annotation tool says of photos, in one form for all tools."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Literal, Self
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +123,30 @@ class Record:
             annotated=self.annotated & names,
         )
 
+    def names(self) -> Iterator[str]:
+        """Of all classes that it speaks of, with repetitions."""
+        yield from (region.name for region in self.regions)
+        yield from (name for mask in self.masks for name in mask.classes.values() if name is not None)
+        yield from chain(self.present, self.boxed, self.absent, self.annotated)
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """The same, with other names of the classes."""
+        present, boxed, absent, annotated = (
+            frozenset(names[name] for name in old) for old in (self.present, self.boxed, self.absent, self.annotated)
+        )
+        return replace(
+            self,
+            regions=tuple(replace(region, name=names[region.name]) for region in self.regions),
+            masks=tuple(
+                replace(mask, classes={value: name and names[name] for value, name in mask.classes.items()})
+                for mask in self.masks
+            ),
+            present=present,
+            boxed=boxed,
+            absent=absent,
+            annotated=annotated,
+        )
+
 
 @dataclass
 class Export:
@@ -157,6 +183,16 @@ class Export:
         """Leaves out all classes but these, as if the tool knew no others."""
         self.classes = [name for name in self.classes if name in names]
         self.records = [record.with_classes(frozenset(names)) for record in self.records]
+
+    def unify_names(self) -> None:
+        """Makes one class of names that differ in spaces around them, or in how a letter like ö is stored, alone."""
+        names = {name: normalize("NFC", name.strip()) for record in self.records for name in record.names()}
+        names |= {name: normalize("NFC", name.strip()) for name in (*self.classes, *self.presence_only)}
+        if all(old == new for old, new in names.items()):
+            return
+        self.classes = list(dict.fromkeys(names[name] for name in self.classes))
+        self.presence_only = frozenset(names[name] for name in self.presence_only)
+        self.records = [record.renamed(names) for record in self.records]
 
     def add_classes(self, names: Iterable[str]) -> None:
         """Adds those that are new and stand for a class."""

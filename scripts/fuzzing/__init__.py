@@ -1,0 +1,1 @@
+"""What ``fuzz_inputs.py`` changes at random, and how it judges what is read of it."""
