@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weakshot_seg.structures import IGNORE, Knowledge, SegOutput, WeakTargets
+from weakshot_seg.training import discriminant
+from weakshot_seg.training import teacher as teacher_module
 from weakshot_seg.training.teacher import OnlineTeacher
 
 BACKGROUND, DOG, PERSON, CAT = range(4)
@@ -141,3 +143,25 @@ def test_the_average_follows_the_weights() -> None:
     assert average.steps == 199
     assert not average.training
     assert not any(p.requires_grad for p in teacher.parameters())
+
+
+@pytest.mark.parametrize("progress", [0.1, 0.3, 0.5])
+def test_every_rank_takes_part_in_every_sum(monkeypatch: pytest.MonkeyPatch, progress: float) -> None:
+    """One whose images leave nothing open, too: else the others would wait for it."""
+    shapes: list[torch.Size] = []
+
+    def sum_over_ranks(value: Tensor) -> Tensor:
+        shapes.append(value.shape)
+        return value
+
+    for module in (teacher_module, discriminant):
+        monkeypatch.setattr(module, "mean_over_ranks", sum_over_ranks)
+    sums = []
+    for states in ("MMMP", "UUUP"):
+        shapes.clear()
+        teacher = OnlineTeacher(start=0.4)
+        teacher.attach(Seer(), 4)
+        teacher(*batch([halves(PERSON, BACKGROUND)], [states]), progress=progress)
+        sums.append(list(shapes))
+    assert sums[0] == sums[1]
+    assert len(sums[0]) >= 2

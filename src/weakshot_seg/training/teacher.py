@@ -102,12 +102,15 @@ class OnlineTeacher(nn.Module):
         if progress < self.start / 2:
             return targets
         features = self.average.encode(images)
-        pixels = self.looks.pixels(features[-2:])
-        self.looks.learn(pixels, targets.label_map)
+        with torch.autocast(images.device.type, enabled=False):
+            pixels = self.looks.pixels(features[-2:])
+            self.looks.learn(pixels, targets.label_map)
         chosen = targets.open_images  # [b]
         tags, unknown = targets.tagged[chosen], targets.unknown[chosen]
         if not len(chosen):
-            self._watch_tags(tags, tags, tags.new_zeros(0, 1, 1))
+            nowhere = tags.new_zeros(0, 1, 1)
+            self._watch_tags(tags, tags, nowhere)
+            self._look(pixels[chosen], tags, unknown, nowhere, progress)  # other ranks wait for its sums
             return targets
         output = self.average.decode([feature[chosen] for feature in features], last_only=True)
         probabilities = output.class_logits[-1].softmax(-1)[..., :-1]
@@ -115,10 +118,9 @@ class OnlineTeacher(nn.Module):
         closed = targets.padding[chosen] | (targets.label_map[chosen] != IGNORE)
         closed = F.interpolate(closed[:, None].float(), list(scores.shape[-2:]), mode="nearest")[:, 0] > 0
         labels, where, mistaken = self._label(scores, tags, unknown, closed)
-        if progress < self.start:
-            self.looks.assume(pixels[chosen], tags, where)
+        looks = self._look(pixels[chosen], tags, unknown, where, progress)
+        if looks is None:
             return targets
-        looks = self.looks.explain(pixels[chosen], tags, unknown, where)  # [b, h, w]
         other = where & ~tags.gather(1, looks.flatten(1)).view_as(where)
         labels = labels.masked_fill(other, IGNORE)
         seen = F.one_hot(looks, tags.shape[1]).float().mul(other[..., None]).mean((1, 2)) > VISIBLE  # [b, K]
@@ -130,6 +132,14 @@ class OnlineTeacher(nn.Module):
             pseudo_map=whole.index_copy(0, chosen, labels),
             states=targets.states.index_copy(0, chosen, states),
         )
+
+    def _look(self, pixels: Tensor, tags: Tensor, unknown: Tensor, where: Tensor, progress: float) -> Tensor | None:
+        """What pixels look like, int64 ``[b, h, w]``; None before it labels, when all ``where`` counts as the tag."""
+        with torch.autocast(pixels.device.type, enabled=False):
+            if progress >= self.start:
+                return self.looks.explain(pixels, tags, unknown, where)
+            self.looks.assume(pixels, tags, where)
+            return None
 
     def _label(self, scores: Tensor, tags: Tensor, unknown: Tensor, closed: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The map uint8 ``[b, h, w]``, where the tags may be, bool, and the classes taken for another, bool ``[b, K]``.
