@@ -156,7 +156,8 @@ def test_the_command_for_a_training(named: bool, run: Run, write_images: Callabl
     assert ("preset=gpu" in typed) == named
     assert not any(word.startswith("html") for word in typed)
     assert f"  novel classes: {novel}" in output
-    assert ("about" in output.splitlines()[-2]) != named  # of a GPU no time is known before
+    preset = "gpu" if named else "laptop"
+    assert f"with preset={preset}; after 20 of them the training says how long it takes" in output.splitlines()[-2]
     rows = {row[1]: row for row in table(output, "classes (3 base, 1 novel)")}
     assert rows["class"][-1] == "set aside"
     assert rows["sky"][-1] == "4"  # of 20, see data.val_fraction

@@ -305,7 +305,7 @@ def test_a_full_disk(
 
     monkeypatch.setattr(Image.Image, "save", full)
     line = refusal(main, ckpt, f"source={source}", f"out={out}")
-    assert "No space left on device: make room; files written before are complete" in line
+    assert "No space left on device: make room, and run the same again" in line
     assert not list(out.rglob("*.png"))
 
 
