@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weakshot_seg.structures import IGNORE, Knowledge, SegOutput, WeakTargets
-from weakshot_seg.training import discriminant
+from weakshot_seg.training import running
 from weakshot_seg.training import teacher as teacher_module
 from weakshot_seg.training.teacher import OnlineTeacher
 
@@ -154,7 +154,7 @@ def test_every_rank_takes_part_in_every_sum(monkeypatch: pytest.MonkeyPatch, pro
         shapes.append(value.shape)
         return value
 
-    for module in (teacher_module, discriminant):
+    for module in (teacher_module, running):
         monkeypatch.setattr(module, "mean_over_ranks", sum_over_ranks)
     sums = []
     for states in ("MMMP", "UUUP"):

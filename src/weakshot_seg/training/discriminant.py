@@ -9,11 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weakshot_seg.losses.terms import mean_over_ranks
 from weakshot_seg.structures import IGNORE
+from weakshot_seg.training.running import accumulate
 
-MEMORY = 0.98
-"""Share of the earlier steps in the sums."""
 SHRINKAGE = 0.1
 """Share of the diagonal in the covariance."""
 TEMPERATURE = 6.0
@@ -21,10 +19,11 @@ TEMPERATURE = 6.0
 SMALL_PART = 0.1
 """Every class of an image weighs the same, but one that covers less than about this share of it weighs less."""
 LEAST = 1e-3
-"""Lowest prior of a class that is possible."""
+"""Lowest prior of a class."""
 WIDTH = 512
 """Most channels; if there are more, they are projected at random."""
 TINY = 1e-6
+"""Keeps sums from 0."""
 
 
 class Discriminant(nn.Module):
@@ -57,19 +56,17 @@ class Discriminant(nn.Module):
     def learn(self, pixels: Tensor, label_map: Tensor) -> None:
         """Counts the pixels ``[B, C, h, w]`` that have labels, uint8 ``[B, H, W]`` with :data:`IGNORE`."""
         count = len(self.area)
-        labels = F.interpolate(label_map[:, None].float(), list(pixels.shape[-2:]), mode="nearest").long().flatten(1)
-        ids = F.one_hot(labels.where(labels != IGNORE, count), count + 1)[..., :count].float()  # [B, P, K]
-        weights = ids / (ids.mean(1, keepdim=True) + SMALL_PART)
-        x = pixels.flatten(2).transpose(1, 2)  # [B, P, C]
-        self._count(0, weights, x)
-        _add(self.second, torch.einsum("bpc,bpd->cd", x * weights.sum(2, keepdim=True), x))
-        _add(self.area, ids.sum((0, 1)))
+        labels = F.interpolate(label_map[:, None].float(), list(pixels.shape[-2:]), mode="nearest").long()[:, 0]
+        ids = F.one_hot(labels.where(labels != IGNORE, count), count + 1)[..., :count].float().movedim(-1, 1)
+        weights = ids / (ids.mean((2, 3), keepdim=True) + SMALL_PART)  # [B, K, h, w]
+        self._count(0, weights, pixels)
+        weighted = pixels * weights.sum(1, keepdim=True)
+        accumulate(self.second, torch.einsum("bchw,bdhw->cd", weighted, pixels))
+        accumulate(self.area, ids.sum((0, 2, 3)))
 
     def assume(self, pixels: Tensor, tags: Tensor, region: Tensor) -> None:
         """Counts all of the region as of the tags, for a start of their means; for the arguments see below."""
-        inside = _pooled(region, pixels)
-        found = tags[:, :, None, None] * inside
-        self._count(1, found.flatten(2).transpose(1, 2), pixels.flatten(2).transpose(1, 2))
+        self._count(1, tags[:, :, None, None] * _pooled(region, pixels), pixels)
 
     def explain(self, pixels: Tensor, tags: Tensor, unknown: Tensor, region: Tensor) -> Tensor:
         """Which of its tagged and unknown classes (bool ``[b, K]``) each pixel looks like: int64 ``[b, H, W]``.
@@ -82,9 +79,8 @@ class Discriminant(nn.Module):
         logits = logits + self._priors(tags).log()[:, :, None, None]
         logits = logits.masked_fill(~possible[:, :, None, None], -1e4)
         shares = logits.softmax(1) * _pooled(region, pixels)  # [b, K, h, w]
-        _add(self.mixing, tags.float().T @ shares.sum((2, 3)))
-        found = (shares * tags[:, :, None, None]).flatten(2).transpose(1, 2)
-        self._count(1, found, pixels.flatten(2).transpose(1, 2))
+        accumulate(self.mixing, tags.float().T @ shares.sum((2, 3)))
+        self._count(1, shares * tags[:, :, None, None], pixels)
         return F.interpolate(logits, list(region.shape[-2:]), mode="bilinear", align_corners=False).argmax(1)
 
     def _lines(self) -> tuple[Tensor, Tensor]:
@@ -104,16 +100,12 @@ class Discriminant(nn.Module):
         usual = self.area / self.area.sum().clamp(min=TINY)
         return torch.where(tags, mixed, torch.minimum(mixed, usual)).clamp(min=LEAST)
 
-    def _count(self, row: int, weights: Tensor, x: Tensor) -> None:
-        """Adds features ``[B, P, C]`` with weights ``[B, P, K]``."""
-        for mean, values in ((self.weight, weights.sum((0, 1))), (self.total, torch.einsum("bpk,bpc->kc", weights, x))):
-            _add(mean[row], values)
+    def _count(self, row: int, weights: Tensor, pixels: Tensor) -> None:
+        """Adds pixels ``[B, C, h, w]`` with weights ``[B, K, h, w]``."""
+        accumulate(self.weight[row], weights.sum((0, 2, 3)))
+        accumulate(self.total[row], torch.einsum("bkhw,bchw->kc", weights, pixels))
 
 
 def _pooled(region: Tensor, pixels: Tensor) -> Tensor:
     """Share of each pixel ``[b, C, h, w]`` in a finer region ``[b, H, W]``: ``[b, 1, h, w]``."""
     return F.adaptive_avg_pool2d(region[:, None].float(), (pixels.shape[-2], pixels.shape[-1]))
-
-
-def _add(mean: Tensor, values: Tensor) -> None:
-    mean.mul_(MEMORY).add_(mean_over_ranks(values))

@@ -19,10 +19,9 @@ from weakshot_seg.losses.terms import mean_over_ranks
 from weakshot_seg.models.simformer import SimFormer
 from weakshot_seg.structures import IGNORE, Knowledge, WeakTargets
 from weakshot_seg.training.discriminant import Discriminant
+from weakshot_seg.training.running import MEMORY, accumulate
 from weakshot_seg.utils.ranges import BelowOne, NonNegative, Share
 
-MEMORY = 0.98
-"""Share of the earlier steps in all running means."""
 VISIBLE = 0.01
 """Share of the pixels from which on a class counts as seen, and what is added to rates before they are compared."""
 RATE = 0.5
@@ -177,11 +176,11 @@ class OnlineTeacher(nn.Module):
         pixels = inside.new_zeros(len(inside), IGNORE + 1).scatter_add(1, targets.label_map.flatten(1).long(), inside)
         areas = pixels[:, : targets.states.shape[1]] / inside.sum(1, keepdim=True).clamp(min=1)  # [B, K]
         annotated = targets.annotated
-        self._add(self.shown, torch.stack([((areas > VISIBLE) & annotated).sum(0), annotated.sum(0)]))
+        accumulate(self.shown, torch.stack([((areas > VISIBLE) & annotated).sum(0), annotated.sum(0)]))
         kept = self._kept().float()
         counted = (targets.with_mask.float() @ (1 - kept).T > 0) & (annotated.any(1) & ~targets.unknown.any(1))[:, None]
         rest = (1 - areas @ kept.T) * counted  # [B, K]
-        self._add(self.rest, torch.stack([rest.sum(0), counted.sum(0)]))
+        accumulate(self.rest, torch.stack([rest.sum(0), counted.sum(0)]))
 
     def _watch_tags(self, tags: Tensor, found: Tensor, below: Tensor) -> None:
         """Counts which classes seem to be in images with tags, and moves the thresholds.
@@ -189,15 +188,12 @@ class OnlineTeacher(nn.Module):
         As many pixels shall be below them as are of other classes than the kept ones in images with masks.
         """
         tags = tags.float()
-        self._add(self.found, tags.T @ found.float())
+        accumulate(self.found, tags.T @ found.float())
         count = mean_over_ranks(tags.sum(0))
         self.tagged.mul_(MEMORY).add_(count)
         share = mean_over_ranks(tags.T @ below.float().mean((1, 2))) / count.clamp(min=TINY)
         expected = self.rest[0] / self.rest[1].clamp(min=TINY)
         self.threshold.add_(torch.where((count > 0) & (self.rest[1] > 0), RATE * (expected - share), 0.0))
-
-    def _add(self, mean: Tensor, values: Tensor) -> None:
-        mean.mul_(MEMORY).add_(mean_over_ranks(values.float()))
 
 
 def _best(scores: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
