@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -64,12 +64,18 @@ def _masks() -> Iterator[bytes]:
 MASKS = list(_masks())
 
 
+def _changed(rng: Random, files: Sequence[bytes], by_chunks: float, path: Path) -> bytes:
+    """Writes one of some files to ``path``, with changes; those of that share of PNG files are made within chunks."""
+    content = rng.choice(files)
+    content = (chunks_changed if content.startswith(PNG) and rng.random() < by_chunks else bytes_changed)(rng, content)
+    path.write_bytes(content)
+    return content
+
+
 def mask(rng: Random, folder: Path) -> None:
     """Ids are those that are stored, or those that are shown, and all the same everywhere."""
-    content = rng.choice(MASKS)
-    content = (chunks_changed if content.startswith(PNG) and rng.random() < 0.7 else bytes_changed)(rng, content)
     path = folder / "mask.png"
-    path.write_bytes(content)
+    content = _changed(rng, MASKS, 0.7, path)
     allowed = rng.choice(ALLOWED)
     with Refused.expected(path):
         read = open_mask(path, allowed=allowed)
@@ -141,10 +147,8 @@ PHOTOS = list(_photos())
 
 def photo(rng: Random, folder: Path) -> None:
     """Pixels are about those of OpenCV, and have the size that is told of the header alone."""
-    content = rng.choice(PHOTOS)
-    content = (chunks_changed if content.startswith(PNG) and rng.random() < 0.5 else bytes_changed)(rng, content)
     path = folder / "photo.jpg"
-    path.write_bytes(content)
+    content = _changed(rng, PHOTOS, 0.5, path)
     with Refused.expected(path):
         pixels = read_image(path)
     size, turn = size_and_turn(path)
